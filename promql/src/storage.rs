@@ -1,0 +1,119 @@
+//! What a storage must offer to be queried.
+//!
+//! The engine opens one [`Querier`] per query, selects the series of every selector at once, and
+//! then reads them one by one in whatever order its operators need. A [`SeriesSet`] is therefore an
+//! ordered list with random access: labels are cheap, samples are decoded only when read, and
+//! several threads may read different series at the same time. Samples arrive in columns, so no
+//! call is made per sample.
+
+use std::error::Error as StdError;
+
+use ferula_chunkenc::SampleBatch;
+use ferula_index::{Labels, Matcher};
+
+/// Any error of a storage; the engine hands it on as the source of its own.
+pub type StorageError = Box<dyn StdError + Send + Sync>;
+
+/// A closed range of time, in milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    mint: i64,
+    maxt: i64,
+}
+
+impl TimeRange {
+    /// All of time.
+    pub const ALL: Self = Self { mint: i64::MIN, maxt: i64::MAX };
+
+    /// Makes the range from `mint` to `maxt`, both inclusive; `None` if it is inverted.
+    pub const fn new(mint: i64, maxt: i64) -> Option<Self> {
+        if mint <= maxt { Some(Self { mint, maxt }) } else { None }
+    }
+
+    /// First millisecond of the range.
+    pub const fn mint(self) -> i64 {
+        self.mint
+    }
+
+    /// Last millisecond of the range.
+    pub const fn maxt(self) -> i64 {
+        self.maxt
+    }
+}
+
+/// A source of series, for instance a database. Shared by all queries.
+pub trait Queryable: Send + Sync {
+    /// Opens a consistent view of the samples in `range`.
+    ///
+    /// # Errors
+    /// Whatever keeps the storage from being read.
+    fn querier(&self, range: TimeRange) -> Result<Box<dyn Querier>, StorageError>;
+}
+
+/// What the engine knows of the use it will make of the selected series.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SelectHints {
+    /// Samples outside this range are not needed; a storage may return them all the same only if
+    /// they lie inside the range of its querier.
+    pub range: TimeRange,
+    /// Step of the query in milliseconds, 0 for an instant query.
+    pub step_ms: i64,
+    /// Length of the range selector in milliseconds, 0 for an instant selector.
+    pub window_ms: i64,
+    /// Function or aggregation directly around the selector, empty if there is none.
+    pub function: String,
+}
+
+impl SelectHints {
+    /// Hints that say only which time range is needed.
+    pub fn new(range: TimeRange) -> Self {
+        Self { range, step_ms: 0, window_ms: 0, function: String::new() }
+    }
+}
+
+/// A consistent view of a storage over one range of time.
+pub trait Querier: Send + Sync {
+    /// Selects the series that pass all `matchers`, sorted by their labels, each label set once.
+    ///
+    /// # Errors
+    /// Whatever keeps the storage from finding them.
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        hints: &SelectHints,
+    ) -> Result<Box<dyn SeriesSet>, StorageError>;
+
+    /// Names of the labels of series that pass all `matchers`, sorted and unique.
+    ///
+    /// # Errors
+    /// Whatever keeps the storage from finding them.
+    fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, StorageError>;
+
+    /// Values of the label `name` among series that pass all `matchers`, sorted and unique.
+    ///
+    /// # Errors
+    /// Whatever keeps the storage from finding them.
+    fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, StorageError>;
+}
+
+/// The series that a selection found, in label order.
+pub trait SeriesSet: Send + Sync {
+    /// Number of series.
+    fn len(&self) -> usize;
+
+    /// Tells whether nothing was found.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Labels of the series at `index`, which is below [`len`](Self::len).
+    fn labels(&self, index: usize) -> Labels;
+
+    /// Appends the samples of the series at `index` to `batch`, in strictly ascending time, those
+    /// of the hinted range at least, staleness markers included.
+    ///
+    /// # Errors
+    /// Whatever keeps the samples from being read; `batch` then holds nothing to rely on.
+    fn read(&self, index: usize, batch: &mut SampleBatch) -> Result<(), StorageError>;
+}
