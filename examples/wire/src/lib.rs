@@ -10,6 +10,8 @@
 pub mod api;
 pub mod config;
 mod error;
+pub mod exposition;
+mod number;
 pub mod scrape;
 pub mod store;
 pub mod telemetry;
