@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::record::RecordKind;
+
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -57,15 +59,33 @@ pub enum Error {
         /// Most bytes accepted.
         limit: u64,
     },
-    /// A record does not decode.
-    #[error("{kind} record, byte {offset}: {reason}")]
-    Record {
+    /// The bytes of a record are not what its type says.
+    #[error("{kind} record does not decode")]
+    RecordBytes {
         /// Which kind of record.
-        kind: crate::record::RecordKind,
-        /// Offset in the record, in bytes.
+        kind: RecordKind,
+        /// What is wrong with them; offsets are those within the record.
+        #[source]
+        source: ferula_chunkenc::Error,
+    },
+    /// A string in a record is not UTF-8.
+    #[error("{kind} record: string before byte {offset} is not UTF-8")]
+    RecordText {
+        /// Which kind of record.
+        kind: RecordKind,
+        /// Offset in the record behind the string, in bytes.
         offset: usize,
-        /// What is wrong with it.
-        reason: RecordReason,
+    },
+    /// The labels of a series in a record are no label set.
+    #[error("{kind} record: entry before byte {offset} has invalid labels")]
+    RecordLabels {
+        /// Which kind of record.
+        kind: RecordKind,
+        /// Offset in the record behind the labels, in bytes.
+        offset: usize,
+        /// What is wrong with them.
+        #[source]
+        source: ferula_index::Error,
     },
     /// An option is out of its range.
     #[error("option {option} is {value}, which is not {expected}")]
@@ -93,6 +113,10 @@ impl Error {
     /// Makes a function that wraps an IO error with what was tried on which file.
     pub(crate) fn io<'a>(op: &'static str, file: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::Io { op, file: file.to_path_buf(), source }
+    }
+    /// Makes a function that says in which kind of record bytes do not decode.
+    pub(crate) fn in_record(kind: RecordKind) -> impl Fn(ferula_chunkenc::Error) -> Self {
+        move |source| Self::RecordBytes { kind, source }
     }
 }
 
@@ -150,30 +174,5 @@ impl fmt::Display for DamageReason {
             Self::Compression => f.write_str("does not decompress"),
             Self::TooLarge { len } => write!(f, "{len} bytes exceed the limit"),
         }
-    }
-}
-
-/// Why the payload of a record does not decode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RecordReason {
-    /// It ends within a field.
-    CutShort,
-    /// A varint has more than 64 bits.
-    Varint,
-    /// A string is not UTF-8.
-    Utf8,
-    /// Label names repeat or a label is too long.
-    Labels,
-}
-
-impl fmt::Display for RecordReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::CutShort => "ends within a field",
-            Self::Varint => "varint of more than 64 bits",
-            Self::Utf8 => "string that is not UTF-8",
-            Self::Labels => "invalid label set",
-        })
     }
 }

@@ -4,6 +4,8 @@
 //! header of seven bytes, padded with zeros where no header fits any more. Record payloads mean
 //! nothing here.
 
+use ferula_chunkenc::cursor::crc32c;
+
 use crate::error::DamageReason;
 
 /// Size of a page, in bytes. A fragment never crosses a page boundary.
@@ -132,7 +134,7 @@ impl Header {
     /// The data of the fragment that begins at the start of `page`, once its checksum is right.
     pub(crate) fn data<'a>(&self, page: &'a [u8]) -> Result<&'a [u8], DamageReason> {
         let data = page.get(HEADER_BYTES..self.framed_bytes()).ok_or(DamageReason::CutShort)?;
-        let found = crc32c::crc32c(data);
+        let found = crc32c(data);
         if found != self.crc {
             return Err(DamageReason::Checksum { found, expected: self.crc });
         }
@@ -163,7 +165,7 @@ pub(crate) fn push_record(mut data: &[u8], flags: Flags, offset: u64, out: &mut 
         out.push(kind | codec | if flags.continues { CONTINUES } else { 0 });
         let len = u16::try_from(part.len()).expect("a fragment is smaller than its page");
         out.extend_from_slice(&len.to_be_bytes());
-        out.extend_from_slice(&crc32c::crc32c(part).to_be_bytes());
+        out.extend_from_slice(&crc32c(part).to_be_bytes());
         out.extend_from_slice(part);
         let left = left - HEADER_BYTES - part.len();
         if left < HEADER_BYTES {

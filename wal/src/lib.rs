@@ -62,7 +62,7 @@ mod repair;
 mod segment;
 mod writer;
 
-pub use error::{DamageReason, Error, RecordReason};
+pub use error::{DamageReason, Error};
 pub use frame::{Compression, MAX_BATCH_BYTES, PAGE_BYTES};
 pub use options::{DEFAULT_SEGMENT_BYTES, MAX_SEGMENT_BYTES, Options, OptionsBuilder, SyncPolicy};
 pub use reader::{LogReader, LogRecord};

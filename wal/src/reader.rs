@@ -39,7 +39,7 @@ impl<'a> LogRecord<'a> {
     /// Decodes the record.
     ///
     /// # Errors
-    /// [`Error::Record`] if its bytes are not what its type says.
+    /// [`Error::RecordBytes`] if its bytes are not what its type says.
     pub fn decode(&self) -> Result<Record<'a>, Error> {
         Record::decode(self.bytes)
     }

@@ -170,7 +170,9 @@ impl Wal {
             .filter(|(first, last)| first <= last);
         let segment = next.unwrap_or(0);
         let reader = LogReader::over(Arc::clone(&fs), dir, &listing, segment.saturating_sub(1))?;
-        let file = create_segment(&*fs, dir, segment)?;
+        let is_reused = listing.segments.contains(&segment);
+        let mode = if is_reused { OpenMode::Truncate } else { OpenMode::CreateNew };
+        let file = create_segment(&*fs, dir, segment, mode)?;
         let shared = Arc::new(Shared {
             fs,
             dir: dir.to_path_buf(),
@@ -428,7 +430,8 @@ impl Shared {
         let result = self.while_unlocked(state, Io::Rotating, || {
             let number = number_after(&self.dir, segment)?;
             self.seal(&*file, segment, &group, at)?;
-            next = Some((number, create_segment(&*self.fs, &self.dir, number)?));
+            let file = create_segment(&*self.fs, &self.dir, number, OpenMode::CreateNew)?;
+            next = Some((number, file));
             Ok(())
         });
         if let Some((number, file)) = next {
@@ -557,9 +560,14 @@ fn number_after(dir: &Path, number: u32) -> Result<u32, Error> {
 }
 
 /// Makes an empty segment whose name is durable.
-fn create_segment(fs: &dyn Fs, dir: &Path, number: u32) -> Result<Arc<dyn File>, Error> {
+fn create_segment(
+    fs: &dyn Fs,
+    dir: &Path,
+    number: u32,
+    mode: OpenMode,
+) -> Result<Arc<dyn File>, Error> {
     let path = segment_path(dir, number);
-    let file = fs.open(&path, OpenMode::Truncate).map_err(Error::io("create", &path))?;
+    let file = fs.open(&path, mode).map_err(Error::io("create", &path))?;
     fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
     Ok(file.into())
 }

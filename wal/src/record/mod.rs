@@ -4,12 +4,13 @@
 //! [`Record::Other`], so that a log written by Prometheus is read to its end. Decoders walk over the
 //! record's bytes and keep nothing; encoders append to a buffer of the caller.
 
-mod cursor;
 pub mod samples;
 pub mod series;
 pub mod tombstones;
 
 use std::fmt;
+
+use ferula_chunkenc::cursor::Cursor;
 
 use crate::Error;
 
@@ -97,7 +98,7 @@ impl<'a> Record<'a> {
     /// Begins to decode a record; its entries are checked as they are reached.
     ///
     /// # Errors
-    /// [`Error::EmptyRecord`], [`Error::Record`] if its header is cut short.
+    /// [`Error::EmptyRecord`], [`Error::RecordBytes`] if its header is cut short.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Error> {
         let kind = RecordKind(*bytes.first().ok_or(Error::EmptyRecord)?);
         Ok(match kind {
@@ -107,4 +108,11 @@ impl<'a> Record<'a> {
             kind => Self::Other { kind, bytes },
         })
     }
+}
+
+/// A cursor behind the type byte of a record; its offsets count from the type byte.
+fn payload(record: &[u8]) -> Cursor<'_> {
+    let mut cursor = Cursor::new(record);
+    cursor.skip(1).expect("a record has at least its type byte");
+    cursor
 }

@@ -4,11 +4,13 @@
 //! | 2:u8 | ref0:u64be | t0:i64be | ( ref − ref0:varint, t − t0:varint, value:f64be )… |
 //! ```
 
+use ferula_chunkenc::cursor::{Cursor, put_f64_be, put_i64_be, put_u8, put_u64_be, put_varint};
 use ferula_index::SeriesRef;
 
-use super::RecordKind;
-use super::cursor::{Cursor, put_varint};
+use super::{RecordKind, payload};
 use crate::Error;
+
+const KIND: RecordKind = RecordKind::SAMPLES;
 
 /// A float sample and the series it belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -34,17 +36,17 @@ impl Eq for RefSample {}
 
 /// Appends a samples record to `buf`.
 pub fn encode(samples: impl IntoIterator<Item = RefSample>, buf: &mut Vec<u8>) {
-    buf.push(RecordKind::SAMPLES.0);
+    put_u8(buf, KIND.0);
     let mut first: Option<RefSample> = None;
     for sample in samples {
         let base = *first.get_or_insert_with(|| {
-            buf.extend_from_slice(&sample.series.0.to_be_bytes());
-            buf.extend_from_slice(&sample.timestamp.to_be_bytes());
+            put_u64_be(buf, sample.series.0);
+            put_i64_be(buf, sample.timestamp);
             sample
         });
         put_varint(buf, sample.series.0.wrapping_sub(base.series.0).cast_signed());
         put_varint(buf, sample.timestamp.wrapping_sub(base.timestamp));
-        buf.extend_from_slice(&sample.value.to_bits().to_be_bytes());
+        put_f64_be(buf, sample.value);
     }
 }
 
@@ -58,30 +60,37 @@ pub struct SamplesDecoder<'a> {
 
 impl<'a> SamplesDecoder<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Error> {
-        let mut cursor = Cursor::new(RecordKind::SAMPLES, bytes);
+        let cursor = payload(bytes);
+        let mut samples = Self { cursor, base_ref: 0, base_timestamp: 0 };
         // A record of no samples is its type byte alone.
-        let (base_ref, base_timestamp) =
-            if cursor.is_empty() { (0, 0) } else { (cursor.u64()?, cursor.u64()?.cast_signed()) };
-        Ok(Self { cursor, base_ref, base_timestamp })
+        if !samples.cursor.is_empty() {
+            samples.base_ref = samples.cursor.u64_be().map_err(Error::in_record(KIND))?;
+            samples.base_timestamp = samples.cursor.i64_be().map_err(Error::in_record(KIND))?;
+        }
+        Ok(samples)
     }
 
     /// Upper bound of the samples left, for reserving memory.
     pub fn max_left(&self) -> usize {
-        self.cursor.left() / 10
+        self.cursor.remaining() / 10
     }
 
     /// The next sample, or `None` after the last.
     ///
     /// # Errors
-    /// [`Error::Record`] if the entry is cut short.
+    /// [`Error::RecordBytes`] if the entry is cut short.
     #[expect(clippy::should_implement_trait, reason = "an error ends the walk; `?` reads better")]
     pub fn next(&mut self) -> Result<Option<RefSample>, Error> {
         if self.cursor.is_empty() {
             return Ok(None);
         }
+        self.entry().map(Some).map_err(Error::in_record(KIND))
+    }
+
+    fn entry(&mut self) -> Result<RefSample, ferula_chunkenc::Error> {
         let series = self.base_ref.wrapping_add(self.cursor.varint()?.cast_unsigned());
         let timestamp = self.base_timestamp.wrapping_add(self.cursor.varint()?);
-        let value = f64::from_bits(self.cursor.u64()?);
-        Ok(Some(RefSample { series: SeriesRef(series), timestamp, value }))
+        let value = self.cursor.f64_be()?;
+        Ok(RefSample { series: SeriesRef(series), timestamp, value })
     }
 }

@@ -4,11 +4,13 @@
 //! | 3:u8 | ( ref:u64be, mint:varint, maxt:varint )… |
 //! ```
 
+use ferula_chunkenc::cursor::{Cursor, put_u8, put_u64_be, put_varint};
 use ferula_index::SeriesRef;
 
-use super::RecordKind;
-use super::cursor::{Cursor, put_varint};
+use super::{RecordKind, payload};
 use crate::Error;
+
+const KIND: RecordKind = RecordKind::TOMBSTONES;
 
 /// A deleted interval of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +25,9 @@ pub struct Tombstone {
 
 /// Appends a tombstones record to `buf`.
 pub fn encode(tombstones: impl IntoIterator<Item = Tombstone>, buf: &mut Vec<u8>) {
-    buf.push(RecordKind::TOMBSTONES.0);
+    put_u8(buf, KIND.0);
     for tombstone in tombstones {
-        buf.extend_from_slice(&tombstone.series.0.to_be_bytes());
+        put_u64_be(buf, tombstone.series.0);
         put_varint(buf, tombstone.mint);
         put_varint(buf, tombstone.maxt);
     }
@@ -39,20 +41,24 @@ pub struct TombstonesDecoder<'a> {
 
 impl<'a> TombstonesDecoder<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { cursor: Cursor::new(RecordKind::TOMBSTONES, bytes) }
+        Self { cursor: payload(bytes) }
     }
 
     /// The next deleted interval, or `None` after the last.
     ///
     /// # Errors
-    /// [`Error::Record`] if the entry is cut short.
+    /// [`Error::RecordBytes`] if the entry is cut short.
     #[expect(clippy::should_implement_trait, reason = "an error ends the walk; `?` reads better")]
     pub fn next(&mut self) -> Result<Option<Tombstone>, Error> {
         if self.cursor.is_empty() {
             return Ok(None);
         }
-        let series = SeriesRef(self.cursor.u64()?);
+        self.entry().map(Some).map_err(Error::in_record(KIND))
+    }
+
+    fn entry(&mut self) -> Result<Tombstone, ferula_chunkenc::Error> {
+        let series = SeriesRef(self.cursor.u64_be()?);
         let (mint, maxt) = (self.cursor.varint()?, self.cursor.varint()?);
-        Ok(Some(Tombstone { series, mint, maxt }))
+        Ok(Tombstone { series, mint, maxt })
     }
 }
