@@ -1,1 +1,19 @@
-//! Placeholder.
+//! Wire formats and the HTTP API shared by the ferula programs.
+//!
+//! What a Prometheus server speaks, on top of a [`store::Store`] and a
+//! [`Queryable`](ferula_promql::storage::Queryable): the text exposition format ([`exposition`]),
+//! remote write ([`remote`]), the scraper and its configuration file ([`scrape`], [`config`]), and
+//! the HTTP API ([`api`]). The programs beside this crate only put these together.
+
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod config;
+mod error;
+pub mod exposition;
+mod number;
+pub mod scrape;
+pub mod store;
+pub mod telemetry;
+
+pub use error::Error;

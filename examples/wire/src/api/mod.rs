@@ -1,0 +1,12 @@
+//! Prometheus's HTTP API over any storage.
+
+mod state;
+
+use axum::Router;
+
+pub use state::{ApiBuilder, ApiState, BuildInformation, Readiness};
+
+/// Makes the router of everything the state can serve.
+pub fn router(state: ApiState) -> Router {
+    Router::new().with_state(state)
+}
