@@ -50,6 +50,26 @@ pub enum Error {
         #[source]
         source: ferula_wal::Error,
     },
+    /// A record of the log does not decode.
+    #[error("log segment {segment:08}, record at offset {offset}")]
+    Replay {
+        /// Number of the segment, or of the checkpoint.
+        segment: u32,
+        /// Where the record begins.
+        offset: u64,
+        /// What is wrong with it.
+        #[source]
+        source: ferula_wal::Error,
+    },
+    /// A series cannot be put into the index of the head.
+    #[error("series {series} of the head")]
+    HeadIndex {
+        /// The series.
+        series: SeriesRef,
+        /// Why not.
+        #[source]
+        source: ferula_index::Error,
+    },
     /// The index of a block cannot be written or read.
     #[error("cannot {op} {file}", file = file.display())]
     Index {

@@ -6,6 +6,7 @@
 //! as some open reader needs it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -31,6 +32,8 @@ struct Visible {
     newest: BatchId,
     /// How many readers see up to which batch.
     readers: BTreeMap<BatchId, usize>,
+    /// How many readers read the head from which time on.
+    froms: BTreeMap<i64, usize>,
 }
 
 impl Isolation {
@@ -46,12 +49,18 @@ impl Isolation {
         visible.readers.keys().next().copied().unwrap_or(visible.newest)
     }
 
-    /// Begins to read what is visible now.
-    pub(crate) fn begin(self: &Arc<Self>) -> ReadGuard {
+    /// The earliest time from which an open reader reads; `None` without readers.
+    pub(crate) fn oldest_from(&self) -> Option<i64> {
+        self.state.lock().froms.keys().next().copied()
+    }
+
+    /// Begins to read what is visible now, from the time `from` on.
+    pub(crate) fn begin(self: &Arc<Self>, from: i64) -> ReadGuard {
         let mut visible = self.state.lock();
         let seen = visible.newest;
         *visible.readers.entry(seen).or_default() += 1;
-        ReadGuard { isolation: Arc::clone(self), seen }
+        *visible.froms.entry(from).or_default() += 1;
+        ReadGuard { isolation: Arc::clone(self), seen, from }
     }
 }
 
@@ -60,9 +69,15 @@ impl Isolation {
 pub(crate) struct ReadGuard {
     isolation: Arc<Isolation>,
     seen: BatchId,
+    from: i64,
 }
 
 impl ReadGuard {
+    /// The time from which on this reader reads the head; blocks hold what is older.
+    pub(crate) fn from(&self) -> i64 {
+        self.from
+    }
+
     /// The newest batch that this reader sees.
     pub(crate) fn seen(&self) -> BatchId {
         self.seen
@@ -72,11 +87,16 @@ impl ReadGuard {
 impl Drop for ReadGuard {
     fn drop(&mut self) {
         let mut visible = self.isolation.state.lock();
-        if let Some(count) = visible.readers.get_mut(&self.seen) {
-            *count -= 1;
-            if *count == 0 {
-                visible.readers.remove(&self.seen);
-            }
+        take_one(&mut visible.readers, self.seen);
+        take_one(&mut visible.froms, self.from);
+    }
+}
+
+fn take_one<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
         }
     }
 }

@@ -16,7 +16,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use ferula_index::{HeadIndex, Labels, SeriesRef};
+use ferula_index::head::HeadIndex;
+use ferula_index::{Labels, SeriesRef};
 use ferula_wal::Wal;
 use ferula_wal::record::samples::RefSample;
 use ferula_wal::record::{samples, series as series_record};
@@ -24,7 +25,7 @@ use parking_lot::Mutex;
 
 pub use appender::{Appender, Committed};
 pub(crate) use isolation::{BatchId, ReadGuard};
-pub(crate) use replay::ReplayStats;
+pub(crate) use replay::{Replay, ReplayStats};
 pub(crate) use series::{HeadChunk, Series, range_end};
 
 use crate::error::{AppendError, Error};
@@ -84,13 +85,28 @@ struct Unpublished {
 }
 
 /// State of the one commit that goes on, and its buffers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Commit {
     newest: BatchId,
+    /// Time of the oldest sample committed since the last truncation began.
+    oldest: i64,
     samples: Vec<RefSample>,
     new_series: Vec<(SeriesRef, Labels)>,
     record: Vec<u8>,
     series_record: Vec<u8>,
+}
+
+impl Commit {
+    fn new() -> Self {
+        Self {
+            newest: BatchId::REPLAYED,
+            oldest: i64::MAX,
+            samples: Vec::new(),
+            new_series: Vec::new(),
+            record: Vec::new(),
+            series_record: Vec::new(),
+        }
+    }
 }
 
 impl Head {
@@ -111,7 +127,7 @@ impl Head {
                 valid_from: AtomicI64::new(valid_from),
             },
             wal: None,
-            commit: Mutex::default(),
+            commit: Mutex::new(Commit::new()),
             has_failed: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             appended: AtomicU64::new(0),
@@ -140,9 +156,9 @@ impl Head {
         self.stripes.get(series)
     }
 
-    /// Begins to read what is visible now.
-    pub(crate) fn begin_read(&self) -> ReadGuard {
-        self.isolation.begin()
+    /// Begins to read what is visible now, from the time `from` on.
+    pub(crate) fn begin_read(&self, from: i64) -> ReadGuard {
+        self.isolation.begin(from)
     }
 
     /// Times of the earliest and the latest sample, `None` without samples.
@@ -266,8 +282,8 @@ impl Head {
         let logged = self.log(&mut commit);
         let lsn = logged.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
         commit.newest = batch;
-        self.publish_series(&mut commit.new_series, batch);
-        self.note_times(&commit.samples);
+        self.publish_series(&mut commit.new_series, batch)?;
+        self.note_times(&mut commit);
         drop(commit);
 
         if let (Some(wal), Some(lsn)) = (&self.wal, lsn) {
@@ -343,19 +359,25 @@ impl Head {
     }
 
     /// Lets the series of a batch be found.
-    fn publish_series(&self, new_series: &mut Vec<(SeriesRef, Labels)>, batch: BatchId) {
+    fn publish_series(
+        &self,
+        new_series: &mut Vec<(SeriesRef, Labels)>,
+        batch: BatchId,
+    ) -> Result<(), Error> {
         if new_series.is_empty() {
-            return;
+            return Ok(());
         }
         let oldest_reader = self.isolation.oldest_reader();
         let mut unpublished = self.unpublished.lock();
         unpublished.recent.retain(|(batch, _)| *batch > oldest_reader);
         for (series, labels) in new_series.drain(..) {
-            self.index.insert(series, &labels);
+            let failed = |source| Error::HeadIndex { series, source };
+            self.index.insert(series, &labels).map_err(failed)?;
             unpublished.by_ref.remove(&series);
             unpublished.by_labels.remove(&labels);
             unpublished.recent.push((batch, series));
         }
+        Ok(())
     }
 
     /// Series in the index that a reader of `seen` must not learn of.
@@ -365,10 +387,11 @@ impl Head {
         unseen.map(|(_, series)| *series).collect()
     }
 
-    fn note_times(&self, samples: &[RefSample]) {
-        let times = samples.iter().map(|sample| sample.timestamp);
+    fn note_times(&self, commit: &mut Commit) {
+        let times = commit.samples.iter().map(|sample| sample.timestamp);
         let (mint, maxt) =
             times.fold((i64::MAX, i64::MIN), |(mint, maxt), t| (mint.min(t), maxt.max(t)));
+        commit.oldest = commit.oldest.min(mint);
         self.times.mint.fetch_min(mint, Ordering::AcqRel);
         self.times.maxt.fetch_max(maxt, Ordering::AcqRel);
     }
