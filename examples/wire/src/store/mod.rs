@@ -3,6 +3,9 @@
 //! The database is the one store of the programs. The traits keep scraping and remote write from
 //! depending on it, so that both are tested against stores that fail on demand.
 
+#[cfg(test)]
+pub(crate) mod memory;
+
 use std::error::Error as StdError;
 use std::path::Path;
 
