@@ -13,11 +13,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use ferula_index::{Labels, METRIC_NAME, SeriesRef};
+use ferula_tsdb::AppendError;
 
 use super::protobuf::{DecodeError, Field, Fields, Value};
 use super::refs::RefCache;
 use crate::exposition::MetricType;
-use crate::store::{Batch, Refusal, Store, StoreError};
+use crate::store::{Batch, Store};
 use crate::telemetry::{Counter, Registry};
 
 /// Largest request that is decompressed, in bytes.
@@ -46,7 +47,13 @@ pub enum ReceiveError {
     Decode(#[from] DecodeError),
     /// The store failed; the request may be sent again.
     #[error("cannot store samples")]
-    Store(#[source] StoreError),
+    Store(#[source] ferula_tsdb::Error),
+    /// The request holds more samples than the store takes at once.
+    #[error("request of more than {limit} samples")]
+    TooManySamples {
+        /// Most samples that the store takes at once.
+        limit: usize,
+    },
 }
 
 /// Stores the requests of all senders.
@@ -91,9 +98,14 @@ impl Receiver {
             receipt: Receipt::default(),
         };
         writer.request(&request)?;
-        writer.batch.commit().map_err(ReceiveError::Store)?;
-        self.metrics.count(&writer.receipt);
-        Ok(writer.receipt)
+        let Writer { batch, mut receipt, .. } = writer;
+        let committed = batch.commit().map_err(ReceiveError::Store)?;
+        // Other senders may have written to the same series in the meantime.
+        let overtaken = committed.refused as u64;
+        receipt.appended = receipt.appended.saturating_sub(overtaken);
+        receipt.out_of_order += overtaken;
+        self.metrics.count(&receipt);
+        Ok(receipt)
     }
 }
 
@@ -244,45 +256,51 @@ impl Writer<'_> {
         timestamp: i64,
         value: f64,
     ) -> Result<Option<SeriesRef>, ReceiveError> {
-        let result = if timestamp > self.max_timestamp {
-            Err(Refusal::OutOfBounds)
-        } else {
-            match series {
-                Series::Known(known) => match self.batch.append_ref(*known, timestamp, value) {
-                    // The store has dropped the series since; it is made anew.
-                    Err(Refusal::UnknownSeries) => {
-                        *series = self.series(bytes)?;
-                        return self.append(series, bytes, timestamp, value);
-                    }
-                    result => result.map(|()| None),
-                },
-                Series::New(labels) => self.batch.append(labels, timestamp, value).map(Some),
-                Series::Invalid => {
-                    self.receipt.invalid_labels += 1;
-                    return Ok(None);
+        if timestamp > self.max_timestamp {
+            self.receipt.out_of_bounds += 1;
+            self.note_refusal(bytes, &format!("sample at {timestamp} is too far in the future"))?;
+            return Ok(None);
+        }
+        let result = match series {
+            Series::Known(known) => match self.batch.append_ref(*known, timestamp, value) {
+                // The store has dropped the series since; it is made anew.
+                Err(AppendError::UnknownSeries { .. }) => {
+                    *series = self.series(bytes)?;
+                    return self.append(series, bytes, timestamp, value);
                 }
+                result => result.map(|()| None),
+            },
+            Series::New(labels) => self.batch.append(labels, timestamp, value).map(Some),
+            Series::Invalid => {
+                self.receipt.invalid_labels += 1;
+                return Ok(None);
             }
         };
-        let refusal = match result {
+        let error = match result {
             Ok(created) => {
                 self.receipt.appended += 1;
                 return Ok(created);
             }
-            Err(Refusal::Storage(source)) => return Err(ReceiveError::Store(source)),
-            Err(refusal) => refusal,
+            Err(error) => error,
         };
-        match refusal {
-            Refusal::OutOfOrder => self.receipt.out_of_order += 1,
-            Refusal::Duplicate => self.receipt.duplicate += 1,
-            Refusal::OutOfBounds => self.receipt.out_of_bounds += 1,
+        match error {
+            AppendError::OutOfOrder { .. } => self.receipt.out_of_order += 1,
+            AppendError::DuplicateTimestamp { .. } => self.receipt.duplicate += 1,
+            AppendError::TooOld { .. } => self.receipt.out_of_bounds += 1,
+            AppendError::BatchFull { limit } => return Err(ReceiveError::TooManySamples { limit }),
             _ => self.receipt.invalid_labels += 1,
         }
-        if self.receipt.first_refusal.is_none() {
-            let labels = decode_labels(bytes)?.unwrap_or_default();
-            let first = format!("{refusal}, series {labels}, timestamp {timestamp}");
-            self.receipt.first_refusal = Some(first);
-        }
+        self.note_refusal(bytes, &error.to_string())?;
         Ok(None)
+    }
+
+    /// Keeps the reason of the first refusal, and the series it is about.
+    fn note_refusal(&mut self, labels: &[u8], reason: &str) -> Result<(), DecodeError> {
+        if self.receipt.first_refusal.is_none() {
+            let labels = decode_labels(labels)?.unwrap_or_default();
+            self.receipt.first_refusal = Some(format!("{reason}, series {labels}"));
+        }
+        Ok(())
     }
 }
 

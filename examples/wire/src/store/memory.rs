@@ -6,9 +6,10 @@ use std::path::Path;
 use ferula_chunkenc::{Sample, SampleBatch};
 use ferula_index::{Labels, Matcher, SeriesRef};
 use ferula_promql::storage::{Querier, Queryable, SelectHints, SeriesSet, StorageError, TimeRange};
+use ferula_tsdb::{AppendError, Committed, Error, Stats};
 use parking_lot::Mutex;
 
-use crate::store::{Batch, HeadCounts, Refusal, Store, StoreError};
+use crate::store::{Batch, Store};
 
 /// What tests write to and query.
 #[derive(Debug, Default)]
@@ -69,27 +70,39 @@ impl Store for MemoryStore {
         Box::new(MemoryBatch { store: self, pending: Vec::new() })
     }
 
-    fn snapshot(&self, dir: &Path) -> Result<(), StoreError> {
-        std::fs::create_dir(dir.join("01BX5ZZKBKACTAV9WEVGEMMVRZ"))?;
-        Ok(())
+    fn snapshot(&self, dir: &Path) -> Result<(), Error> {
+        let file = dir.join("01BX5ZZKBKACTAV9WEVGEMMVRZ");
+        std::fs::create_dir(&file).map_err(|source| Error::Io { op: "make", file, source })
     }
 
-    fn head(&self) -> HeadCounts {
-        HeadCounts { n_series: self.inner.lock().series.len() as u64, ..HeadCounts::default() }
+    fn stats(&self) -> Stats {
+        let inner = self.inner.lock();
+        let mut stats = Stats::default();
+        stats.n_series = inner.series.len() as u64;
+        stats.head_mint = inner.series.values().flatten().map(|s| s.timestamp).min();
+        stats.head_maxt = inner.series.values().flatten().map(|s| s.timestamp).max();
+        stats
     }
 }
 
 impl MemoryBatch<'_> {
-    fn push(&mut self, labels: Labels, sample: Sample) -> Result<(), Refusal> {
+    fn push(&mut self, labels: Labels, sample: Sample) -> Result<(), AppendError> {
         let inner = self.store.inner.lock();
         let stored = inner.series.get(&labels).into_iter().flatten();
         let pending = self.pending.iter().filter(|(l, _)| *l == labels).map(|(_, s)| s);
         match stored.chain(pending).last() {
-            Some(last) if last.timestamp > sample.timestamp => return Err(Refusal::OutOfOrder),
-            Some(last) if last.timestamp == sample.timestamp && *last != sample => {
-                return Err(Refusal::Duplicate);
+            Some(last) if last.timestamp > sample.timestamp => {
+                let (timestamp, newest) = (sample.timestamp, last.timestamp);
+                return Err(AppendError::OutOfOrder { timestamp, newest });
             }
             Some(last) if *last == sample => return Ok(()),
+            Some(last) if last.timestamp == sample.timestamp => {
+                return Err(AppendError::DuplicateTimestamp {
+                    timestamp: sample.timestamp,
+                    existing: last.value,
+                    offered: sample.value,
+                });
+            }
             _ => {}
         }
         drop(inner);
@@ -104,7 +117,7 @@ impl Batch for MemoryBatch<'_> {
         labels: &Labels,
         timestamp: i64,
         value: f64,
-    ) -> Result<SeriesRef, Refusal> {
+    ) -> Result<SeriesRef, AppendError> {
         let mut inner = self.store.inner.lock();
         inner.lookups += 1;
         let known = inner.refs.iter().find(|(_, l)| *l == labels).map(|(r, _)| *r);
@@ -119,21 +132,28 @@ impl Batch for MemoryBatch<'_> {
         Ok(SeriesRef(series))
     }
 
-    fn append_ref(&mut self, series: SeriesRef, timestamp: i64, value: f64) -> Result<(), Refusal> {
+    fn append_ref(
+        &mut self,
+        series: SeriesRef,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<(), AppendError> {
         let labels = self.store.inner.lock().refs.get(&series.0).cloned();
-        let labels = labels.ok_or(Refusal::UnknownSeries)?;
+        let labels = labels.ok_or(AppendError::UnknownSeries { series })?;
         self.push(labels, Sample::new(timestamp, value))
     }
 
-    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+    fn commit(self: Box<Self>) -> Result<Committed, Error> {
         let mut inner = self.store.inner.lock();
         if inner.fail_commits {
-            return Err("disk full".into());
+            return Err(Error::LogFailed);
         }
+        let mut committed = Committed::default();
+        committed.samples = self.pending.len();
         for (labels, sample) in self.pending {
             inner.series.entry(labels).or_default().push(sample);
         }
-        Ok(())
+        Ok(committed)
     }
 }
 

@@ -114,7 +114,7 @@ fn bad_samples_are_refused_one_by_one() {
     assert_eq!(
         receipt.to_string(),
         "7 of 10 samples refused: 1 out of order, 1 duplicate, 1 out of bounds, 4 with invalid \
-         labels; first: out of order sample, series {__name__=\"a\"}, timestamp 4"
+         labels; first: sample at 4 is out of order, the series is at 5, series {__name__=\"a\"}"
     );
     let names: Vec<_> = store.dump().into_iter().map(|(l, s)| (l, s.len())).collect();
     assert_eq!(names, [(r#"{__name__="a"}"#.to_owned(), 2), (r#"{__name__="c"}"#.to_owned(), 1)]);
