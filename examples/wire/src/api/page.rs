@@ -159,8 +159,8 @@ mod tests {
             for forbidden in ["innerHTML", "insertAdjacentHTML", "eval(", "style=\"", " onclick="] {
                 assert!(!text.contains(forbidden), "{path} contains {forbidden}");
             }
-            let elsewhere = text.matches("://").count()
-                - text.matches("http://www.w3.org/2000/svg").count();
+            let elsewhere =
+                text.matches("://").count() - text.matches("http://www.w3.org/2000/svg").count();
             assert_eq!(elsewhere, 0, "{path} names another server");
         }
     }
