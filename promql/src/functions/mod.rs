@@ -1,0 +1,3 @@
+//! What the functions of the language compute.
+
+pub(crate) mod date;
