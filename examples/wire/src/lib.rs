@@ -12,6 +12,7 @@ pub mod config;
 mod error;
 pub mod exposition;
 mod number;
+pub mod remote;
 pub mod scrape;
 pub mod store;
 pub mod telemetry;
