@@ -8,10 +8,12 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod cli;
 pub mod config;
 mod error;
 pub mod exposition;
 mod number;
+pub mod remote;
 pub mod scrape;
 pub mod store;
 pub mod telemetry;

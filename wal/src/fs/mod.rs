@@ -1,16 +1,20 @@
 //! The file system as the store sees it: two small traits, so that faults can be injected.
 //!
 //! Everything the log, the head and the blocks do with files goes through [`Fs`] and [`File`].
-//! [`StdFs`] is the real one. What may be assumed of a disk below it, and what may not, stands in
+//! [`StdFs`] is the real one, `FaultFs` (feature `testing`) fails and crashes on demand. What may be assumed of a disk below it, and what may not, stands in
 //! `docs/formats/README.md`; the short of it: bytes are durable after [`File::sync_data`], names
 //! after [`Fs::sync_dir`] of the directory that holds them, nothing else is.
 
+#[cfg(feature = "testing")]
+mod fault;
 mod std;
 
 use ::std::fmt;
 use ::std::io;
 use ::std::path::{Path, PathBuf};
 
+#[cfg(feature = "testing")]
+pub use self::fault::{Fault, FaultFs, Survival};
 pub use self::std::StdFs;
 
 /// How a file is opened.

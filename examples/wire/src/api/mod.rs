@@ -1,5 +1,6 @@
 //! Prometheus's HTTP API over any storage.
 
+pub mod page;
 mod state;
 
 use axum::Router;
