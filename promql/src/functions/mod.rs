@@ -1,0 +1,3 @@
+//! The functions of the query language.
+
+pub mod signatures;
