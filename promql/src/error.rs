@@ -146,6 +146,8 @@ pub enum ParseErrorKind {
     BadNumber { text: String, reason: &'static str },
     #[error("not a valid duration string: {}", quote::quote(.text))]
     BadDuration { text: String },
+    #[error("unknown unit {} in duration {}", quote::quote(.unit), quote::quote(.text))]
+    UnknownUnit { unit: String, text: String },
     #[error("duration out of range")]
     DurationOutOfRange,
     #[error("duration must be greater than 0")]

@@ -12,7 +12,7 @@ use crate::error::ParseErrorKind;
 use crate::lexer::{Special, TokenKind};
 
 /// Longest duration in seconds, either way: 64 bits of nanoseconds.
-const MAX_SECONDS: f64 = 9_223_372_036.854_775_807;
+const MAX_SECONDS: f64 = 9_223_372_036.854_776;
 
 /// Where a duration expression stands, for messages.
 #[derive(Clone, Copy)]
@@ -212,7 +212,9 @@ fn apply_sign(sign: Option<UnaryOp>, operand: DurationExpr, start: usize) -> Par
 
 fn in_range(duration: DurationExpr) -> Parsed<DurationExpr> {
     match duration.kind {
-        DurationKind::Literal(number) if !(number.value.abs() <= MAX_SECONDS) => {
+        DurationKind::Literal(number)
+            if number.value.is_nan() || number.value.abs() > MAX_SECONDS =>
+        {
             Err(failure(ParseErrorKind::DurationOutOfRange, duration.span))
         }
         _ => Ok(duration),

@@ -1,9 +1,8 @@
 //! Values of numbers, durations and strings.
 
 use ferula_chunkenc::stale;
+use nom::bytes::complete::take_while1;
 use nom::character::complete::{char, digit1};
-use nom::combinator::{all_consuming, opt};
-use nom::sequence::terminated;
 use nom::{IResult, Parser as _};
 
 use super::{Parsed, Parser, failure, quote};
@@ -123,7 +122,7 @@ pub(crate) fn format_duration(mut ms: u64) -> String {
     let mut text = String::new();
     for (unit, unit_ms) in UNITS {
         let only_exact = matches!(unit, "y" | "w");
-        if ms < unit_ms || only_exact && ms % unit_ms != 0 {
+        if ms < unit_ms || only_exact && !ms.is_multiple_of(unit_ms) {
             continue;
         }
         text.push_str(&format!("{}{unit}", ms / unit_ms));
@@ -132,41 +131,37 @@ pub(crate) fn format_duration(mut ms: u64) -> String {
     text
 }
 
-/// Milliseconds of a duration such as `1h30m`.
+/// Milliseconds of a duration such as `1h30m`; units fall, and each comes once at most.
 pub(crate) fn duration_ms(text: &str) -> Result<u64, ParseErrorKind> {
     let bad = || ParseErrorKind::BadDuration { text: text.to_owned() };
-    let (_, counts) = all_consuming(duration_counts).parse(text).map_err(|_| bad())?;
-    if text.is_empty() {
+    if text == "0" {
+        return Ok(0);
+    }
+    let (mut rest, mut units, mut total) = (text, &UNITS[..], 0_u64);
+    if rest.is_empty() {
         return Err(bad());
     }
-    let mut total: u64 = 0;
-    for (count, (_, unit_ms)) in counts.iter().zip(UNITS) {
-        let Some(count) = count else { continue };
+    while !rest.is_empty() {
+        let (after, (count, unit)) = duration_part(rest).map_err(|_| bad())?;
+        if UNITS.iter().all(|(name, _)| *name != unit) {
+            let unit = unit.to_owned();
+            return Err(ParseErrorKind::UnknownUnit { unit, text: text.to_owned() });
+        }
+        let at = units.iter().position(|(name, _)| *name == unit).ok_or_else(bad)?;
+        let count: u64 = count.parse().map_err(|_| bad())?;
         total = count
-            .parse::<u64>()
-            .ok()
-            .and_then(|count| count.checked_mul(unit_ms))
+            .checked_mul(units[at].1)
             .and_then(|ms| total.checked_add(ms))
             .filter(|total| *total <= MAX_DURATION_MS)
             .ok_or(ParseErrorKind::DurationOutOfRange)?;
+        (rest, units) = (after, &units[at + 1..]);
     }
     Ok(total)
 }
 
-/// The count of each unit, units in falling order.
-fn duration_counts(text: &str) -> IResult<&str, [Option<&str>; 7]> {
-    let mut counts = [None; 7];
-    let mut rest = text;
-    for (slot, (unit, _)) in counts.iter_mut().zip(UNITS) {
-        // `5m` in `5ms` is no count of minutes.
-        let (after, count) =
-            opt(terminated(digit1, nom::bytes::complete::tag(unit))).parse(rest)?;
-        if unit == "m" && after.starts_with('s') {
-            continue;
-        }
-        (rest, *slot) = (after, count);
-    }
-    Ok((rest, counts))
+/// A count and its unit.
+fn duration_part(text: &str) -> IResult<&str, (&str, &str)> {
+    (digit1, take_while1(|c: char| !c.is_ascii_digit())).parse(text)
 }
 
 /// Resolves the escapes of a quoted string that the lexer let pass; `None` if the result is not
