@@ -17,6 +17,7 @@ pub mod parser;
 mod plan;
 mod printer;
 mod query_error;
+mod result;
 mod span;
 pub mod storage;
 mod text;

@@ -39,8 +39,12 @@ pub(crate) enum InstantFunction {
     Absent,
     LabelReplace,
     LabelJoin,
-    Sort { descending: bool },
-    SortByLabel { descending: bool },
+    Sort {
+        descending: bool,
+    },
+    SortByLabel {
+        descending: bool,
+    },
     HistogramQuantile,
     HistogramQuantiles,
     HistogramFraction,
