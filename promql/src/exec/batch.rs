@@ -187,7 +187,7 @@ impl Column {
 
     /// Takes the value of the first step for all of `len` steps.
     pub(crate) fn broadcast(&mut self, len: usize) {
-        let first = if self.len() == 0 { None } else { self.get(0) };
+        let first = self.present.first().is_some_and(|has| *has).then(|| self.values[0]);
         self.reset(len);
         if let Some(value) = first {
             self.values.fill(value);

@@ -4,7 +4,7 @@ use super::arithmetic::{changes_metric, combine, compare, is_comparison};
 use super::batch::Grid;
 use super::pairs::Matched;
 use super::unary::{Naming, map_columns};
-use super::{BoxOperator, Context, Operator, Scalar, build as build_operator, set};
+use super::{BoxOperator, Context, Scalar, build as build_operator, set};
 use crate::ast::BinaryOp;
 use crate::functions::signatures::ValueType;
 use crate::plan::Binary;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::batch::{Column, Grid, Presence, SeriesMeta};
 use super::binary::apply;
-use super::matching::{Groups, Members, Signature};
+use super::matching::{Groups, Members};
 use super::pair_rule::{Operand, Pair, Rule};
 use super::{BoxOperator, Context, Operator};
 use crate::Error;

@@ -2,7 +2,6 @@
 
 /// A function that makes one number from one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is called what PromQL calls it")]
 pub(crate) enum Math {
     Abs,
     Acos,

@@ -40,10 +40,6 @@ struct Part {
 }
 
 impl Part {
-    fn varying(kind: NodeKind, span: Span) -> Self {
-        Self { node: Node { kind, span }, invariant: false, wrap: false }
-    }
-
     fn constant(kind: NodeKind, span: Span) -> Self {
         Self { node: Node { kind, span }, invariant: true, wrap: false }
     }
@@ -249,12 +245,12 @@ impl Builder<'_> {
         let mut params = Vec::new();
         for arg in &call.args {
             if found.is_none() && is_range(arg) {
-                found = Some((arg.span, self.source(arg, name)?));
+                found = Some(self.source(arg, name)?);
             } else {
                 params.push(self.part(arg, "")?);
             }
         }
-        let Some((source_span, (source, source_invariant))) = found else {
+        let Some((source, source_invariant)) = found else {
             return Err(self.unsupported("a call without a range vector", span));
         };
         check_boundary(function, name, source.boundary())?;
@@ -265,7 +261,6 @@ impl Builder<'_> {
         let kind = NodeKind::RangeCall(RangeCall {
             function,
             source,
-            source_span,
             params: params
                 .into_iter()
                 .map(|param| if invariant { param.node } else { param.wrapped() })

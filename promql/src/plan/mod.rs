@@ -136,8 +136,6 @@ pub(crate) struct Call {
 pub(crate) struct RangeCall {
     pub(crate) function: RangeFunction,
     pub(crate) source: RangeSource,
-    /// The text of the window.
-    pub(crate) source_span: Span,
     /// The other arguments, all scalars, in order.
     pub(crate) params: Vec<Node>,
     /// The text of the first argument, which annotations point to.
