@@ -1,3 +1,4 @@
-//! The functions of the query language.
+//! What the functions of the language compute.
 
 pub mod signatures;
+pub(crate) mod date;
