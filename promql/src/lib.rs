@@ -16,6 +16,8 @@ mod printer;
 mod query_error;
 mod span;
 pub mod storage;
+#[cfg(feature = "testlang")]
+pub mod testlang;
 mod text;
 mod value;
 pub mod visit;

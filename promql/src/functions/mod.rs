@@ -1,4 +1,4 @@
 //! What the functions of the language compute.
 
-pub mod signatures;
 pub(crate) mod date;
+pub mod signatures;
