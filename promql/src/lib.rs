@@ -20,6 +20,8 @@ mod query_error;
 mod result;
 mod span;
 pub mod storage;
+#[cfg(feature = "testlang")]
+pub mod testlang;
 mod text;
 mod value;
 pub mod visit;

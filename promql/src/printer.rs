@@ -16,7 +16,8 @@ use crate::ast::{
     UnaryOp, VectorSelector,
 };
 use crate::parser::literal::{format_duration, whole_ms};
-use crate::parser::quote::{fixed, general, plain, quote};
+use crate::parser::quote::{fixed, quote};
+use crate::text::{FloatText, PlainFloat};
 
 /// Longest text that [`Expr::pretty`] leaves on one line, in bytes, its indent not counted.
 const MAX_LINE_BYTES: usize = 100;
@@ -83,7 +84,7 @@ impl fmt::Display for NumberLiteral {
                 let sign = if self.value < 0.0 { "-" } else { "" };
                 write!(f, "{sign}{}", format_duration(ms))
             }
-            _ => f.write_str(&plain(self.value)),
+            _ => PlainFloat(self.value).fmt(f),
         }
     }
 }
@@ -146,13 +147,13 @@ fn write_operator(f: &mut impl Write, binary: &BinaryExpr) -> fmt::Result {
         write_labels(f, head, &group.include)?;
     }
     match (fill_left, fill_right) {
-        (Some(left), Some(right)) if left == right => write!(f, " fill ({})", general(*left)),
+        (Some(left), Some(right)) if left == right => write!(f, " fill ({})", FloatText(*left)),
         (left, right) => {
             if let Some(left) = left {
-                write!(f, " fill_left ({})", general(*left))?;
+                write!(f, " fill_left ({})", FloatText(*left))?;
             }
             if let Some(right) = right {
-                write!(f, " fill_right ({})", general(*right))?;
+                write!(f, " fill_right ({})", FloatText(*right))?;
             }
             Ok(())
         }

@@ -4,7 +4,7 @@ use super::{Node, Parsed, Parser, failure};
 use crate::Span;
 use crate::ast::{
     AggregateExpr, AggregateGrouping, AggregateOp, At, BinaryExpr, BinaryOp, Boundary, Call,
-    DurationExpr, DurationKind, ExprKind, Grouping, Matching, MatchingLabels, MatrixSelector,
+    DurationExpr, DurationKind, Expr, ExprKind, Grouping, Matching, MatchingLabels, MatrixSelector,
     Modifiers, NumberLiteral, Side, Subquery, UnaryExpr, UnaryOp,
 };
 use crate::error::ParseErrorKind;
@@ -138,17 +138,26 @@ impl Parser<'_> {
     fn operand(&mut self) -> Parsed<Node> {
         let start = self.current.span.start;
         if let Some(op) = self.eat_sign() {
-            let mut operand = self.expression(SIGN_OPERAND)?;
-            let span = Span::new(start, operand.expr.span.end);
-            if let ExprKind::Number(number) = &mut operand.expr.kind {
-                number.value = signed(Some(op), number.value);
-                operand.expr.span = span;
-                return Ok(operand);
-            }
-            let kind = ExprKind::Unary(UnaryExpr { op, expr: operand.expr });
-            return self.node(kind, span, operand.height);
+            let operand = self.expression(SIGN_OPERAND)?;
+            return self.with_sign(op, operand, start);
         }
-        let mut node = self.primary()?;
+        let node = self.primary()?;
+        self.with_modifiers(node)
+    }
+
+    fn with_sign(&self, op: UnaryOp, mut operand: Node, start: usize) -> Parsed<Node> {
+        let span = Span::new(start, operand.expr.span.end);
+        if let ExprKind::Number(number) = &mut operand.expr.kind {
+            number.value = signed(Some(op), number.value);
+            operand.expr.span = span;
+            return Ok(operand);
+        }
+        let kind = ExprKind::Unary(UnaryExpr { op, expr: operand.expr });
+        self.node(kind, span, operand.height)
+    }
+
+    /// Parses the modifiers and windows behind an operand.
+    fn with_modifiers(&mut self, mut node: Node) -> Parsed<Node> {
         loop {
             match self.current.kind {
                 TokenKind::Keyword(Keyword::Offset) => self.offset(&mut node)?,
@@ -168,21 +177,11 @@ impl Parser<'_> {
     fn primary(&mut self) -> Parsed<Node> {
         let token = self.current;
         match token.kind {
-            TokenKind::Number | TokenKind::Duration => {
-                let Some((number, span)) = self.number_literal()? else {
-                    return Err(self.unexpected());
-                };
-                self.node(ExprKind::Number(number), span, 0)
-            }
-            TokenKind::String => {
-                let text = self.string_literal()?;
-                self.node(ExprKind::String(text), token.span, 0)
-            }
+            TokenKind::Number | TokenKind::Duration | TokenKind::String => self.literal(),
             TokenKind::LeftParen => {
                 self.advance();
                 let inner = self.expression(0)?;
-                let end = self.expect(TokenKind::RightParen)?.span;
-                self.node(ExprKind::Paren(inner.expr), token.span.to(end), inner.height)
+                self.parenthesized(inner, token.span)
             }
             TokenKind::Aggregate(op) => self.aggregate_or_selector(op),
             TokenKind::Identifier | TokenKind::Special(_) => {
@@ -202,9 +201,30 @@ impl Parser<'_> {
         }
     }
 
+    // Frames of the functions that recurse stay small where the nodes are made in others.
+
+    fn literal(&mut self) -> Parsed<Node> {
+        if let Some((number, span)) = self.number_literal()? {
+            return self.node(ExprKind::Number(number), span, 0);
+        }
+        let span = self.current.span;
+        let text = self.string_literal()?;
+        self.node(ExprKind::String(text), span, 0)
+    }
+
+    fn parenthesized(&mut self, inner: Node, open: Span) -> Parsed<Node> {
+        let close = self.expect(TokenKind::RightParen)?.span;
+        self.node(ExprKind::Paren(inner.expr), open.to(close), inner.height)
+    }
+
     fn call(&mut self, function_span: Span) -> Parsed<Node> {
+        let args = self.arguments()?;
+        self.call_of(function_span, args)
+    }
+
+    fn call_of(&mut self, function_span: Span, args: (Vec<Expr>, usize)) -> Parsed<Node> {
+        let (args, height) = args;
         let name = &self.text[function_span.start..function_span.end];
-        let (args, height) = self.arguments()?;
         let Some(signature) = signatures::find(name) else {
             let suggestion = signatures::suggest(name);
             let kind = ParseErrorKind::UnknownFunction { name: name.to_owned(), suggestion };
@@ -220,7 +240,7 @@ impl Parser<'_> {
     }
 
     /// Parses arguments in parentheses; also gives the height of the highest.
-    fn arguments(&mut self) -> Parsed<(Vec<crate::ast::Expr>, usize)> {
+    fn arguments(&mut self) -> Parsed<(Vec<Expr>, usize)> {
         self.expect(TokenKind::LeftParen)?;
         let (mut args, mut height) = (Vec::new(), 0);
         if self.eat(TokenKind::RightParen) {
@@ -229,7 +249,7 @@ impl Parser<'_> {
         loop {
             let arg = self.expression(0)?;
             height = height.max(arg.height);
-            args.push(*arg.expr);
+            push_unboxed(&mut args, arg.expr);
             let comma = self.current.span;
             if !self.eat(TokenKind::Comma) {
                 break;
@@ -247,7 +267,9 @@ impl Parser<'_> {
         match self.current.kind {
             TokenKind::LeftParen | TokenKind::Keyword(Keyword::By | Keyword::Without) => {
                 self.aggregations += 1;
-                let node = self.aggregate(op, token.span)?;
+                let before = self.aggregate_grouping()?;
+                let args = self.arguments()?;
+                let node = self.aggregate(op, token.span, before, args)?;
                 self.aggregations -= 1;
                 Ok(node)
             }
@@ -255,9 +277,14 @@ impl Parser<'_> {
         }
     }
 
-    fn aggregate(&mut self, op: AggregateOp, op_span: Span) -> Parsed<Node> {
-        let mut grouping = self.aggregate_grouping()?;
-        let (mut args, height) = self.arguments()?;
+    fn aggregate(
+        &mut self,
+        op: AggregateOp,
+        op_span: Span,
+        mut grouping: Option<AggregateGrouping>,
+        args: (Vec<Expr>, usize),
+    ) -> Parsed<Node> {
+        let (mut args, height) = args;
         if grouping.is_none() {
             grouping = self.aggregate_grouping()?;
         }
@@ -404,6 +431,10 @@ impl Parser<'_> {
         };
         Err(failure(kind, open.to(close)))
     }
+}
+
+fn push_unboxed(args: &mut Vec<Expr>, arg: Box<Expr>) {
+    args.push(*arg);
 }
 
 /// What `offset` and `@` behind an expression apply to.

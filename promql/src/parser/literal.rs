@@ -39,7 +39,7 @@ impl Parser<'_> {
 
 /// Value of a number as Go reads it: integers of base 10, 16 or 8 (behind a `0`), or floats, with
 /// underscores between digits.
-fn number(text: &str) -> Result<f64, ParseErrorKind> {
+pub(crate) fn number(text: &str) -> Result<f64, ParseErrorKind> {
     let fail = |reason| ParseErrorKind::BadNumber { text: text.to_owned(), reason };
     if !underscores_separate_digits(text) {
         return Err(fail("invalid syntax"));

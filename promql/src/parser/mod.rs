@@ -23,7 +23,7 @@ pub const MAX_QUERY_BYTES: usize = 1 << 20;
 
 /// Greatest height of a syntax tree, in nodes from the root to the deepest leaf. A chain such as
 /// `a + b + c` is as high as it has operators.
-pub const MAX_DEPTH: usize = 200;
+pub const MAX_DEPTH: usize = 256;
 
 /// Which experimental parts of the language are accepted, as Prometheus's feature flags say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -40,29 +40,6 @@ pub(crate) fn fixed(number: f64, digits: usize) -> String {
     }
 }
 
-/// Writes a number in the shortest plain notation that reads back as the same number.
-pub(crate) fn plain(number: f64) -> String {
-    if number.is_infinite() { fixed(number, 0) } else { format!("{number}") }
-}
-
-/// Writes a number in the shortest notation that reads back as the same number, with an exponent
-/// if it is very large or small.
-pub(crate) fn general(number: f64) -> String {
-    let magnitude = number.abs();
-    if magnitude == 0.0 || !magnitude.is_finite() || (1e-4..1e21).contains(&magnitude) {
-        return plain(number);
-    }
-    let text = format!("{number:e}");
-    match text.split_once('e') {
-        Some((mantissa, exponent)) => {
-            let (sign, digits) =
-                exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
-            format!("{mantissa}e{sign}{digits:0>2}")
-        }
-        None => text,
-    }
-}
-
 fn push_escaped(out: &mut String, c: char, quote: char) {
     match c {
         '\\' => out.push_str("\\\\"),
