@@ -16,6 +16,15 @@ pub fn options() -> Options {
     Options::builder().sync(SyncPolicy::Never).maintenance_interval(None).build().unwrap()
 }
 
+/// Length of a block in tests that cut some, in milliseconds.
+pub const RANGE: i64 = 60_000;
+
+/// [`options`] with blocks of [`RANGE`] and small segments.
+pub fn short_blocks() -> Options {
+    let builder = Options::builder().sync(SyncPolicy::Never).maintenance_interval(None);
+    builder.block_range_ms(RANGE).wal_segment_bytes(32 << 10).build().unwrap()
+}
+
 /// Opens a database with [`options`].
 pub fn open(dir: &Path) -> Db {
     Db::open(dir, options()).unwrap()
@@ -55,4 +64,29 @@ pub fn commit(db: &Db, labels: &Labels, samples: &[Sample]) {
         appender.append(labels, sample.timestamp, sample.value).unwrap();
     }
     appender.commit().unwrap();
+}
+
+/// Commits one sample per second of `n_series` series from `from` up to `to`, in batches of all
+/// series.
+pub fn scrape(db: &Db, n_series: usize, from: i64, to: i64) {
+    let all: Vec<Labels> = (0..n_series)
+        .map(|i| labels(&[("__name__", "m"), ("job", "test"), ("n", &i.to_string())]))
+        .collect();
+    for t in (from..to).step_by(1000) {
+        let mut appender = db.appender();
+        for (i, labels) in all.iter().enumerate() {
+            appender.append(labels, t, t as f64 + i as f64).unwrap();
+        }
+        assert_eq!(appender.commit().unwrap().samples, n_series);
+    }
+}
+
+/// Names in a directory, sorted.
+pub fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
 }
