@@ -8,7 +8,9 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod calendar;
 pub mod config;
+pub mod duration;
 mod error;
 pub mod exposition;
 mod number;
