@@ -1,5 +1,7 @@
 //! What can go wrong with label sets, matchers and index files.
 
+use crate::SeriesRef;
+
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,5 +27,17 @@ pub enum Error {
         pattern: String,
         /// What is wrong with it, in one line.
         reason: String,
+    },
+    /// A series ref that is to be inserted is zero or stands for other labels already.
+    #[error("series ref {series} is zero or stands for other labels")]
+    SeriesRefTaken {
+        /// The ref.
+        series: SeriesRef,
+    },
+    /// There are more strings or label pairs than can be numbered.
+    #[error("more than {limit} different strings or label pairs")]
+    TooManySymbols {
+        /// How many can be numbered.
+        limit: u32,
     },
 }

@@ -1,7 +1,7 @@
 //! What can go wrong with a database, and why a sample is refused.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ferula_index::SeriesRef;
 
@@ -41,6 +41,138 @@ pub enum Error {
         /// The process that holds it, if it wrote its number.
         pid: Option<u32>,
     },
+    /// The log refused an operation.
+    #[error("cannot {op} the log")]
+    Wal {
+        /// What was tried.
+        op: &'static str,
+        /// Why it failed.
+        #[source]
+        source: ferula_wal::Error,
+    },
+    /// A record of the log does not decode.
+    #[error("log segment {segment:08}, record at offset {offset}")]
+    Replay {
+        /// Number of the segment, or of the checkpoint.
+        segment: u32,
+        /// Where the record begins.
+        offset: u64,
+        /// What is wrong with it.
+        #[source]
+        source: ferula_wal::Error,
+    },
+    /// A series cannot be put into the index of the head.
+    #[error("series {series} of the head")]
+    HeadIndex {
+        /// The series.
+        series: SeriesRef,
+        /// Why not.
+        #[source]
+        source: ferula_index::Error,
+    },
+    /// The index of a block cannot be written or read.
+    #[error("cannot {op} {file}", file = file.display())]
+    Index {
+        /// What was tried.
+        op: &'static str,
+        /// The index.
+        file: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: ferula_index::Error,
+    },
+    /// A file starts with the wrong bytes.
+    #[error("{file}: starts with {found:#010x}, expected {expected:#010x}", file = file.display())]
+    Magic {
+        /// The file.
+        file: PathBuf,
+        /// First four bytes.
+        found: u32,
+        /// What they should be.
+        expected: u32,
+    },
+    /// A file has a version that is not read.
+    #[error("{file}: version {found}, expected {expected}", file = file.display())]
+    Version {
+        /// The file.
+        file: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version that is read.
+        expected: u32,
+    },
+    /// A file is longer than it can reasonably be.
+    #[error("{file}: {found} bytes, the limit is {limit}", file = file.display())]
+    TooLarge {
+        /// The file.
+        file: PathBuf,
+        /// Its length, in bytes.
+        found: u64,
+        /// The longest that is read, in bytes.
+        limit: u64,
+    },
+    /// The description of a block is malformed.
+    #[error("{file}: malformed", file = file.display())]
+    Meta {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The time range of a block is inverted or empty.
+    #[error("{file}: range from {mint} to {maxt} is empty", file = file.display())]
+    MetaRange {
+        /// The description of the block.
+        file: PathBuf,
+        /// Start of the range in milliseconds.
+        mint: i64,
+        /// End of the range in milliseconds, exclusive.
+        maxt: i64,
+    },
+    /// A file is malformed; the source gives the offset.
+    #[error("{file}: malformed", file = file.display())]
+    Decode {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: ferula_chunkenc::Error,
+    },
+    /// A chunk of a block cannot be read.
+    #[error("{file}: chunk at offset {offset}", file = file.display())]
+    Chunk {
+        /// The chunk segment.
+        file: PathBuf,
+        /// Where the chunk begins.
+        offset: u64,
+        /// What is wrong with it.
+        #[source]
+        source: ferula_chunkenc::Error,
+    },
+    /// A chunk ref of an index leads nowhere.
+    #[error("{dir}: no chunk at ref {chunk_ref:#x}", dir = dir.display())]
+    ChunkRef {
+        /// Directory of the chunk segments.
+        dir: PathBuf,
+        /// The ref.
+        chunk_ref: u64,
+    },
+    /// A file of a block is missing.
+    #[error("{file} is missing", file = file.display())]
+    Missing {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A chunk in memory does not decode: a mistake of this crate, or of the memory.
+    #[error("chunk of series {series} in the head")]
+    HeadChunk {
+        /// The series.
+        series: SeriesRef,
+        /// What is wrong with it.
+        #[source]
+        source: ferula_chunkenc::Error,
+    },
     /// The database was closed.
     #[error("the database is closed")]
     Closed,
@@ -48,6 +180,13 @@ pub enum Error {
     /// database is opened again. Reads go on.
     #[error("an earlier write to the log failed; open the database again to write")]
     LogFailed,
+}
+
+impl Error {
+    /// Makes a function that wraps an IO error with what was tried on which file.
+    pub(crate) fn io<'a>(op: &'static str, file: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io { op, file: file.to_path_buf(), source }
+    }
 }
 
 /// Why one sample was refused. The rest of its batch stands.

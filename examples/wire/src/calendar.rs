@@ -72,10 +72,7 @@ pub(crate) fn format_compact(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let civil = Civil::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
     let (hour, minute, second) = hour_minute_second(&civil);
-    format!(
-        "{:04}{:02}{:02}T{hour:02}{minute:02}{second:02}Z",
-        civil.year, civil.month, civil.day
-    )
+    format!("{:04}{:02}{:02}T{hour:02}{minute:02}{second:02}Z", civil.year, civil.month, civil.day)
 }
 
 fn hour_minute_second(civil: &Civil) -> (i64, i64, i64) {

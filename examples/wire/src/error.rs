@@ -16,4 +16,13 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// An address cannot be served.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Host and port.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
 }

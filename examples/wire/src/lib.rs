@@ -9,6 +9,7 @@
 
 pub mod api;
 mod calendar;
+pub mod cli;
 pub mod config;
 pub mod duration;
 mod error;

@@ -67,8 +67,8 @@ impl Labels {
     }
 
     /// Packs pairs that are known to be sorted by name and unique.
-    fn from_sorted<'a>(
-        pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    pub(crate) fn from_sorted<'a>(
+        pairs: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, Error> {
         let mut packed = String::new();
         for (name, value) in pairs.filter(|(_, value)| !value.is_empty()) {

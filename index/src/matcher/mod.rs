@@ -86,6 +86,21 @@ impl Matcher {
         }
     }
 
+    /// The values that the regular expression matches, if it can only match these.
+    pub fn set_values(&self) -> Option<&[Box<str>]> {
+        self.regex.as_ref().and_then(AnchoredRegex::set_values)
+    }
+
+    /// Text with which every value begins that the regular expression matches; may be empty.
+    pub fn prefix(&self) -> &str {
+        self.regex.as_ref().map_or("", AnchoredRegex::prefix)
+    }
+
+    /// Tells whether it is known that every value passes.
+    pub(crate) fn matches_everything(&self) -> bool {
+        self.op == MatchOp::Regex && &*self.value == ".*"
+    }
+
     /// Tells whether series without the label pass.
     pub fn matches_empty(&self) -> bool {
         self.matches("")

@@ -108,9 +108,11 @@ pub(super) fn push_timestamp(out: &mut Vec<u8>, timestamp: i64) {
     let fraction = magnitude % 1000;
     if fraction != 0 {
         out.push(b'.');
-        out.extend([100, 10, 1].map(|place| {
-            b'0' + u8::try_from(fraction / place % 10).expect("a digit fits a byte")
-        }));
+        out.extend(
+            [100, 10, 1].map(|place| {
+                b'0' + u8::try_from(fraction / place % 10).expect("a digit fits a byte")
+            }),
+        );
     }
 }
 

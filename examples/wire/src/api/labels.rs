@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use ferula_index::{Labels, Matcher};
-use ferula_promql::ast::ExprKind;
 use ferula_promql::storage::{Querier, SelectHints, StorageError, TimeRange};
 
 use super::params::{MAX_TIME, MIN_TIME, Params};
 use super::reply::{ApiError, ErrorKind, Success, chain};
-use super::{ApiState, json, serve};
+use super::{ApiState, json, selector, serve};
 
 pub(super) async fn names(
     State(state): State<ApiState>,
@@ -78,7 +77,7 @@ impl Lookup {
         let end = params.time_or("end", MAX_TIME)?;
         let mut matcher_sets = Vec::new();
         for text in params.all("match[]") {
-            matcher_sets.push(parse_selector(text).map_err(problem)?);
+            matcher_sets.push(selector::parse(text).map_err(problem)?);
         }
         if matcher_sets.iter().any(|set| set.iter().all(Matcher::matches_empty)) {
             let text = "match[] must contain at least one non-empty matcher";
@@ -118,19 +117,6 @@ impl Lookup {
             success.warnings.push("results truncated due to limit".to_owned());
         }
         success.encode(|out| json::push_list(out, found, push))
-    }
-}
-
-/// Reads a selector without modifiers and yields its matchers.
-fn parse_selector(text: &str) -> Result<Vec<Matcher>, String> {
-    let expr = ferula_promql::parse(text).map_err(|e| e.to_string())?;
-    match expr.kind {
-        ExprKind::Selector(selector)
-            if selector.modifiers == Default::default() && selector.boundary.is_none() =>
-        {
-            Ok(selector.matchers)
-        }
-        _ => Err("1:1: parse error: expected a series selector".to_owned()),
     }
 }
 

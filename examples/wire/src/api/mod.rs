@@ -8,9 +8,11 @@
 mod admin;
 mod json;
 mod labels;
+pub mod page;
 mod params;
 mod query;
 mod reply;
+mod selector;
 mod serve;
 mod state;
 mod status;
@@ -57,10 +59,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/status/walreplay", get(status::wal_replay))
         .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
-        .route(
-            "/write",
-            post(write::receive).layer(DefaultBodyLimit::max(write::MAX_BODY_BYTES)),
-        )
+        .route("/write", post(write::receive).layer(DefaultBodyLimit::max(write::MAX_BODY_BYTES)))
         .layer(from_fn(serve::cross_origin))
         .layer(from_fn_with_state(state.clone(), serve::when_ready));
     Router::new()

@@ -28,9 +28,8 @@ impl<S: Send + Sync> FromRequest<S> for Params {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let problem = |e: &dyn fmt::Display| {
-            ApiError::bad_data(format!("error parsing form values: {e}"))
-        };
+        let problem =
+            |e: &dyn fmt::Display| ApiError::bad_data(format!("error parsing form values: {e}"));
         let Query(query) =
             Query::<Vec<(String, String)>>::try_from_uri(request.uri()).map_err(|e| problem(&e))?;
         let is_form = request.method() == Method::POST

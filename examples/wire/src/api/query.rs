@@ -10,7 +10,7 @@ use tokio::time::timeout_at;
 
 use super::params::{Params, to_ms};
 use super::reply::{self, ApiError, ErrorKind, Success, chain};
-use super::{ApiState, json};
+use super::{ApiState, json, selector};
 use crate::calendar;
 
 /// Most points of a series that a range query may ask for, less one.
@@ -72,14 +72,14 @@ pub(super) async fn exemplars(params: Params) -> Result<Response, ApiError> {
     if end < start {
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
     }
-    ferula_promql::parse(params.get("query")).map_err(|e| ApiError::bad_data(e.to_string()))?;
+    selector::canonical(params.get("query")).map_err(ApiError::bad_data)?;
     Ok(reply::data(|out| out.extend_from_slice(b"[]")))
 }
 
 pub(super) async fn format(params: Params) -> Result<Response, ApiError> {
-    let expr = ferula_promql::parse(params.get("query"))
-        .map_err(|e| ApiError::parameter("query", e))?;
-    Ok(reply::data(|out| json::push_string(out, &expr.pretty())))
+    let text =
+        selector::canonical(params.get("query")).map_err(|e| ApiError::parameter("query", e))?;
+    Ok(reply::data(|out| json::push_string(out, &text)))
 }
 
 /// Parameters that instant and range queries share.
