@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod block;
 mod error;
 pub mod head;
 pub mod labels;
@@ -10,7 +11,7 @@ pub mod postings;
 mod refs;
 pub mod symbols;
 
-pub use error::Error;
+pub use error::{Corruption, Error};
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher};
 pub use refs::{ChunkMeta, ChunkRef, SeriesRef};

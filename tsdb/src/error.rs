@@ -10,14 +10,16 @@ use ferula_index::SeriesRef;
 #[non_exhaustive]
 pub enum Error {
     /// A setting is out of bounds.
-    #[error("option {option} is {value}, its bound is {bound}")]
+    #[error("option {option} is {value}, which is not within {min} to {max}")]
     InvalidOption {
         /// Name of the setting.
         option: &'static str,
-        /// Value found.
-        value: i64,
-        /// The bound that it violates.
-        bound: i64,
+        /// Value found, zero if it is negative.
+        value: u64,
+        /// Smallest value accepted.
+        min: u64,
+        /// Largest value accepted.
+        max: u64,
     },
     /// A file operation failed.
     #[error("cannot {op} {file}", file = file.display())]

@@ -144,10 +144,7 @@ impl Wal {
         options: Options,
     ) -> Result<(Self, Recovery), Error> {
         let dir = dir.as_ref();
-        fs.create_dir_all(dir).map_err(Error::io("create", dir))?;
-        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs.sync_dir(parent).map_err(Error::io("sync", parent))?;
-        }
+        fs.create_dir_durable(dir).map_err(Error::io("create", dir))?;
         let listing = Listing::read(&*fs, dir)?;
         let mut report =
             RecoveryReport { checkpoint: listing.checkpoint, ..RecoveryReport::default() };

@@ -143,7 +143,7 @@ impl Postings {
     }
 
     /// Makes the set of a list in ascending order without repetitions.
-    fn from_ascending(list: Vec<u64>) -> Self {
+    pub(crate) fn from_ascending(list: Vec<u64>) -> Self {
         debug_assert!(list.is_sorted_by(|a, b| a < b), "refs ascend");
         if list.len() <= LIST_LIMIT {
             return Self { repr: Repr::List(list) };

@@ -214,7 +214,8 @@ impl Head {
                 return Ok(series);
             }
             let mut unpublished = self.unpublished.lock();
-            let known = unpublished.by_labels.get(labels).copied().or_else(|| self.index.get(labels));
+            let known =
+                unpublished.by_labels.get(labels).copied().or_else(|| self.index.get(labels));
             if let Some(series) = known.and_then(|known| self.stripes.get(known)) {
                 return Ok(series);
             }
@@ -282,7 +283,8 @@ impl Head {
         let logged = self.log(&mut commit);
         let lsn = logged.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
         commit.newest = batch;
-        self.publish_series(&mut commit.new_series, batch)?;
+        let published = self.publish_series(&mut commit.new_series, batch);
+        published.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
         self.note_times(&mut commit);
         drop(commit);
 
@@ -347,7 +349,10 @@ impl Head {
             });
             let (now, later) = rest.split_at(n.count().max(1));
             series_record.clear();
-            series_record::encode(now.iter().map(|(series, labels)| (*series, labels)), series_record);
+            series_record::encode(
+                now.iter().map(|(series, labels)| (*series, labels)),
+                series_record,
+            );
             if later.is_empty() {
                 return wal.log(&[series_record, record]).map(Some).map_err(failed);
             }

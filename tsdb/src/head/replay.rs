@@ -49,11 +49,8 @@ impl<'a> Replay<'a> {
             self.stats.segments += 1;
         }
         self.stats.records += 1;
-        let failed = |source| Error::Replay {
-            segment: record.segment,
-            offset: record.offset,
-            source,
-        };
+        let failed =
+            |source| Error::Replay { segment: record.segment, offset: record.offset, source };
         match record.decode().map_err(failed)? {
             Record::Series(mut series) => {
                 while let Some((series, labels)) = series.next().map_err(failed)? {

@@ -33,7 +33,8 @@ pub(crate) struct Series {
 impl Series {
     /// Makes a series without samples.
     pub(crate) fn new(series_ref: SeriesRef) -> Self {
-        let isolation = Isolated { batch: BatchId::REPLAYED, newest_before: i64::MIN, earlier: None };
+        let isolation =
+            Isolated { batch: BatchId::REPLAYED, newest_before: i64::MIN, earlier: None };
         let state = State {
             open: None,
             open_mint: 0,
@@ -178,6 +179,17 @@ impl State {
         (visible >= self.oldest()? && visible != i64::MIN).then_some(visible)
     }
 
+    /// Tells whether a reader of `seen` may see samples from `mint` to `maxt`, both inclusive, as
+    /// far as the ranges of the chunks tell.
+    pub(crate) fn has_samples(&self, mint: i64, maxt: i64, seen: BatchId) -> bool {
+        let Some(newest) = self.newest_seen(seen) else { return false };
+        let maxt = maxt.min(newest);
+        let last = self.newest().map_or(i64::MIN, |newest| newest.timestamp);
+        let open = self.open.as_ref().map(|_| (self.open_mint, last));
+        let full = self.full.iter().map(|chunk| (chunk.mint, chunk.maxt));
+        mint <= maxt && full.chain(open).any(|(from, to)| from <= maxt && mint <= to)
+    }
+
     /// The chunks with samples from `mint` to `maxt`, both inclusive, that a reader of `seen` may
     /// see, and the time of the newest sample it may see. Chunks are shared, not decoded.
     pub(crate) fn chunks(&self, mint: i64, maxt: i64, seen: BatchId) -> Option<SeenChunks> {
@@ -241,7 +253,10 @@ pub(crate) struct SeenChunks {
 
 impl SeenChunks {
     /// Appends the samples to `batch`.
-    pub(crate) fn decode_into(&self, batch: &mut SampleBatch) -> Result<(), ferula_chunkenc::Error> {
+    pub(crate) fn decode_into(
+        &self,
+        batch: &mut SampleBatch,
+    ) -> Result<(), ferula_chunkenc::Error> {
         for chunk in &self.chunks {
             let mut samples = ChunkIterator::new(Encoding::Xor, &chunk.data)?;
             if self.mint <= chunk.mint && chunk.maxt <= self.maxt {
@@ -306,12 +321,7 @@ mod tests {
 
     fn fill(series: &Series, samples: impl Iterator<Item = i64>) {
         for t in samples {
-            series.lock().append(
-                Sample::new(t, 1.0),
-                BatchId::REPLAYED,
-                BatchId::REPLAYED,
-                RANGE,
-            );
+            series.lock().append(Sample::new(t, 1.0), BatchId::REPLAYED, BatchId::REPLAYED, RANGE);
         }
     }
 
@@ -325,7 +335,8 @@ mod tests {
     fn a_regular_scrape_gives_equal_chunks() {
         let series = Series::new(SeriesRef(1));
         fill(&series, (0..480).map(|i| i * 15_000));
-        let expected: Vec<_> = (0..4).map(|i| (i * 1_800_000, (i + 1) * 1_800_000 - 15_000)).collect();
+        let expected: Vec<_> =
+            (0..4).map(|i| (i * 1_800_000, (i + 1) * 1_800_000 - 15_000)).collect();
         assert_eq!(ranges(&series), expected);
     }
 
@@ -344,14 +355,14 @@ mod tests {
             let (batch, oldest) = (BatchId(batch), BatchId(oldest));
             series.lock().append(Sample::new(t, 0.0), batch, oldest, RANGE);
         };
-        // A reader that began at batch 1 stays open throughout.
         append(10, 1, 0);
+        assert_eq!(series.lock().newest_seen(BatchId(0)), None);
+        // A reader that began at batch 1 stays open from here on.
         append(20, 2, 1);
         append(30, 2, 1);
         append(40, 3, 1);
         append(50, 7, 1);
         let seen = |batch| series.lock().newest_seen(BatchId(batch));
-        assert_eq!(seen(0), None);
         assert_eq!(seen(1), Some(10));
         assert_eq!([2, 3, 5, 7].map(seen), [Some(30), Some(40), Some(40), Some(50)]);
         // When it is gone, nothing is kept for it.

@@ -98,6 +98,25 @@ pub trait Fs: fmt::Debug + Send + Sync {
     /// Those of the file system.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
+    /// Makes a directory and its missing parents, and makes their names durable.
+    ///
+    /// All directories above are synced, because an earlier attempt may have made them without
+    /// getting that far; those that may not be opened are left out, they were not made by it.
+    ///
+    /// # Errors
+    /// Those of making and syncing directories.
+    fn create_dir_durable(&self, path: &Path) -> io::Result<()> {
+        self.create_dir_all(path)?;
+        for dir in path.ancestors().skip(1) {
+            let is_here = dir.as_os_str().is_empty();
+            match self.sync_dir(if is_here { Path::new(".") } else { dir }) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
     /// Names in a directory, sorted; those that are not UTF-8 are left out.
     ///
     /// # Errors
