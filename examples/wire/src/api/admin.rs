@@ -16,7 +16,7 @@ pub(super) async fn snapshot(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    if !state.enable_admin {
+    if !state.shared.enable_admin {
         return Err(ApiError::new(ErrorKind::Unavailable, "admin APIs disabled"));
     }
     match params.get("skip_head") {
@@ -32,7 +32,8 @@ pub(super) async fn snapshot(
             return Err(ApiError::parameter("skip_head", problem));
         }
     }
-    let (Some(store), Some(data_dir)) = (state.store.clone(), state.data_dir.clone()) else {
+    let (Some(store), Some(data_dir)) = (state.shared.store.clone(), state.shared.data_dir.clone())
+    else {
         return Err(ApiError::new(ErrorKind::Unavailable, "there is no store to snapshot"));
     };
     serve::blocking(&state, move || {

@@ -131,30 +131,35 @@ fn push_point(out: &mut Vec<u8>, timestamp: i64, value: f64) {
 
 /// Writes type and contents of a query's value: the fields `resultType` and `result`.
 pub(super) fn push_value(out: &mut Vec<u8>, value: &Value) {
-    let (kind, result): (&str, &dyn Fn(&mut Vec<u8>)) = match value {
-        Value::Scalar(sample) => ("scalar", &|out| {
+    let kind = match value {
+        Value::Scalar(_) => "scalar",
+        Value::String { .. } => "string",
+        Value::Vector(_) => "vector",
+        _ => "matrix",
+    };
+    out.extend_from_slice(b"\"resultType\":\"");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\",\"result\":");
+    match value {
+        Value::Scalar(sample) => {
             out.push(b'[');
             push_seconds(out, sample.timestamp);
             out.extend_from_slice(b",\"");
             // Scalars never have an exponent.
             number::push_plain(out, sample.value);
             out.extend_from_slice(b"\"]");
-        }),
-        Value::String { timestamp, text } => ("string", &|out| {
+        }
+        Value::String { timestamp, text } => {
             out.push(b'[');
             push_seconds(out, *timestamp);
             out.push(b',');
             push_string(out, text);
             out.push(b']');
-        }),
-        Value::Vector(vector) => ("vector", &|out| push_list(out, vector, push_sample)),
-        Value::Matrix(matrix) => ("matrix", &|out| push_list(out, matrix, push_series)),
+        }
+        Value::Vector(vector) => push_list(out, vector, push_sample),
+        Value::Matrix(matrix) => push_list(out, matrix, push_series),
         other => unreachable!("the engine answered {other:?}, which the API does not know"),
-    };
-    out.extend_from_slice(b"\"resultType\":\"");
-    out.extend_from_slice(kind.as_bytes());
-    out.extend_from_slice(b"\",\"result\":");
-    result(out);
+    }
 }
 
 fn push_sample(out: &mut Vec<u8>, sample: &VectorSample) {

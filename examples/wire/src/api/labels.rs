@@ -95,7 +95,7 @@ impl Lookup {
     ) -> Result<Vec<T>, ApiError> {
         let Some(range) = self.range else { return Ok(Vec::new()) };
         let failed = |error: StorageError| ApiError::new(kind, chain(&*error));
-        let querier = state.storage.querier(range).map_err(failed)?;
+        let querier = state.shared.storage.querier(range).map_err(failed)?;
         match self.matcher_sets.as_slice() {
             [] => find(&*querier, &[]).map_err(failed),
             [matchers] => find(&*querier, matchers).map_err(failed),

@@ -26,8 +26,9 @@ pub(super) async fn instant(
     let time = params.time_or("time", calendar::now_ms())?;
     let options = QueryParams::new(&params, limit)?;
     let query = state
+        .shared
         .engine
-        .instant(state.storage.clone(), params.get("query"), time)
+        .instant(state.shared.storage.clone(), params.get("query"), time)
         .map_err(|e| ApiError::parameter("query", chain(&e)))?;
     run(&state, query, options).await
 }
@@ -59,8 +60,9 @@ pub(super) async fn range(
     }
     let options = QueryParams::new(&params, limit)?;
     let query = state
+        .shared
         .engine
-        .range(state.storage.clone(), params.get("query"), to_ms(start), to_ms(end), step_ms)
+        .range(state.shared.storage.clone(), params.get("query"), to_ms(start), to_ms(end), step_ms)
         .map_err(|e| ApiError::parameter("query", chain(&e)))?;
     run(&state, query, options).await
 }
@@ -121,13 +123,13 @@ async fn run(
     params: QueryParams,
 ) -> Result<Response, ApiError> {
     let start = Instant::now();
-    let longest = state.engine.options().timeout();
+    let longest = state.shared.engine.options().timeout();
     let timeout_ms = params.timeout_ms.map_or(longest, |timeout| timeout.min(longest));
     if let Some(lookback) = params.lookback_delta_ms {
         query = query.with_lookback_delta_ms(lookback);
     }
     let deadline = start + Duration::from_millis(timeout_ms);
-    let slot = timeout_at(deadline.into(), state.query_slots.clone().acquire_owned())
+    let slot = timeout_at(deadline.into(), state.shared.query_slots.clone().acquire_owned())
         .await
         .map_err(|_| ApiError::new(ErrorKind::Timeout, "query timed out in query queue"))?
         .expect("the slots are never closed");

@@ -18,19 +18,19 @@ use crate::exposition::write::CONTENT_TYPE;
 const DURATION_BOUNDS: &[f64] = &[0.001, 0.01, 0.1, 0.4, 1.0, 3.0, 8.0, 20.0, 60.0, 120.0];
 
 pub(super) async fn healthy(State(state): State<ApiState>) -> String {
-    format!("{} is Healthy.\n", state.app_name)
+    format!("{} is Healthy.\n", state.shared.app_name)
 }
 
 pub(super) async fn ready(State(state): State<ApiState>) -> Response {
-    if state.readiness.is_ready() {
-        format!("{} is Ready.\n", state.app_name).into_response()
+    if state.shared.readiness.is_ready() {
+        format!("{} is Ready.\n", state.shared.app_name).into_response()
     } else {
         unavailable()
     }
 }
 
 pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], state.registry.page()).into_response()
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], state.shared.registry.page()).into_response()
 }
 
 fn unavailable() -> Response {
@@ -44,7 +44,7 @@ pub(super) async fn when_ready(
     request: Request,
     next: Next,
 ) -> Response {
-    if state.readiness.is_ready() { next.run(request).await } else { unavailable() }
+    if state.shared.readiness.is_ready() { next.run(request).await } else { unavailable() }
 }
 
 /// Allows pages of other origins to read the answers, and answers their `OPTIONS` requests.
@@ -83,10 +83,10 @@ pub(super) async fn count(
     let code = response.status();
     let labels = [("code", code.as_str()), ("handler", handler)];
     let help = "HTTP requests by route and status.";
-    state.registry.counter("ferula_http_requests_total", help, &labels).inc();
+    state.shared.registry.counter("ferula_http_requests_total", help, &labels).inc();
     let help = "How long HTTP requests took, by route.";
     let name = "ferula_http_request_duration_seconds";
-    let histogram = state.registry.histogram(name, help, DURATION_BOUNDS, &labels[1..]);
+    let histogram = state.shared.registry.histogram(name, help, DURATION_BOUNDS, &labels[1..]);
     histogram.observe(start.elapsed().as_secs_f64());
     response
 }
@@ -98,7 +98,7 @@ pub(super) async fn blocking(
     state: &ApiState,
     work: impl FnOnce() -> Result<Vec<u8>, ApiError> + Send + 'static,
 ) -> Result<Response, ApiError> {
-    let slot = state.query_slots.clone().acquire_owned().await;
+    let slot = state.shared.query_slots.clone().acquire_owned().await;
     let outcome = spawn_blocking(move || {
         let body = work();
         drop(slot);

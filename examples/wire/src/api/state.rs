@@ -24,7 +24,7 @@ pub const DEFAULT_WRITE_CONCURRENCY: usize = 16;
 /// What the handlers of the API share; cheap to clone.
 #[derive(Clone)]
 pub struct ApiState {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// The parts of [`ApiState`].
@@ -74,14 +74,6 @@ impl ApiState {
             enable_admin: false,
             retention: String::new(),
         }
-    }
-}
-
-impl std::ops::Deref for ApiState {
-    type Target = Shared;
-
-    fn deref(&self) -> &Shared {
-        &self.shared
     }
 }
 

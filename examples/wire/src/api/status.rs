@@ -43,7 +43,7 @@ fn object(fields: &[(&str, &str)]) -> Response {
 }
 
 pub(super) async fn build(State(state): State<ApiState>) -> Response {
-    let build = &state.build;
+    let build = &state.shared.build;
     object(&[
         ("version", &text(&build.version)),
         ("revision", &text(&build.revision)),
@@ -59,7 +59,7 @@ pub(super) async fn runtime(State(state): State<ApiState>) -> Response {
     let directory = std::env::current_dir().unwrap_or_default();
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
-    let start = text(&format_rfc3339(state.start_time));
+    let start = text(&format_rfc3339(state.shared.start_time));
     object(&[
         ("startTime", &start),
         ("CWD", &text(&directory.to_string_lossy())),
@@ -73,16 +73,16 @@ pub(super) async fn runtime(State(state): State<ApiState>) -> Response {
         ("GOMEMLIMIT", &i64::MAX.to_string()),
         ("GOGC", "\"\""),
         ("GODEBUG", "\"\""),
-        ("storageRetention", &text(&state.retention)),
+        ("storageRetention", &text(&state.shared.retention)),
     ])
 }
 
 pub(super) async fn config(State(state): State<ApiState>) -> Response {
-    object(&[("yaml", &text(&state.config_text))])
+    object(&[("yaml", &text(&state.shared.config_text))])
 }
 
 pub(super) async fn flags(State(state): State<ApiState>) -> Response {
-    let mut flags: Vec<_> = state.flags.iter().map(|(n, v)| (n.as_str(), text(v))).collect();
+    let mut flags: Vec<_> = state.shared.flags.iter().map(|(n, v)| (n.as_str(), text(v))).collect();
     flags.sort();
     let flags: Vec<_> = flags.iter().map(|(name, value)| (*name, value.as_str())).collect();
     object(&flags)
@@ -128,10 +128,11 @@ pub(super) async fn tsdb(
         },
     };
     serve::blocking(&state.clone(), move || {
-        let stats = state.stats.as_ref().map(|stats| stats()).unwrap_or_default();
+        let stats = state.shared.stats.as_ref().map(|stats| stats()).unwrap_or_default();
         let (mint, maxt) = (stats.head_mint, stats.head_maxt);
         let range = TimeRange::new(mint.unwrap_or(0), maxt.unwrap_or(0)).unwrap_or(TimeRange::ALL);
         let cardinality = state
+            .shared
             .storage
             .querier(range)
             .and_then(|querier| Cardinality::count(&*querier, range))

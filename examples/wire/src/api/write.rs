@@ -24,14 +24,14 @@ pub(super) async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let Some(receiver) = state.receiver.clone() else {
+    let Some(receiver) = state.shared.receiver.clone() else {
         let text = "remote write receiver is not enabled\n";
         return (StatusCode::NOT_FOUND, text).into_response();
     };
     if let Err(problem) = check_headers(&headers) {
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("{problem}\n")).into_response();
     }
-    let slot = state.write_slots.clone().acquire_owned().await;
+    let slot = state.shared.write_slots.clone().acquire_owned().await;
     let outcome = spawn_blocking(move || {
         let answer = store(&receiver, &body);
         drop(slot);
