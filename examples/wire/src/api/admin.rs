@@ -8,9 +8,10 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::params::{Params, quote};
-use super::reply::{ApiError, ErrorKind, Success, chain};
+use super::reply::{ApiError, ErrorKind, Success};
 use super::{ApiState, json, serve};
 use crate::calendar;
+use crate::error::chain;
 
 pub(super) async fn snapshot(
     State(state): State<ApiState>,

@@ -8,8 +8,9 @@ use ferula_index::{Labels, Matcher};
 use ferula_promql::storage::{Querier, SelectHints, StorageError, TimeRange};
 
 use super::params::{MAX_TIME, MIN_TIME, Params};
-use super::reply::{ApiError, ErrorKind, Success, chain};
+use super::reply::{ApiError, ErrorKind, Success};
 use super::{ApiState, json, selector, serve};
+use crate::error::chain;
 
 pub(super) async fn names(
     State(state): State<ApiState>,

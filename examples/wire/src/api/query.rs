@@ -9,9 +9,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
 use super::params::{Params, to_ms};
-use super::reply::{self, ApiError, ErrorKind, Success, chain};
+use super::reply::{self, ApiError, ErrorKind, Success};
 use super::{ApiState, json, selector};
 use crate::calendar;
+use crate::error::chain;
 
 /// Most points of a series that a range query may ask for, less one.
 const MAX_STEPS: i128 = 11_000;

@@ -1,13 +1,13 @@
 //! The envelope of every answer: status, data or error, warnings and infos.
 
 use std::error::Error as StdError;
-use std::fmt::Write;
 
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::json;
+use crate::error::chain;
 
 /// Most warnings, and most infos, that one answer carries.
 const MAX_NOTES: usize = 10;
@@ -138,16 +138,4 @@ pub(super) fn encoded(body: Vec<u8>) -> Response {
 
 fn response(status: StatusCode, body: Vec<u8>) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
-}
-
-/// The message of an error and of everything that caused it.
-pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {error}");
-        source = error.source();
-    }
-    text
 }

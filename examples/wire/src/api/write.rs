@@ -8,9 +8,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::task::spawn_blocking;
 
+use super::ApiState;
 use super::params::quote;
-use super::{ApiState, chain};
 use crate::calendar;
+use crate::error::chain;
 use crate::remote::write1::{MAX_REQUEST_BYTES, ReceiveError, Receiver};
 
 /// Longest compressed body, in bytes; snappy makes what cannot be compressed a little longer.
