@@ -36,7 +36,7 @@ impl MatchOp {
 }
 
 /// A test of one label's value. A label that is absent has the empty value.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Matcher {
     name: Box<str>,
     op: MatchOp,
@@ -125,5 +125,12 @@ impl fmt::Display for Matcher {
         } else {
             write!(f, "{}{}{}", quoted(&self.name), self.op.as_str(), quoted(&self.value))
         }
+    }
+}
+
+impl fmt::Debug for Matcher {
+    /// As PromQL writes it; the compiled form of an expression fills pages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

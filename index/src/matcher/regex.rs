@@ -18,13 +18,13 @@ const MAX_COMPILED_BYTES: usize = 10 << 20;
 const MAX_SET_VALUES: usize = 256;
 
 /// A regular expression that must match a whole value.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct AnchoredRegex {
     test: Test,
     prefix: Box<str>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Test {
     /// One of these values, which are sorted.
     Set(Box<[Box<str>]>),
@@ -37,7 +37,7 @@ enum Test {
 }
 
 /// `first.*between.*last`, where each may be empty.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Words {
     first: Box<str>,
     between: Box<[Box<str>]>,
