@@ -1,11 +1,13 @@
 //! Tests of one label: equal, not equal, and fully anchored regular expressions.
 
+mod capture;
 pub(crate) mod class;
 mod regex;
 mod syntax;
 
 use std::fmt;
 
+pub use self::capture::CaptureRegex;
 use self::regex::AnchoredRegex;
 use crate::Error;
 use crate::labels::{is_legacy_label_name, quoted};

@@ -50,7 +50,8 @@ impl AnchoredRegex {
             return Ok(Self::set(values));
         }
         let invalid = |reason: String| Error::Regex { pattern: pattern.to_owned(), reason };
-        let hir = syntax::parse(pattern).map_err(|error| invalid(error.to_string()))?;
+        let parsed = syntax::parse(pattern, false).map_err(|error| invalid(error.to_string()))?;
+        let hir = parsed.hir;
         if let Some(test) = any(&hir) {
             return Ok(Self { test, prefix: "".into() });
         }
@@ -193,13 +194,13 @@ fn exact_values(literals: &Seq) -> Option<Vec<Box<str>>> {
     values.map(|value| Some(std::str::from_utf8(value.as_bytes()).ok()?.into())).collect()
 }
 
-fn compile(hir: Hir) -> Result<meta::Regex, Box<meta::BuildError>> {
+pub(super) fn compile(hir: Hir) -> Result<meta::Regex, Box<meta::BuildError>> {
     let whole = Hir::concat(vec![Hir::look(Look::Start), hir, Hir::look(Look::End)]);
     let config = meta::Config::new().nfa_size_limit(Some(MAX_COMPILED_BYTES));
     meta::Builder::new().configure(config).build_from_hir(&whole).map_err(Box::new)
 }
 
-fn anchored(value: &str) -> Input<'_> {
+pub(super) fn anchored(value: &str) -> Input<'_> {
     Input::new(value).anchored(Anchored::Yes)
 }
 
