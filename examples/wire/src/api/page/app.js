@@ -229,15 +229,15 @@ async function runTable(signal) {
   byId('outcome').textContent = `${formatCount(n)} series`;
 }
 
-/** The place in `expr` that an error such as `1:16: parse error: …` names, which counts bytes from one. */
+/** The place in `expr` that an error such as `1:16: parse error: …` names, which counts characters from one. */
 function errorOffset(message, expr) {
   const place = /(\d+):(\d+): parse error/.exec(message);
   if (!place) return null;
   const lines = expr.split('\n');
   const row = Number(place[1]) - 1;
   if (row >= lines.length) return null;
-  const bytes = new TextEncoder().encode(lines[row]).slice(0, Number(place[2]) - 1);
-  return lines.slice(0, row).join('\n').length + (row > 0 ? 1 : 0) + new TextDecoder().decode(bytes).length;
+  const before = Array.from(lines[row]).slice(0, Number(place[2]) - 1).join('');
+  return lines.slice(0, row).join('\n').length + (row > 0 ? 1 : 0) + before.length;
 }
 
 async function runTargets(signal) {
