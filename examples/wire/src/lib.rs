@@ -8,8 +8,10 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod calendar;
 pub mod cli;
 pub mod config;
+pub mod duration;
 mod error;
 pub mod exposition;
 mod number;
