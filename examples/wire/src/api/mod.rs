@@ -24,7 +24,8 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
-pub(crate) use reply::chain;
+pub(crate) use params::{parse_duration, parse_time, to_ms};
+pub use reply::chain;
 pub use state::{
     ApiBuilder, ApiState, BuildInformation, DEFAULT_QUERY_CONCURRENCY, DEFAULT_WRITE_CONCURRENCY,
     MonotonicClock, Readiness,

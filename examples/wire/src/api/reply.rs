@@ -140,8 +140,8 @@ fn response(status: StatusCode, body: Vec<u8>) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
 }
 
-/// The message of an error and of everything that caused it.
-pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+/// The message of an error and of everything that caused it, in one line.
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
