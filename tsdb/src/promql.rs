@@ -26,9 +26,9 @@ impl StorageQuerier for Querier {
     fn select(
         &self,
         matchers: &[Matcher],
-        _hints: &SelectHints,
+        hints: &SelectHints,
     ) -> Result<Box<dyn StorageSeriesSet>, StorageError> {
-        Ok(Box::new(Self::select(self, matchers)?))
+        Ok(Box::new(self.select_within(matchers, hints.range.mint(), hints.range.maxt())?))
     }
 
     fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, StorageError> {
@@ -53,4 +53,3 @@ impl StorageSeriesSet for SeriesSet {
         Ok(Self::read(self, index, batch)?)
     }
 }
-

@@ -8,12 +8,18 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod calendar;
+pub mod cli;
 pub mod config;
+pub mod duration;
 mod error;
 pub mod exposition;
 mod number;
+pub mod remote;
 pub mod scrape;
 pub mod store;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use error::Error;

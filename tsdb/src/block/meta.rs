@@ -1,10 +1,23 @@
 //! `meta.json`: what a block is, in the form that Prometheus and Thanos read and write.
 
+use std::path::Path;
+
+use ferula_wal::fs::Fs;
 use serde::{Deserialize, Serialize};
+use serde_json::ser::PrettyFormatter;
 use ulid::Ulid;
+
+use super::output::OutputFile;
+use crate::error::Error;
 
 /// Version of the block layout that is read and written.
 pub const META_VERSION: u32 = 1;
+
+/// Name of the file in a block.
+pub(crate) const META_FILE: &str = "meta.json";
+
+/// Longest file that is read, in bytes. Thanos lists every file and rewrite in it.
+const MAX_META_BYTES: u64 = 16 << 20;
 
 /// Identity, time range and origin of a block.
 ///
@@ -91,6 +104,47 @@ pub struct BlockParent {
     /// End of its range in milliseconds, exclusive.
     #[serde(rename = "maxTime")]
     pub maxt: i64,
+}
+
+impl BlockMeta {
+    /// Describes a block cut from a head.
+    pub(crate) fn of_head(ulid: Ulid, mint: i64, maxt: i64, stats: BlockStats) -> Self {
+        let compaction = BlockCompaction { level: 1, sources: vec![ulid], ..Default::default() };
+        Self { ulid, mint, maxt, stats, compaction, version: META_VERSION }
+    }
+
+    /// Reads the file of the block in `dir`.
+    pub(crate) fn read(fs: &dyn Fs, dir: &Path) -> Result<Self, Error> {
+        let file = dir.join(META_FILE);
+        let len = fs.metadata(&file).map_err(Error::io("inspect", &file))?.len;
+        if len > MAX_META_BYTES {
+            return Err(Error::TooLarge { file, found: len, limit: MAX_META_BYTES });
+        }
+        let bytes = fs.read(&file).map_err(Error::io("read", &file))?;
+        let meta: Self = serde_json::from_slice(&bytes)
+            .map_err(|source| Error::Meta { file: file.clone(), source })?;
+        if meta.version != META_VERSION {
+            return Err(Error::Version { file, found: meta.version, expected: META_VERSION });
+        }
+        if meta.mint >= meta.maxt {
+            return Err(Error::MetaRange { file, mint: meta.mint, maxt: meta.maxt });
+        }
+        Ok(meta)
+    }
+
+    /// Writes the file of the block in `dir`.
+    pub(crate) fn write(&self, fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
+        let path = dir.join(META_FILE);
+        let mut json = Vec::new();
+        let mut serializer =
+            serde_json::Serializer::with_formatter(&mut json, PrettyFormatter::with_indent(b"\t"));
+        self.serialize(&mut serializer)
+            .map_err(|source| Error::Meta { file: path.clone(), source })?;
+        json.push(b'\n');
+        let mut file = OutputFile::create(fs, path)?;
+        file.put(&json)?;
+        file.finish()
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
