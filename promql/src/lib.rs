@@ -2,18 +2,22 @@
 
 #![forbid(unsafe_code)]
 
+mod aggregate;
 mod annotations;
 pub mod ast;
 mod check;
 mod engine;
 mod error;
+mod exec;
 pub mod functions;
 mod lexer;
 mod limits;
 mod options;
 pub mod parser;
+mod plan;
 mod printer;
 mod query_error;
+mod result;
 mod span;
 pub mod storage;
 #[cfg(feature = "testlang")]

@@ -5,13 +5,17 @@
 
 use ferula_index::Labels;
 
-use crate::Span;
+use crate::functions::signatures::ValueType;
 use crate::storage::StorageError;
+use crate::{ParseError, Span};
 
 /// Why a query has no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The query cannot be parsed, or makes no sense.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
     /// The query uses a part of the language that this engine does not evaluate yet.
     #[error("not yet supported at {line}:{column}: {what}")]
     Unsupported {
@@ -44,13 +48,23 @@ pub enum Error {
         /// What is wrong with it.
         reason: RangeError,
     },
+    /// A function does not take a window with such bounds.
+    #[error("{modifier} modifier can only be used with: {allowed} - not with {function}")]
+    Boundary {
+        /// `anchored` or `smoothed`.
+        modifier: &'static str,
+        /// Names of the functions that it can be used with.
+        allowed: &'static str,
+        /// The function it was used with.
+        function: &'static str,
+    },
     /// The type of a query does not fit a range query.
     #[error(
         "invalid expression type \"{found}\" for range query, must be Scalar or instant Vector"
     )]
     RangeQueryType {
-        /// Name of the type the query has.
-        found: &'static str,
+        /// The type the query has.
+        found: ValueType,
     },
     /// Two series of a vector have the same labels at one step.
     #[error("vector cannot contain metrics with the same labelset")]
@@ -80,6 +94,28 @@ pub enum Error {
     /// Two results of a grouped match have the same labels.
     #[error("multiple matches for labels: grouping labels must ensure unique matches")]
     AmbiguousGrouping,
+    /// Two info series of one metric belong to the same series and are equally new.
+    #[error(
+        "found duplicate series for info metric: existing {existing} @ {timestamp}, new {new} @ \
+         {timestamp}"
+    )]
+    DuplicateInfo {
+        /// One of the series.
+        existing: Labels,
+        /// The other one.
+        new: Labels,
+        /// Time of their samples, in milliseconds since the Unix epoch.
+        timestamp: i64,
+    },
+    /// Info series of two metrics do not agree on a label.
+    #[error("conflicting label: {label}")]
+    InfoConflict {
+        /// Name of the label.
+        label: String,
+    },
+    /// The arguments of `info` are not a vector and a selector.
+    #[error("the second argument of info() must be a label selector")]
+    InfoSelector,
     /// A parameter of an aggregation or function has a value it cannot have.
     #[error("{0}")]
     Parameter(ParameterError),
@@ -95,6 +131,9 @@ pub enum Error {
     /// The query ran out of time.
     #[error("query timed out in expression evaluation")]
     Timeout,
+    /// A label set that was computed is too large.
+    #[error("cannot make the labels of a result")]
+    Labels(#[from] ferula_index::Error),
     /// The storage failed.
     #[error("expanding series")]
     Storage(#[source] StorageError),
