@@ -47,6 +47,14 @@ impl SampleBatch {
         self.values.extend_from_slice(values);
     }
 
+    /// Appends `additional` zero samples and hands out their columns for a decoder to fill.
+    pub(crate) fn extend_zeroed(&mut self, additional: usize) -> (&mut [i64], &mut [f64]) {
+        let before = self.len();
+        self.timestamps.resize(before + additional, 0);
+        self.values.resize(before + additional, 0.0);
+        (&mut self.timestamps[before..], &mut self.values[before..])
+    }
+
     /// Removes every sample from index `len` on.
     pub fn truncate(&mut self, len: usize) {
         self.timestamps.truncate(len);

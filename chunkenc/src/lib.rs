@@ -2,12 +2,52 @@
 //!
 //! A chunk is an encoded run of samples of one series. This crate encodes and decodes chunks in
 //! the formats of Prometheus, bit for bit, and holds the vocabulary that every other ferula crate
-//! shares: [`Sample`], [`SampleBatch`] and the staleness marker.
+//! shares: [`Sample`], [`SampleBatch`] and the staleness marker. It knows nothing of labels, files
+//! or queries: for those see `ferula-index`, `ferula-tsdb` and `ferula-promql`.
+//!
+//! ```
+//! use ferula_chunkenc::{SampleBatch, XorAppender};
+//!
+//! let mut appender = XorAppender::new();
+//! for i in 0..120 {
+//!     appender.append(1_700_000_000_000 + i * 15_000, i as f64)?;
+//! }
+//! let chunk = appender.into_chunk();
+//! assert!(chunk.data.len() < 2 * 120);
+//!
+//! let mut batch = SampleBatch::new();
+//! chunk.decode_into(&mut batch)?;
+//! assert_eq!(batch.len(), 120);
+//! # Ok::<(), ferula_chunkenc::Error>(())
+//! ```
+//!
+//! # Encodings
+//!
+//! | Byte | Encoding | Holds | Written by |
+//! | --- | --- | --- | --- |
+//! | 1 | [`Encoding::Xor`] | floats | [`XorAppender`] |
+//!
+//! # Guarantees
+//!
+//! - Values are kept bit for bit: NaN payloads and the sign of zero survive.
+//! - The same samples give the same bytes.
+//! - Malformed bytes give an [`Error`]; they neither panic nor allocate more than they warrant.
+
+#![forbid(unsafe_code)]
 
 mod batch;
-pub mod stale;
-
+mod bits;
+mod chunk;
+pub mod cursor;
+mod error;
+mod iter;
 mod sample;
+pub mod stale;
+mod xor;
 
 pub use batch::SampleBatch;
+pub use chunk::{Chunk, Encoding};
+pub use error::Error;
+pub use iter::ChunkIterator;
 pub use sample::Sample;
+pub use xor::XorAppender;

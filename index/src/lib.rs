@@ -2,12 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod block;
 mod error;
+pub mod head;
 pub mod labels;
 pub mod matcher;
+pub mod postings;
 mod refs;
+pub mod symbols;
 
-pub use error::Error;
+pub use error::{Corruption, Error};
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher};
-pub use refs::SeriesRef;
+pub use refs::{ChunkMeta, ChunkRef, SeriesRef};

@@ -1,2 +1,101 @@
-//! Placeholder.
-fn main() {}
+//! Scraper, store and page in one process: the shortest way to see the rest at work.
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use ferula_wire::api::{self, ApiState, page::Page};
+use ferula_wire::cli::{self, Failure, Server, ServerFlags, StoreFlags};
+use ferula_wire::config::ScrapeFile;
+use ferula_wire::scrape::Scraper;
+use ferula_wire::telemetry::Registry;
+
+/// What the page shows first: its own processor time moves as soon as it is looked at.
+const FIRST_QUERY: &str = "rate(process_cpu_seconds_total[10s])";
+
+/// Scrapes itself and whatever else is named, stores that, and shows it on a page.
+///
+/// Open the address that it prints in a browser.
+#[derive(Debug, Parser)]
+#[command(version, after_help = cli::EXIT_CODES)]
+struct Flags {
+    #[command(flatten)]
+    server: ServerFlags,
+
+    #[command(flatten)]
+    store: StoreFlags,
+
+    /// Also scrape http://HOST:PORT/metrics; may be given several times.
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    scrape: Vec<String>,
+
+    /// Time between the scrapes of a target, with its unit, for instance 500ms or 5s.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    interval: String,
+}
+
+fn main() -> ExitCode {
+    let (flags, values) = cli::parse::<Flags>();
+    cli::run(flags.server.log_level, serve(flags, values))
+}
+
+async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failure> {
+    let server = Server::bind(&flags.server).await?;
+    let targets = targets(&server.local_address().to_string(), &flags);
+    let file = ScrapeFile::parse(&targets, Path::new("--interval"))?;
+    let registry = Arc::new(Registry::new());
+    let db = flags.store.open(&registry)?;
+    let scraper = Scraper::start(&file, db.clone(), &registry)?;
+    let state = ApiState::builder(db.clone())
+        .store(db.clone())
+        .data_dir(&flags.store.data)
+        .targets(scraper.targets())
+        .registry(registry)
+        .build_information(cli::build_information())
+        .flags(values)
+        .enable_admin(flags.store.enable_admin_api)
+        .build();
+    let page = Page::new().query(FIRST_QUERY).range("5m").refresh("1s");
+    let outcome = server.serve(api::router(state).merge(page.router())).await;
+    scraper.stop().await;
+    db.close()?;
+    Ok(outcome?)
+}
+
+/// The configuration file that a scraper with these targets would have.
+fn targets(own: &str, flags: &Flags) -> String {
+    let mut file = format!(
+        "global: {{scrape_interval: '{interval}', scrape_timeout: '{interval}'}}\n\
+         scrape_configs:\n\
+         - {{job_name: demo, static_configs: [{{targets: ['{own}']}}]}}\n",
+        interval = flags.interval,
+    );
+    if !flags.scrape.is_empty() {
+        let targets = flags.scrape.join("', '");
+        file.push_str(&format!(
+            "- {{job_name: scrape, static_configs: [{{targets: ['{targets}']}}]}}\n"
+        ));
+    }
+    file
+}
+
+/// Accepts what a duration consists of; whether it is one is found out with the rest of the file.
+fn duration(text: &str) -> Result<String, String> {
+    match text.chars().all(|c| c.is_ascii_alphanumeric()) {
+        true => Ok(text.to_owned()),
+        false => Err("this is no duration".to_owned()),
+    }
+}
+
+/// Accepts what a target address consists of, and so nothing that has a meaning in the file above.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').ok_or("the port is missing")?;
+    if host.is_empty() || !host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c)) {
+        return Err("this is no host".to_owned());
+    }
+    port.parse::<u16>().map_err(|error| format!("port: {error}"))?;
+    Ok(text.to_owned())
+}

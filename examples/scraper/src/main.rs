@@ -1,2 +1,55 @@
-//! Placeholder.
-fn main() {}
+//! Scrapes the targets of a configuration file into a store, and answers queries from it.
+
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use ferula_wire::api::{self, ApiState, page::Page};
+use ferula_wire::cli::{self, Failure, Server, ServerFlags, StoreFlags};
+use ferula_wire::config::ScrapeFile;
+use ferula_wire::scrape::Scraper;
+use ferula_wire::telemetry::Registry;
+
+/// Scrapes the targets of a configuration file into a store, and serves the query API and a page.
+#[derive(Debug, Parser)]
+#[command(version, after_help = cli::EXIT_CODES)]
+struct Flags {
+    /// Configuration in Prometheus's format, as far as static targets need it.
+    #[arg(long, value_name = "FILE", default_value = "scrape.yml")]
+    config: PathBuf,
+
+    #[command(flatten)]
+    server: ServerFlags,
+
+    #[command(flatten)]
+    store: StoreFlags,
+}
+
+fn main() -> ExitCode {
+    let (flags, values) = cli::parse::<Flags>();
+    cli::run(flags.server.log_level, serve(flags, values))
+}
+
+async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failure> {
+    let file = ScrapeFile::read(&flags.config)?;
+    let server = Server::bind(&flags.server).await?;
+    let registry = Arc::new(Registry::new());
+    let db = flags.store.open(&registry)?;
+    let scraper = Scraper::start(&file, db.clone(), &registry)?;
+    let state = ApiState::builder(db.clone())
+        .store(db.clone())
+        .data_dir(&flags.store.data)
+        .targets(scraper.targets())
+        .registry(registry)
+        .build_information(cli::build_information())
+        .flags(values)
+        .enable_admin(flags.store.enable_admin_api)
+        .build();
+    let outcome = server.serve(api::router(state).merge(Page::new().router())).await;
+    scraper.stop().await;
+    db.close()?;
+    Ok(outcome?)
+}

@@ -1,0 +1,82 @@
+//! A finished chunk: bytes and how to read them.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::xor::XorDecoder;
+use crate::{ChunkIterator, Error, SampleBatch};
+
+/// How the samples of a chunk are encoded. The number is the byte that stands for it on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum Encoding {
+    /// Floats: delta-of-delta timestamps, XORed values.
+    Xor = 1,
+}
+
+impl Encoding {
+    /// The encoding whose byte is `byte`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownEncoding`] if there is none.
+    pub const fn from_byte(byte: u8) -> Result<Self, Error> {
+        match byte {
+            1 => Ok(Self::Xor),
+            found => Err(Error::UnknownEncoding { found }),
+        }
+    }
+
+    /// The byte that stands for this encoding on disk.
+    pub const fn to_byte(self) -> u8 {
+        self as u8
+    }
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Xor => f.write_str("XOR"),
+        }
+    }
+}
+
+/// An encoded run of samples of one series, in time order.
+///
+/// Cloning shares the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// How `data` is encoded.
+    pub encoding: Encoding,
+    /// The samples, without length, encoding byte or checksum.
+    pub data: Bytes,
+}
+
+impl Chunk {
+    /// Number of samples that the chunk announces.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`] or [`Error::SampleCount`] if there cannot be as many.
+    pub fn sample_count(&self) -> Result<u16, Error> {
+        match self.encoding {
+            Encoding::Xor => XorDecoder::new(&self.data).map(|decoder| decoder.count()),
+        }
+    }
+
+    /// Starts before the first sample.
+    ///
+    /// # Errors
+    /// If the chunk's header is malformed.
+    pub fn iter(&self) -> Result<ChunkIterator<'_>, Error> {
+        ChunkIterator::new(self.encoding, &self.data)
+    }
+
+    /// Appends all samples to `batch`.
+    ///
+    /// # Errors
+    /// If the data is malformed; the batch is then as it was.
+    pub fn decode_into(&self, batch: &mut SampleBatch) -> Result<(), Error> {
+        self.iter()?.decode_into(batch)
+    }
+}

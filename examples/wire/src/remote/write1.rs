@@ -1,0 +1,433 @@
+//! Remote write 1.0: a snappy-compressed `prometheus.WriteRequest`.
+//!
+//! A request is walked once and appended as it is read, in one batch. If it turns out not to be a
+//! valid message, the batch is rolled back and nothing of it is stored. Samples that the store
+//! refuses, and series whose labels are invalid, are left out and counted by reason; the rest of
+//! the request is stored, and the sender is told not to send it again.
+//!
+//! Label sets are recognised by their encoded bytes, so that a series that was written to before
+//! costs one hash. Native histograms, exemplars and metadata are counted and left out.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use ferula_index::{Labels, METRIC_NAME, SeriesRef};
+use ferula_tsdb::AppendError;
+
+use super::protobuf::{DecodeError, Field, Fields, Value};
+use super::refs::RefCache;
+use crate::exposition::MetricType;
+use crate::store::{Batch, Store};
+use crate::telemetry::{Counter, Registry};
+
+/// Largest request that is decompressed, in bytes.
+pub const MAX_REQUEST_BYTES: usize = 32 << 20;
+
+/// How far a sample may lie in the future, in milliseconds.
+pub const MAX_AHEAD_MS: i64 = 10 * 60 * 1000;
+
+/// Why a request is not stored as a whole.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// The body is no snappy block.
+    #[error("invalid snappy block")]
+    Snappy(#[source] snap::Error),
+    /// The body would decompress to more than is accepted.
+    #[error("request of {size_bytes} bytes exceeds the limit of {limit}")]
+    TooLarge {
+        /// Size that the body declares, in bytes.
+        size_bytes: usize,
+        /// Largest size that is accepted, in bytes.
+        limit: usize,
+    },
+    /// The body is no `WriteRequest`.
+    #[error("invalid write request")]
+    Decode(#[from] DecodeError),
+    /// The store failed; the request may be sent again.
+    #[error("cannot store samples")]
+    Store(#[source] ferula_tsdb::Error),
+    /// The request holds more samples than the store takes at once.
+    #[error("request of more than {limit} samples")]
+    TooManySamples {
+        /// Most samples that the store takes at once.
+        limit: usize,
+    },
+}
+
+/// Stores the requests of all senders.
+pub struct Receiver {
+    store: Arc<dyn Store>,
+    refs: Arc<RefCache>,
+    metrics: Metrics,
+}
+
+impl Receiver {
+    /// Makes a receiver that writes to `store` and counts in `registry`.
+    pub fn new(store: Arc<dyn Store>, registry: &Registry) -> Self {
+        let refs = Arc::new(RefCache::new());
+        let counted = refs.clone();
+        registry.read(
+            "ferula_remote_write_cached_series",
+            "Series that remote write recognises without looking at their labels.",
+            MetricType::Gauge,
+            move || counted.len() as f64,
+        );
+        Self { store, refs, metrics: Metrics::new(registry) }
+    }
+
+    /// Stores the compressed request `body`, received at `now_ms` milliseconds since the epoch.
+    ///
+    /// Blocks until what it stored is as durable as the store makes it.
+    ///
+    /// # Errors
+    /// [`ReceiveError`] if nothing was stored. That some samples were refused is no error here but
+    /// told by the [`Receipt`].
+    pub fn receive(&self, body: &[u8], now_ms: i64) -> Result<Receipt, ReceiveError> {
+        let size_bytes = snap::raw::decompress_len(body).map_err(ReceiveError::Snappy)?;
+        if size_bytes > MAX_REQUEST_BYTES {
+            return Err(ReceiveError::TooLarge { size_bytes, limit: MAX_REQUEST_BYTES });
+        }
+        let request =
+            snap::raw::Decoder::new().decompress_vec(body).map_err(ReceiveError::Snappy)?;
+        let mut writer = Writer {
+            refs: &self.refs,
+            batch: self.store.batch(),
+            max_timestamp: now_ms.saturating_add(MAX_AHEAD_MS),
+            receipt: Receipt::default(),
+        };
+        writer.request(&request)?;
+        let Writer { batch, mut receipt, .. } = writer;
+        let committed = batch.commit().map_err(ReceiveError::Store)?;
+        // Other senders may have written to the same series in the meantime.
+        let overtaken = committed.refused as u64;
+        receipt.appended = receipt.appended.saturating_sub(overtaken);
+        receipt.out_of_order += overtaken;
+        self.metrics.count(&receipt);
+        Ok(receipt)
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("cached_series", &self.refs.len()).finish_non_exhaustive()
+    }
+}
+
+/// What became of a request.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// Samples that were stored.
+    pub appended: u64,
+    /// Samples refused because their series has a later one.
+    pub out_of_order: u64,
+    /// Samples refused because their series has another value at that time.
+    pub duplicate: u64,
+    /// Samples refused because they are too old or too far in the future.
+    pub out_of_bounds: u64,
+    /// Samples refused because the labels of their series are invalid.
+    pub invalid_labels: u64,
+    /// Native histograms, which are not stored.
+    pub skipped_histograms: u64,
+    /// Exemplars, which are not stored.
+    pub skipped_exemplars: u64,
+    /// Metric metadata, which is not stored.
+    pub skipped_metadata: u64,
+    /// The first refusal, in words.
+    pub first_refusal: Option<String>,
+}
+
+impl Receipt {
+    /// Number of samples that were refused.
+    pub fn refused(&self) -> u64 {
+        self.out_of_order + self.duplicate + self.out_of_bounds + self.invalid_labels
+    }
+}
+
+impl fmt::Display for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refused = self.refused();
+        write!(f, "{refused} of {} samples refused", refused + self.appended)?;
+        let reasons = [
+            (self.out_of_order, "out of order"),
+            (self.duplicate, "duplicate"),
+            (self.out_of_bounds, "out of bounds"),
+            (self.invalid_labels, "with invalid labels"),
+        ];
+        let mut separator = ": ";
+        for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, "{separator}{count} {reason}")?;
+            separator = ", ";
+        }
+        match &self.first_refusal {
+            Some(first) => write!(f, "; first: {first}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One request on its way into the store.
+struct Writer<'a> {
+    refs: &'a RefCache,
+    batch: Box<dyn Batch + 'a>,
+    max_timestamp: i64,
+    receipt: Receipt,
+}
+
+/// A series of the request.
+enum Series {
+    Known(SeriesRef),
+    New(Labels),
+    Invalid,
+}
+
+impl Writer<'_> {
+    /// Walks a `WriteRequest`: 1 time series, 3 metadata.
+    fn request(&mut self, request: &[u8]) -> Result<(), ReceiveError> {
+        let mut fields = Fields::new("WriteRequest", request);
+        while let Some(field) = fields.next_field()? {
+            match field.number {
+                1 => self.time_series(fields.bytes(&field)?)?,
+                3 => {
+                    fields.bytes(&field)?;
+                    self.receipt.skipped_metadata += 1;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks a `TimeSeries`: 1 labels, 2 samples, 3 exemplars, 4 histograms.
+    fn time_series(&mut self, message: &[u8]) -> Result<(), ReceiveError> {
+        let labels = label_bytes(message)?;
+        let key = self.refs.key(&labels);
+        let mut series = None;
+        let mut fields = Fields::new("TimeSeries", message);
+        while let Some(field) = fields.next_field()? {
+            match field.number {
+                2 => {
+                    let (timestamp, value) = sample(fields.bytes(&field)?)?;
+                    let series = match &mut series {
+                        Some(series) => series,
+                        none => none.insert(match self.refs.get(key) {
+                            Some(series) => Series::Known(series),
+                            None => self.series(&labels)?,
+                        }),
+                    };
+                    let appended = self.append(series, &labels, timestamp, value)?;
+                    if let (Some(created), Series::New(_)) = (appended, &*series) {
+                        self.refs.insert(key, created);
+                        *series = Series::Known(created);
+                    }
+                }
+                3 => {
+                    fields.bytes(&field)?;
+                    self.receipt.skipped_exemplars += 1;
+                }
+                4 => {
+                    fields.bytes(&field)?;
+                    self.receipt.skipped_histograms += 1;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes the labels of a series that is not known yet.
+    fn series(&mut self, labels: &[u8]) -> Result<Series, ReceiveError> {
+        Ok(match decode_labels(labels)? {
+            Ok(labels) => Series::New(labels),
+            Err(reason) => {
+                self.receipt.first_refusal.get_or_insert(reason);
+                Series::Invalid
+            }
+        })
+    }
+
+    /// Appends one sample, and yields the ref of its series if that was not known.
+    fn append(
+        &mut self,
+        series: &mut Series,
+        bytes: &[u8],
+        timestamp: i64,
+        value: f64,
+    ) -> Result<Option<SeriesRef>, ReceiveError> {
+        if timestamp > self.max_timestamp {
+            self.receipt.out_of_bounds += 1;
+            self.note_refusal(bytes, &format!("sample at {timestamp} is too far in the future"))?;
+            return Ok(None);
+        }
+        let result = match series {
+            Series::Known(known) => match self.batch.append_ref(*known, timestamp, value) {
+                // The store has dropped the series since; it is made anew.
+                Err(AppendError::UnknownSeries { .. }) => {
+                    *series = self.series(bytes)?;
+                    return self.append(series, bytes, timestamp, value);
+                }
+                result => result.map(|()| None),
+            },
+            Series::New(labels) => self.batch.append(labels, timestamp, value).map(Some),
+            Series::Invalid => {
+                self.receipt.invalid_labels += 1;
+                return Ok(None);
+            }
+        };
+        let error = match result {
+            Ok(created) => {
+                self.receipt.appended += 1;
+                return Ok(created);
+            }
+            Err(error) => error,
+        };
+        match error {
+            AppendError::OutOfOrder { .. } => self.receipt.out_of_order += 1,
+            AppendError::DuplicateTimestamp { .. } => self.receipt.duplicate += 1,
+            AppendError::TooOld { .. } => self.receipt.out_of_bounds += 1,
+            AppendError::BatchFull { limit } => return Err(ReceiveError::TooManySamples { limit }),
+            _ => self.receipt.invalid_labels += 1,
+        }
+        self.note_refusal(bytes, &error.to_string())?;
+        Ok(None)
+    }
+
+    /// Keeps the reason of the first refusal, and the series it is about.
+    fn note_refusal(&mut self, labels: &[u8], reason: &str) -> Result<(), DecodeError> {
+        if self.receipt.first_refusal.is_none() {
+            let labels = decode_labels(labels)?.unwrap_or_default();
+            self.receipt.first_refusal = Some(format!("{reason}, series {labels}"));
+        }
+        Ok(())
+    }
+}
+
+/// The encoded labels of a `TimeSeries`: a part of the message where they stand together, as all
+/// senders write them.
+fn label_bytes(message: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
+    let mut fields = Fields::new("TimeSeries", message);
+    let mut labels = Cow::Borrowed(&message[..0]);
+    let mut end = None;
+    while let Some(field) = fields.next_field()? {
+        if field.number != 1 {
+            continue;
+        }
+        fields.bytes(&field)?;
+        let (start, next) = (field.offset, fields.offset());
+        match (&mut labels, end) {
+            (Cow::Borrowed(labels), None) => *labels = &message[start..next],
+            (Cow::Borrowed(labels), Some(end)) if end == start => {
+                *labels = &message[start - labels.len()..next];
+            }
+            (labels, _) => labels.to_mut().extend_from_slice(&message[start..next]),
+        }
+        end = Some(next);
+    }
+    Ok(labels)
+}
+
+/// Decodes `Label` messages, 1 name and 2 value, or tells why they make no valid label set.
+fn decode_labels(labels: &[u8]) -> Result<Result<Labels, String>, DecodeError> {
+    let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(16);
+    let mut fields = Fields::new("TimeSeries", labels);
+    while let Some(field) = fields.next_field()? {
+        let mut label = Fields::new("Label", fields.bytes(&field)?);
+        let (mut name, mut value) = ("", "");
+        while let Some(field) = label.next_field()? {
+            match field.number {
+                1 => name = label.text(&field)?,
+                2 => value = label.text(&field)?,
+                _ => {}
+            }
+        }
+        pairs.push((name, value));
+    }
+    if let Some((_, value)) = pairs.iter().find(|(name, _)| name.is_empty()) {
+        return Ok(Err(format!("empty label name, with value {value:?}")));
+    }
+    Ok(match Labels::from_pairs(pairs) {
+        Ok(labels) if labels.get(METRIC_NAME).is_none() => {
+            Err(format!("no metric name, series {labels}"))
+        }
+        Ok(labels) => Ok(labels),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+/// Decodes a `Sample`: 1 value, 2 timestamp.
+#[inline]
+fn sample(message: &[u8]) -> Result<(i64, f64), DecodeError> {
+    let mut fields = Fields::new("Sample", message);
+    let (mut timestamp, mut value) = (0, 0.0);
+    while let Some(field) = fields.next_field()? {
+        match field {
+            Field { number: 1, value: Value::Fixed64(bits), .. } => value = f64::from_bits(bits),
+            Field { number: 2, value: Value::Varint(bits), .. } => timestamp = bits.cast_signed(),
+            Field { number: 1 | 2, .. } => return Err(fields.wrong_type(&field)),
+            _ => {}
+        }
+    }
+    Ok((timestamp, value))
+}
+
+/// What the receiver counts.
+struct Metrics {
+    appended: Counter,
+    out_of_order: Counter,
+    duplicate: Counter,
+    out_of_bounds: Counter,
+    invalid_labels: Counter,
+    histograms: Counter,
+    exemplars: Counter,
+    metadata: Counter,
+}
+
+impl Metrics {
+    fn new(registry: &Registry) -> Self {
+        let appended = registry.counter(
+            "ferula_remote_write_samples_appended_total",
+            "Samples received by remote write and stored.",
+            &[],
+        );
+        let refused = |reason| {
+            registry.counter(
+                "ferula_remote_write_samples_refused_total",
+                "Samples received by remote write and refused, by reason.",
+                &[("reason", reason)],
+            )
+        };
+        let skipped = |kind| {
+            registry.counter(
+                "ferula_remote_write_skipped_total",
+                "Parts of remote write requests that are not stored, by kind.",
+                &[("kind", kind)],
+            )
+        };
+        Self {
+            appended,
+            out_of_order: refused("out_of_order"),
+            duplicate: refused("duplicate"),
+            out_of_bounds: refused("out_of_bounds"),
+            invalid_labels: refused("invalid_labels"),
+            histograms: skipped("native_histogram"),
+            exemplars: skipped("exemplar"),
+            metadata: skipped("metadata"),
+        }
+    }
+
+    fn count(&self, receipt: &Receipt) {
+        self.appended.add(receipt.appended);
+        self.out_of_order.add(receipt.out_of_order);
+        self.duplicate.add(receipt.duplicate);
+        self.out_of_bounds.add(receipt.out_of_bounds);
+        self.invalid_labels.add(receipt.invalid_labels);
+        self.histograms.add(receipt.skipped_histograms);
+        self.exemplars.add(receipt.skipped_exemplars);
+        self.metadata.add(receipt.skipped_metadata);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+use ferula_chunkenc::stale;
+use prost::Message;
+
+use super::*;
+use crate::store::memory::MemoryStore;
+
+/// The messages as an independent implementation encodes them.
+#[derive(Clone, PartialEq, Message)]
+struct WriteRequest {
+    #[prost(message, repeated, tag = "1")]
+    timeseries: Vec<TimeSeries>,
+    #[prost(message, repeated, tag = "3")]
+    metadata: Vec<Label>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TimeSeries {
+    #[prost(message, repeated, tag = "1")]
+    labels: Vec<Label>,
+    #[prost(message, repeated, tag = "2")]
+    samples: Vec<WireSample>,
+    #[prost(message, repeated, tag = "3")]
+    exemplars: Vec<Label>,
+    #[prost(message, repeated, tag = "4")]
+    histograms: Vec<Label>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Label {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireSample {
+    #[prost(double, tag = "1")]
+    value: f64,
+    #[prost(int64, tag = "2")]
+    timestamp: i64,
+}
+
+const NOW: i64 = 1_700_000_000_000;
+
+fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
+    let label = |(n, v): &(&str, &str)| Label { name: (*n).into(), value: (*v).into() };
+    let sample = |&(timestamp, value): &(i64, f64)| WireSample { value, timestamp };
+    TimeSeries {
+        labels: labels.iter().map(label).collect(),
+        samples: samples.iter().map(sample).collect(),
+        ..TimeSeries::default()
+    }
+}
+
+fn body(timeseries: Vec<TimeSeries>) -> Vec<u8> {
+    let request = WriteRequest { timeseries, metadata: Vec::new() };
+    snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap()
+}
+
+fn receiver() -> (Arc<MemoryStore>, Receiver) {
+    let store = Arc::new(MemoryStore::new());
+    (store.clone(), Receiver::new(store, &Registry::new()))
+}
+
+#[test]
+fn samples_are_stored_and_known_series_are_not_looked_up_again() {
+    let (store, receiver) = receiver();
+    for i in 0..3 {
+        let body = body(vec![
+            series(
+                &[("__name__", "a"), ("x", "1")],
+                &[(NOW + i * 10, 1.0), (NOW + i * 10 + 1, 2.0)],
+            ),
+            series(&[("x", "2"), ("__name__", "a"), ("y", "")], &[(NOW + i, -3.5)]),
+        ]);
+        let receipt = receiver.receive(&body, NOW).unwrap();
+        assert_eq!((receipt.appended, receipt.refused()), (3, 0));
+    }
+    let stored = store.dump();
+    assert_eq!(stored[0].0, r#"{__name__="a", x="1"}"#);
+    assert_eq!(stored[0].1.len(), 6);
+    assert_eq!(stored[1].0, r#"{__name__="a", x="2"}"#);
+    assert_eq!(store.lookups(), 2);
+
+    store.forget_refs();
+    let again = body(vec![series(&[("__name__", "a"), ("x", "1")], &[(NOW + 100, 1.0)])]);
+    assert_eq!(receiver.receive(&again, NOW).unwrap().appended, 1);
+    assert_eq!(store.lookups(), 3);
+}
+
+#[test]
+fn nan_payloads_survive() {
+    let (store, receiver) = receiver();
+    let payload = f64::from_bits(0x7ff8_dead_beef_0001);
+    let samples = [(NOW, stale::STALE_NAN), (NOW + 1, payload)];
+    receiver.receive(&body(vec![series(&[("__name__", "a")], &samples)]), NOW).unwrap();
+    let bits: Vec<u64> = store.dump()[0].1.iter().map(|s| s.value.to_bits()).collect();
+    assert_eq!(bits, [stale::STALE_NAN_BITS, payload.to_bits()]);
+}
+
+#[test]
+fn bad_samples_are_refused_one_by_one() {
+    let (store, receiver) = receiver();
+    let ahead = NOW + MAX_AHEAD_MS;
+    let request = body(vec![
+        series(&[("__name__", "a")], &[(5, 1.0), (4, 1.0), (5, 2.0), (6, 1.0), (ahead + 1, 1.0)]),
+        series(&[("__name__", "b"), ("x", "1"), ("x", "2")], &[(5, 1.0), (6, 1.0)]),
+        series(&[("__name__", "b"), ("", "1")], &[(5, 1.0)]),
+        series(&[("job", "b")], &[(5, 1.0)]),
+        series(&[("__name__", "c")], &[(ahead, 1.0)]),
+    ]);
+    let receipt = receiver.receive(&request, NOW).unwrap();
+    assert_eq!(
+        receipt.to_string(),
+        "7 of 10 samples refused: 1 out of order, 1 duplicate, 1 out of bounds, 4 with invalid \
+         labels; first: sample at 4 is out of order, the series is at 5, series {__name__=\"a\"}"
+    );
+    let names: Vec<_> = store.dump().into_iter().map(|(l, s)| (l, s.len())).collect();
+    assert_eq!(names, [(r#"{__name__="a"}"#.to_owned(), 2), (r#"{__name__="c"}"#.to_owned(), 1)]);
+}
+
+#[test]
+fn what_is_not_stored_is_counted() {
+    let (store, receiver) = receiver();
+    let mut with_parts = series(&[("__name__", "a")], &[(1, 1.0)]);
+    with_parts.exemplars = vec![Label::default()];
+    with_parts.histograms = vec![Label::default(); 2];
+    let request =
+        WriteRequest { timeseries: vec![with_parts], metadata: vec![Label::default(); 3] };
+    let request = snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap();
+    let receipt = receiver.receive(&request, NOW).unwrap();
+    let skipped = (receipt.skipped_exemplars, receipt.skipped_histograms, receipt.skipped_metadata);
+    assert_eq!((receipt.appended, skipped), (1, (1, 2, 3)));
+    assert_eq!(store.dump().len(), 1);
+}
+
+#[test]
+fn labels_in_pieces_are_put_together() {
+    let (store, receiver) = receiver();
+    let piece =
+        |labels: &[(&str, &str)], samples: &[(i64, f64)]| series(labels, samples).encode_to_vec();
+    let message = [piece(&[("__name__", "a")], &[(1, 1.0)]), piece(&[("x", "1")], &[(2, 1.0)])];
+    let message = message.concat();
+    let mut request = vec![0x0a, u8::try_from(message.len()).unwrap()];
+    request.extend(message);
+    let request = snap::raw::Encoder::new().compress_vec(&request).unwrap();
+    assert_eq!(receiver.receive(&request, NOW).unwrap().appended, 2);
+    assert_eq!(store.dump()[0].0, r#"{__name__="a", x="1"}"#);
+}
+
+#[test]
+fn broken_requests_store_nothing() {
+    let (store, receiver) = receiver();
+    assert!(matches!(receiver.receive(b"\xff\xff\xff", NOW), Err(ReceiveError::Snappy(_))));
+    assert!(matches!(receiver.receive(b"", NOW), Err(ReceiveError::Snappy(_))));
+
+    // Declares 4 GiB less one byte and holds nothing.
+    let huge = [0xff, 0xff, 0xff, 0xff, 0x0f];
+    let error = receiver.receive(&huge, NOW).unwrap_err();
+    assert!(matches!(error, ReceiveError::TooLarge { size_bytes: 0xffff_ffff, .. }), "{error}");
+
+    let request = WriteRequest {
+        timeseries: vec![series(&[("__name__", "a")], &[(1, 1.0)])],
+        metadata: Vec::new(),
+    };
+    let whole = request.encode_to_vec();
+    for cut in 1..whole.len() {
+        let cut = snap::raw::Encoder::new().compress_vec(&whole[..cut]).unwrap();
+        assert!(matches!(receiver.receive(&cut, NOW), Err(ReceiveError::Decode(_))));
+    }
+    let mut twice = whole.clone();
+    twice.extend_from_slice(&whole[..whole.len() - 1]);
+    let twice = snap::raw::Encoder::new().compress_vec(&twice).unwrap();
+    let error = receiver.receive(&twice, NOW).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    let offset = whole.len() + 2;
+    assert_eq!(source, format!("WriteRequest at offset {offset}: unexpected end"));
+    assert_eq!(store.dump(), []);
+}
+
+#[test]
+fn a_failing_store_is_reported_and_the_request_can_be_repeated() {
+    let (store, receiver) = receiver();
+    let request = body(vec![series(&[("__name__", "a")], &[(1, 1.0)])]);
+    store.fail_commits(true);
+    assert!(matches!(receiver.receive(&request, NOW), Err(ReceiveError::Store(_))));
+    assert_eq!(store.dump(), []);
+    store.fail_commits(false);
+    assert_eq!(receiver.receive(&request, NOW).unwrap().appended, 1);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_body_panics(bytes in proptest::collection::vec(0_u8..30, 0..60)) {
+        let (_, receiver) = receiver();
+        let body = snap::raw::Encoder::new().compress_vec(&bytes).unwrap();
+        let _ = receiver.receive(&body, NOW);
+        let _ = receiver.receive(&bytes, NOW);
+    }
+}

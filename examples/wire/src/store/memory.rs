@@ -1,0 +1,236 @@
+//! A store in memory, for tests: keeps what is committed, and fails when told to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use ferula_chunkenc::{Sample, SampleBatch};
+use ferula_index::{Labels, Matcher, SeriesRef};
+use ferula_promql::storage::{Querier, Queryable, SelectHints, SeriesSet, StorageError, TimeRange};
+use ferula_tsdb::{AppendError, Committed, Error, Stats};
+use parking_lot::Mutex;
+
+use crate::store::{Batch, Store};
+
+/// What tests write to and query.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryStore {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    series: BTreeMap<Labels, Vec<Sample>>,
+    refs: HashMap<u64, Labels>,
+    next_ref: u64,
+    fail_commits: bool,
+    lookups: usize,
+}
+
+impl MemoryStore {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes every commit fail from now on, or succeed again.
+    pub(crate) fn fail_commits(&self, fail: bool) {
+        self.inner.lock().fail_commits = fail;
+    }
+
+    /// Forgets all refs, as a store does that has dropped its series.
+    pub(crate) fn forget_refs(&self) {
+        self.inner.lock().refs.clear();
+    }
+
+    /// How often a series was looked up by its labels.
+    pub(crate) fn lookups(&self) -> usize {
+        self.inner.lock().lookups
+    }
+
+    /// Everything stored: labels as text, and samples.
+    pub(crate) fn dump(&self) -> Vec<(String, Vec<Sample>)> {
+        let inner = self.inner.lock();
+        inner.series.iter().map(|(l, s)| (l.to_string(), s.clone())).collect()
+    }
+
+    /// Stores one sample.
+    pub(crate) fn put(&self, labels: &[(&str, &str)], timestamp: i64, value: f64) {
+        let labels = Labels::from_pairs(labels.iter().copied()).unwrap();
+        let samples = &mut self.inner.lock().series;
+        samples.entry(labels).or_default().push(Sample::new(timestamp, value));
+    }
+}
+
+struct MemoryBatch<'a> {
+    store: &'a MemoryStore,
+    pending: Vec<(Labels, Sample)>,
+}
+
+impl Store for MemoryStore {
+    fn batch(&self) -> Box<dyn Batch + '_> {
+        Box::new(MemoryBatch { store: self, pending: Vec::new() })
+    }
+
+    fn snapshot(&self, dir: &Path) -> Result<(), Error> {
+        let file = dir.join("01BX5ZZKBKACTAV9WEVGEMMVRZ");
+        std::fs::create_dir(&file).map_err(|source| Error::Io { op: "make", file, source })
+    }
+
+    fn stats(&self) -> Stats {
+        let inner = self.inner.lock();
+        let mut stats = Stats::default();
+        stats.n_series = inner.series.len() as u64;
+        stats.head_mint = inner.series.values().flatten().map(|s| s.timestamp).min();
+        stats.head_maxt = inner.series.values().flatten().map(|s| s.timestamp).max();
+        stats
+    }
+}
+
+impl MemoryBatch<'_> {
+    fn push(&mut self, labels: Labels, sample: Sample) -> Result<(), AppendError> {
+        let inner = self.store.inner.lock();
+        let stored = inner.series.get(&labels).into_iter().flatten();
+        let pending = self.pending.iter().filter(|(l, _)| *l == labels).map(|(_, s)| s);
+        match stored.chain(pending).last() {
+            Some(last) if last.timestamp > sample.timestamp => {
+                let (timestamp, newest) = (sample.timestamp, last.timestamp);
+                return Err(AppendError::OutOfOrder { timestamp, newest });
+            }
+            Some(last) if *last == sample => return Ok(()),
+            Some(last) if last.timestamp == sample.timestamp => {
+                return Err(AppendError::DuplicateTimestamp {
+                    timestamp: sample.timestamp,
+                    existing: last.value,
+                    offered: sample.value,
+                });
+            }
+            _ => {}
+        }
+        drop(inner);
+        self.pending.push((labels, sample));
+        Ok(())
+    }
+}
+
+impl Batch for MemoryBatch<'_> {
+    fn append(
+        &mut self,
+        labels: &Labels,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<SeriesRef, AppendError> {
+        let mut inner = self.store.inner.lock();
+        inner.lookups += 1;
+        let known = inner.refs.iter().find(|(_, l)| *l == labels).map(|(r, _)| *r);
+        let series = known.unwrap_or_else(|| {
+            inner.next_ref += 1;
+            let series = inner.next_ref;
+            inner.refs.insert(series, labels.clone());
+            series
+        });
+        drop(inner);
+        self.push(labels.clone(), Sample::new(timestamp, value))?;
+        Ok(SeriesRef(series))
+    }
+
+    fn append_ref(
+        &mut self,
+        series: SeriesRef,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<(), AppendError> {
+        let labels = self.store.inner.lock().refs.get(&series.0).cloned();
+        let labels = labels.ok_or(AppendError::UnknownSeries { series })?;
+        self.push(labels, Sample::new(timestamp, value))
+    }
+
+    fn commit(self: Box<Self>) -> Result<Committed, Error> {
+        let mut inner = self.store.inner.lock();
+        if inner.fail_commits {
+            return Err(Error::LogFailed);
+        }
+        let mut committed = Committed::default();
+        committed.samples = self.pending.len();
+        for (labels, sample) in self.pending {
+            inner.series.entry(labels).or_default().push(sample);
+        }
+        Ok(committed)
+    }
+}
+
+/// A copy of the samples in a range of time.
+struct View {
+    range: TimeRange,
+    series: Vec<(Labels, Vec<Sample>)>,
+}
+
+impl Queryable for MemoryStore {
+    fn querier(&self, range: TimeRange) -> Result<Box<dyn Querier>, StorageError> {
+        let series = self.inner.lock().series.clone();
+        Ok(Box::new(View { range, series: series.into_iter().collect() }))
+    }
+}
+
+impl View {
+    fn matching(&self, matchers: &[Matcher]) -> impl Iterator<Item = (Labels, Vec<Sample>)> {
+        let is_in = |s: &Sample| (self.range.mint()..=self.range.maxt()).contains(&s.timestamp);
+        let passes = |labels: &Labels| {
+            matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or_default()))
+        };
+        let series = self.series.iter().filter(move |(labels, _)| passes(labels));
+        series
+            .map(move |(l, s)| (l.clone(), s.iter().copied().filter(is_in).collect::<Vec<_>>()))
+            .filter(|(_, s)| !s.is_empty())
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+}
+
+impl Querier for View {
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        _: &SelectHints,
+    ) -> Result<Box<dyn SeriesSet>, StorageError> {
+        if matchers.iter().any(|m| m.value() == "broken_storage") {
+            return Err("cannot read block".into());
+        }
+        Ok(Box::new(Selected(self.matching(matchers).collect())))
+    }
+
+    fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, StorageError> {
+        let mut names: Vec<String> = self
+            .matching(matchers)
+            .flat_map(|(l, _)| l.iter().map(|(n, _)| n.to_owned()).collect::<Vec<_>>())
+            .collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, StorageError> {
+        let mut values: Vec<String> =
+            self.matching(matchers).filter_map(|(l, _)| l.get(name).map(str::to_owned)).collect();
+        values.sort();
+        values.dedup();
+        Ok(values)
+    }
+}
+
+struct Selected(Vec<(Labels, Vec<Sample>)>);
+
+impl SeriesSet for Selected {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn labels(&self, index: usize) -> Labels {
+        self.0[index].0.clone()
+    }
+
+    fn read(&self, index: usize, batch: &mut SampleBatch) -> Result<(), StorageError> {
+        for sample in &self.0[index].1 {
+            batch.push(sample.timestamp, sample.value);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! What the wire needs of a store: batches that are committed whole, snapshots, and numbers.
+//!
+//! The database is the one store of the programs, and its types are used as they are. The traits
+//! let scraping and remote write be tested against a store that fails when told to.
+
+#[cfg(test)]
+pub(crate) mod memory;
+
+use std::path::Path;
+
+use ferula_index::{Labels, SeriesRef};
+use ferula_tsdb::{AppendError, Appender, Committed, Db, Error, Stats};
+
+/// A place that takes samples. Shared by all writers.
+pub trait Store: Send + Sync {
+    /// Starts a batch; dropping it uncommitted rolls it back.
+    fn batch(&self) -> Box<dyn Batch + '_>;
+
+    /// Writes everything the store holds to the new directory `dir`, as blocks.
+    ///
+    /// # Errors
+    /// Whatever keeps the snapshot from being complete.
+    fn snapshot(&self, dir: &Path) -> Result<(), Error>;
+
+    /// Tells what the store holds.
+    fn stats(&self) -> Stats;
+}
+
+/// Samples that become visible together or not at all.
+pub trait Batch {
+    /// Appends a sample to the series with these labels, which is made if it is new.
+    ///
+    /// # Errors
+    /// Why this sample is refused; the batch goes on.
+    fn append(
+        &mut self,
+        labels: &Labels,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<SeriesRef, AppendError>;
+
+    /// Appends a sample to a series known by its ref.
+    ///
+    /// # Errors
+    /// Why this sample is refused; the batch goes on. [`AppendError::UnknownSeries`] asks for
+    /// [`append`](Self::append).
+    fn append_ref(
+        &mut self,
+        series: SeriesRef,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<(), AppendError>;
+
+    /// Makes the batch durable and visible.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being durable; nothing of it is acknowledged then.
+    fn commit(self: Box<Self>) -> Result<Committed, Error>;
+}
+
+impl Store for Db {
+    fn batch(&self) -> Box<dyn Batch + '_> {
+        Box::new(self.appender())
+    }
+
+    fn snapshot(&self, dir: &Path) -> Result<(), Error> {
+        Self::snapshot(self, dir).map(|_| ())
+    }
+
+    fn stats(&self) -> Stats {
+        Self::stats(self)
+    }
+}
+
+impl Batch for Appender {
+    fn append(
+        &mut self,
+        labels: &Labels,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<SeriesRef, AppendError> {
+        Self::append(self, labels, timestamp, value)
+    }
+
+    fn append_ref(
+        &mut self,
+        series: SeriesRef,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<(), AppendError> {
+        Self::append_ref(self, series, timestamp, value)
+    }
+
+    fn commit(self: Box<Self>) -> Result<Committed, Error> {
+        Self::commit(*self)
+    }
+}

@@ -1,0 +1,18 @@
+//! The index file of a block, in the format of Prometheus, version 2.
+//!
+//! The format is described in `docs/formats/index.md`. [`IndexWriter`] writes the same bytes as
+//! Prometheus 3.14 for the same symbols and series; [`IndexReader`] reads what either wrote.
+//! Neither opens files.
+
+mod layout;
+mod postings_table;
+mod reader;
+mod section;
+mod series;
+mod symbols;
+mod toc;
+mod writer;
+
+pub use layout::Section;
+pub use reader::IndexReader;
+pub use writer::IndexWriter;

@@ -1,0 +1,276 @@
+//! Writing an index file from front to back.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use ferula_chunkenc::cursor::{crc32c, crc32c_append, put_u8, put_u32_be, put_uvarint};
+
+use super::layout::{
+    MAGIC, MAX_INDEX_BYTES, MAX_SECTION_BYTES, POSTINGS_ALIGN, SERIES_ALIGN, Section, VERSION,
+};
+use super::series::put_series;
+use super::toc::Toc;
+use super::{postings_table, symbols};
+use crate::symbols::{Symbol, SymbolTable};
+use crate::{ChunkMeta, Error, Labels, SeriesRef};
+
+/// Bytes gathered before they are handed on.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Writes an index file in the format of Prometheus, version 2.
+///
+/// The file is written from front to back without seeking. The symbols and four bytes for each
+/// label of each series are kept in memory until the end, when the postings are written.
+///
+/// ```
+/// use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher};
+/// use ferula_index::block::{IndexReader, IndexWriter};
+///
+/// let labels = Labels::from_pairs([("__name__", "up"), ("job", "api")])?;
+/// let mut writer = IndexWriter::new(Vec::new(), ["__name__", "api", "job", "up"])?;
+/// let chunk = ChunkMeta { mint: 0, maxt: 1000, chunk: ChunkRef(8) };
+/// let series = writer.add_series(&labels, &[chunk])?;
+/// let file = writer.finish()?;
+///
+/// let index = IndexReader::open(file.into())?;
+/// let selected = index.select(&[Matcher::equal("job", "api")])?;
+/// assert_eq!(selected.iter().collect::<Vec<_>>(), [series]);
+/// let mut chunks = Vec::new();
+/// assert_eq!(index.series(series, &mut chunks)?, labels);
+/// assert_eq!(chunks, [chunk]);
+/// # Ok::<(), ferula_index::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct IndexWriter<W> {
+    out: Output<W>,
+    toc: Toc,
+    symbols: SymbolTable,
+    all: Vec<u32>,
+    /// The series of each label pair, by the numbers of name and value.
+    postings: HashMap<(u32, u32), Vec<u32>>,
+    last: Option<Last>,
+    buffer: Vec<u8>,
+}
+
+/// The series before.
+#[derive(Debug)]
+struct Last {
+    labels: Labels,
+    chunk: Option<ChunkMeta>,
+}
+
+impl<W: Write> IndexWriter<W> {
+    /// Begins an index file with `symbols`: all label names and values of the series to come, in
+    /// ascending order. More than these do no harm; Prometheus adds the empty string to the blocks
+    /// that it writes from its head.
+    ///
+    /// # Errors
+    /// [`Error::SymbolOrder`] if they do not ascend, [`Error::TooLarge`] if they are more than the
+    /// format can hold, [`Error::Write`] if writing fails.
+    pub fn new<S: AsRef<str>>(out: W, symbols: impl IntoIterator<Item = S>) -> Result<Self, Error> {
+        let mut out = Output::new(out);
+        let mut buffer = Vec::new();
+        put_u32_be(&mut buffer, MAGIC);
+        put_u8(&mut buffer, VERSION);
+        out.write(&buffer)?;
+        let mut toc = Toc { symbols: out.position(), ..Toc::default() };
+        let symbols = symbols::write(&mut out, symbols)?;
+        toc.series = out.position();
+        Ok(Self {
+            out,
+            toc,
+            symbols,
+            all: Vec::new(),
+            postings: HashMap::new(),
+            last: None,
+            buffer,
+        })
+    }
+
+    /// Adds a series, which must come after the last one in label order. Its chunks must not
+    /// overlap, and refs of chunks ascend over all series. Returns the ref that it has in the file.
+    ///
+    /// # Errors
+    /// [`Error::SeriesOrder`], [`Error::ChunkOrder`] and [`Error::UnknownSymbol`] leave the file as
+    /// it was. [`Error::TooLarge`] beyond 64 GiB; [`Error::Write`] if writing fails.
+    pub fn add_series(
+        &mut self,
+        labels: &Labels,
+        chunks: &[ChunkMeta],
+    ) -> Result<SeriesRef, Error> {
+        self.check_order(labels, chunks)?;
+        let numbers: Vec<(u32, u32)> = labels
+            .iter()
+            .map(|(name, value)| Ok((self.number(name)?, self.number(value)?)))
+            .collect::<Result<_, Error>>()?;
+
+        let start = self.out.position().next_multiple_of(SERIES_ALIGN);
+        let series = u32::try_from(start / SERIES_ALIGN).map_err(|_| too_large(start))?;
+        self.out.pad(SERIES_ALIGN)?;
+        self.buffer.clear();
+        put_series(&mut self.buffer, &numbers, chunks);
+        let mut len = Vec::new();
+        put_uvarint(&mut len, self.buffer.len() as u64);
+        self.out.write(&len)?;
+        let crc = crc32c(&self.buffer);
+        put_u32_be(&mut self.buffer, crc);
+        self.out.write(&self.buffer)?;
+
+        self.all.push(series);
+        for pair in numbers {
+            self.postings.entry(pair).or_default().push(series);
+        }
+        let chunk = chunks.last().copied().or(self.last.as_ref().and_then(|last| last.chunk));
+        self.last = Some(Last { labels: labels.clone(), chunk });
+        Ok(SeriesRef(u64::from(series)))
+    }
+
+    /// Writes postings, their table and the table of contents, and hands back what was written to.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if a part is more than the format can hold, [`Error::Write`] if writing
+    /// fails.
+    pub fn finish(mut self) -> Result<W, Error> {
+        self.toc.label_indices = self.out.position();
+        self.toc.postings = self.out.position();
+        let all = std::mem::take(&mut self.all);
+        let all_at = self.write_postings(&all)?;
+        let mut pairs: Vec<((u32, u32), Vec<u32>)> = self.postings.drain().collect();
+        // Symbols are sorted, so their numbers sort like the text.
+        pairs.sort_unstable_by_key(|(pair, _)| *pair);
+        let mut places = Vec::with_capacity(pairs.len());
+        for (pair, series) in pairs {
+            places.push((pair, self.write_postings(&series)?));
+        }
+
+        self.toc.label_indices_table = self.out.position();
+        self.toc.postings_table = self.out.position();
+        let symbols = &self.symbols;
+        let text = |number| symbols.get(Symbol(number));
+        let pairs = places.iter().map(|&((name, value), at)| (text(name), text(value), at));
+        let entries = std::iter::once(("", "", all_at)).chain(pairs);
+        postings_table::write(&mut self.out, entries)?;
+
+        self.buffer.clear();
+        self.toc.write(&mut self.buffer);
+        self.out.write(&self.buffer)?;
+        self.out.finish()
+    }
+
+    fn check_order(&self, labels: &Labels, chunks: &[ChunkMeta]) -> Result<(), Error> {
+        let last_labels = self.last.as_ref().map(|last| &last.labels);
+        if let Some(last) = last_labels.filter(|last| *last >= labels) {
+            return Err(Error::SeriesOrder { labels: labels.clone(), last: last.clone() });
+        }
+        let mut last_ref = self.last.as_ref().and_then(|last| last.chunk).map(|last| last.chunk);
+        let mut last_maxt = None;
+        for chunk in chunks {
+            if chunk.maxt < chunk.mint
+                || last_maxt.is_some_and(|maxt| chunk.mint <= maxt)
+                || last_ref.is_some_and(|last| chunk.chunk < last)
+            {
+                return Err(Error::ChunkOrder { labels: labels.clone(), chunk: chunk.chunk });
+            }
+            (last_ref, last_maxt) = (Some(chunk.chunk), Some(chunk.maxt));
+        }
+        Ok(())
+    }
+
+    fn number(&self, text: &str) -> Result<u32, Error> {
+        let symbol = self.symbols.lookup(text);
+        symbol.map(|s| s.0).ok_or_else(|| Error::UnknownSymbol { symbol: text.to_owned() })
+    }
+
+    /// Writes one list of series and returns where it is.
+    fn write_postings(&mut self, series: &[u32]) -> Result<u64, Error> {
+        let size = 4 + 4 * series.len() as u64;
+        let len = u32::try_from(size).map_err(|_| Error::TooLarge {
+            section: Section::Postings,
+            size_bytes: size,
+            limit_bytes: MAX_SECTION_BYTES,
+        })?;
+        self.out.pad(POSTINGS_ALIGN)?;
+        let at = self.out.position();
+        self.out.write(&len.to_be_bytes())?;
+        self.out.start_checksum();
+        self.out.write(&((len - 4) / 4).to_be_bytes())?;
+        for series in series {
+            self.out.write(&series.to_be_bytes())?;
+        }
+        self.out.write_checksum()?;
+        Ok(at)
+    }
+}
+
+/// Bytes on their way out: counted, gathered, and summed up where a section has a checksum.
+#[derive(Debug)]
+pub(super) struct Output<W> {
+    out: W,
+    buffer: Vec<u8>,
+    flushed: u64,
+    /// Where in the buffer the part begins that `crc` does not cover yet.
+    unsummed: usize,
+    crc: u32,
+}
+
+impl<W: Write> Output<W> {
+    fn new(out: W) -> Self {
+        let buffer = Vec::with_capacity(BUFFER_BYTES);
+        Self { out, buffer, flushed: 0, unsummed: 0, crc: 0 }
+    }
+
+    /// Number of bytes written so far.
+    pub(super) fn position(&self) -> u64 {
+        self.flushed + self.buffer.len() as u64
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush()?;
+        }
+        if self.position() > MAX_INDEX_BYTES {
+            return Err(too_large(self.position()));
+        }
+        Ok(())
+    }
+
+    /// Writes zeros up to a multiple of `align`.
+    fn pad(&mut self, align: u64) -> Result<(), Error> {
+        while !self.position().is_multiple_of(align) {
+            self.write(&[0])?;
+        }
+        Ok(())
+    }
+
+    /// Begins a checksum with the next byte.
+    pub(super) fn start_checksum(&mut self) {
+        self.crc = 0;
+        self.unsummed = self.buffer.len();
+    }
+
+    /// Writes the checksum of the bytes since [`Output::start_checksum`].
+    pub(super) fn write_checksum(&mut self) -> Result<(), Error> {
+        let crc = crc32c_append(self.crc, &self.buffer[self.unsummed..]);
+        self.write(&crc.to_be_bytes())
+    }
+
+    fn flush(&mut self) -> Result<(), io::Error> {
+        self.out.write_all(&self.buffer)?;
+        self.crc = crc32c_append(self.crc, &self.buffer[self.unsummed..]);
+        self.unsummed = 0;
+        self.flushed += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<W, Error> {
+        self.flush()?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+}
+
+fn too_large(size_bytes: u64) -> Error {
+    Error::TooLarge { section: Section::Series, size_bytes, limit_bytes: MAX_INDEX_BYTES }
+}

@@ -1,0 +1,341 @@
+//! The index of the head: series come and go while it is read.
+//!
+//! Every label pair has a number; a series is the list of its pairs' numbers, and each pair has
+//! its postings. All of it lies under striped locks that are held for one step at a time, so that
+//! a long scan over label values does not keep appenders from creating series.
+//!
+//! Lock order: `releasing`, a stripe of `by_hash`, a stripe of `series`, `dictionary`, a stripe of
+//! `postings`. `releasing` is only ever tried for writing, and read recursively, so that nobody
+//! waits behind somebody who waits.
+
+mod dictionary;
+mod pending;
+mod postings;
+mod series;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+use self::dictionary::{Dictionary, PairId};
+use self::pending::Pending;
+use self::postings::PairPostings;
+use self::series::{HashIndex, SeriesTable};
+use crate::postings::Postings;
+use crate::postings::select::{PostingsSource, select};
+use crate::{Error, Labels, Matcher, SeriesRef};
+
+/// Number of locks that each table is spread over.
+const STRIPES: usize = 64;
+
+/// How many label values are looked at before the lock is given up for a moment.
+const SCAN_BATCH: usize = 1024;
+
+/// How long the removal of series waits for selections to end before it leaves the label pairs
+/// that nobody uses any more to the next removal.
+const RELEASE_PATIENCE: Duration = Duration::from_millis(10);
+
+/// An index of series that many threads extend and read at once.
+///
+/// ```
+/// use ferula_index::{Labels, Matcher, head::HeadIndex};
+///
+/// let index = HeadIndex::new();
+/// let labels = Labels::from_pairs([("__name__", "up"), ("job", "api")])?;
+/// let (series, is_new) = index.get_or_create(&labels)?;
+/// assert!(is_new);
+/// assert_eq!(index.get_or_create(&labels)?, (series, false));
+///
+/// let selected = index.select(&[Matcher::equal("job", "api")]);
+/// assert!(selected.contains(series));
+/// assert_eq!(index.labels(series), Some(labels));
+/// # Ok::<(), ferula_index::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct HeadIndex {
+    dictionary: RwLock<Dictionary>,
+    series: SeriesTable,
+    by_hash: HashIndex,
+    postings: PairPostings,
+    pending: Pending,
+    /// Read while pair numbers are in use outside of the dictionary, written to release some.
+    releasing: RwLock<()>,
+    /// Pairs that had no series left when their last one was removed.
+    emptied: Mutex<BTreeSet<PairId>>,
+}
+
+impl HeadIndex {
+    /// Makes an empty index.
+    pub fn new() -> Self {
+        Self {
+            dictionary: RwLock::default(),
+            series: SeriesTable::new(),
+            by_hash: HashIndex::new(),
+            postings: PairPostings::new(),
+            pending: Pending::new(),
+            releasing: RwLock::default(),
+            emptied: Mutex::default(),
+        }
+    }
+
+    /// The series with these labels, if there is one.
+    pub fn get(&self, labels: &Labels) -> Option<SeriesRef> {
+        self.by_hash.find(labels.stable_hash(), |series| self.has_labels(series, labels))
+    }
+
+    /// The series with these labels, created if there is none; tells whether it was.
+    ///
+    /// Threads that ask for the same labels at the same time get the same series, and one of them
+    /// is told that it is new.
+    ///
+    /// # Errors
+    /// [`Error::TooManySymbols`] if there are no numbers left for its labels.
+    pub fn get_or_create(&self, labels: &Labels) -> Result<(SeriesRef, bool), Error> {
+        if let Some(series) = self.get(labels) {
+            return Ok((series, false));
+        }
+        self.create(labels, || Ok(self.pending.begin()))
+    }
+
+    /// Adds a series under a ref that was given to it earlier, as replay does.
+    ///
+    /// Returns the ref under which the labels stand: `series`, or the one they had already.
+    ///
+    /// # Errors
+    /// [`Error::SeriesRefTaken`] if `series` is zero or stands for other labels,
+    /// [`Error::TooManySymbols`] if there are no numbers left for its labels.
+    pub fn insert(&self, series: SeriesRef, labels: &Labels) -> Result<SeriesRef, Error> {
+        let begin = || {
+            if series.0 == 0 || self.series.read(series, |_| ()).is_some() {
+                return Err(Error::SeriesRefTaken { series });
+            }
+            self.pending.begin_at(series);
+            Ok(series)
+        };
+        self.create(labels, begin).map(|(series, _)| series)
+    }
+
+    /// The labels of a series.
+    pub fn labels(&self, series: SeriesRef) -> Option<Labels> {
+        self.series.read(series, |pairs| {
+            let dictionary = self.dictionary.read();
+            Labels::from_sorted(pairs.iter().map(|&pair| dictionary.text(pair)))
+                .expect("labels that were once made can be made again")
+        })
+    }
+
+    /// The series that pass all `matchers`; without matchers, all of them.
+    pub fn select(&self, matchers: &[Matcher]) -> Postings {
+        let _in_use = self.releasing.read_recursive();
+        let incomplete = self.pending.incomplete();
+        let Ok(mut selected) = select(self, matchers);
+        incomplete.drop_from(&mut selected);
+        selected
+    }
+
+    /// The labels of `series`, in label order. Series that are gone are left out.
+    pub fn sorted(&self, series: &Postings) -> Vec<(Labels, SeriesRef)> {
+        let mut sorted: Vec<(Labels, SeriesRef)> = series
+            .iter()
+            .filter_map(|series| self.labels(series).map(|labels| (labels, series)))
+            .collect();
+        sorted.sort_unstable();
+        sorted
+    }
+
+    /// The label names of the series that pass all `matchers`, sorted.
+    pub fn label_names(&self, matchers: &[Matcher]) -> Vec<String> {
+        let _in_use = self.releasing.read_recursive();
+        if matchers.is_empty() {
+            let dictionary = self.dictionary.read();
+            let has_series = |pair| self.postings.read(pair, |series| !series.is_empty());
+            let mut names: Vec<String> = dictionary
+                .names()
+                .filter_map(|(name, mut pairs)| pairs.any(has_series).then(|| name.to_owned()))
+                .collect();
+            names.sort_unstable();
+            return names;
+        }
+        let mut pairs = BTreeSet::new();
+        for series in &self.select(matchers) {
+            self.series.read(series, |of_series| pairs.extend(of_series));
+        }
+        let dictionary = self.dictionary.read();
+        let names: BTreeSet<&str> = pairs.iter().map(|&pair| dictionary.text(pair).0).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The values that the label `name` has in the series that pass all `matchers`, sorted.
+    pub fn label_values(&self, name: &str, matchers: &[Matcher]) -> Vec<String> {
+        let _in_use = self.releasing.read_recursive();
+        let mut pairs = self.dictionary.read().pairs_of(name);
+        if matchers.is_empty() {
+            pairs.retain(|&pair| self.postings.read(pair, |series| !series.is_empty()));
+        } else {
+            let selected = self.select(matchers);
+            pairs.retain(|&pair| self.postings.read(pair, |series| !series.is_disjoint(&selected)));
+        }
+        let dictionary = self.dictionary.read();
+        let mut values: Vec<String> =
+            pairs.into_iter().map(|pair| dictionary.value(pair).to_owned()).collect();
+        values.sort_unstable();
+        values
+    }
+
+    /// Removes series, and with them the label pairs that no other series has. Returns how many
+    /// there were to remove.
+    pub fn remove(&self, series: &Postings) -> u64 {
+        let mut gone = Vec::new();
+        let mut by_pair: BTreeMap<PairId, Vec<SeriesRef>> = BTreeMap::new();
+        for series in series {
+            let Some(labels) = self.labels(series) else { continue };
+            let hash = labels.stable_hash();
+            let mut held = self.by_hash.hold(hash);
+            let Some(pairs) = self.series.remove(series) else { continue };
+            held.remove(hash, series);
+            drop(held);
+            gone.push(series);
+            for pair in pairs {
+                by_pair.entry(pair).or_default().push(series);
+            }
+        }
+        let n_gone = gone.len() as u64;
+        self.postings.subtract_from_all(&gone.into_iter().collect());
+        for (pair, gone) in by_pair {
+            if self.postings.subtract(pair, &gone.into_iter().collect()) {
+                self.emptied.lock().insert(pair);
+            }
+        }
+        self.release_emptied();
+        n_gone
+    }
+
+    /// Number of series.
+    pub fn len(&self) -> u64 {
+        self.postings.len()
+    }
+
+    /// Tells whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of distinct label pairs.
+    pub fn n_label_pairs(&self) -> usize {
+        self.dictionary.read().len()
+    }
+
+    /// Number of distinct strings among label names and values.
+    pub fn n_symbols(&self) -> usize {
+        self.dictionary.read().n_symbols()
+    }
+
+    /// Creates a series unless it exists; `begin` gives it its ref.
+    fn create(
+        &self,
+        labels: &Labels,
+        begin: impl FnOnce() -> Result<SeriesRef, Error>,
+    ) -> Result<(SeriesRef, bool), Error> {
+        let hash = labels.stable_hash();
+        let _in_use = self.releasing.read_recursive();
+        let mut held = self.by_hash.hold(hash);
+        if let Some(series) = held.find(hash, |series| self.has_labels(series, labels)) {
+            return Ok((series, false));
+        }
+        let pairs = self.intern(labels)?;
+        let series = begin()?;
+        let is_new = self.series.insert(series, pairs.clone());
+        if is_new {
+            self.postings.insert(&pairs, series);
+            held.insert(hash, series);
+        }
+        self.pending.end(series);
+        if is_new { Ok((series, true)) } else { Err(Error::SeriesRefTaken { series }) }
+    }
+
+    fn intern(&self, labels: &Labels) -> Result<Box<[PairId]>, Error> {
+        let dictionary = self.dictionary.read();
+        let known: Option<Box<[PairId]>> =
+            labels.iter().map(|(name, value)| dictionary.lookup(name, value)).collect();
+        drop(dictionary);
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let mut dictionary = self.dictionary.write();
+        labels.iter().map(|(name, value)| dictionary.intern(name, value)).collect()
+    }
+
+    fn has_labels(&self, series: SeriesRef, labels: &Labels) -> bool {
+        let same = self.series.read(series, |pairs| {
+            let dictionary = self.dictionary.read();
+            pairs.iter().map(|&pair| dictionary.text(pair)).eq(labels.iter())
+        });
+        same.unwrap_or(false)
+    }
+
+    /// Releases the pairs without series, unless their numbers are in use.
+    fn release_emptied(&self) {
+        let Some(_nobody) = self.releasing.try_write_for(RELEASE_PATIENCE) else { return };
+        let emptied = std::mem::take(&mut *self.emptied.lock());
+        let mut dictionary = self.dictionary.write();
+        for pair in emptied {
+            if self.postings.read(pair, Postings::is_empty) {
+                dictionary.release(pair);
+            }
+        }
+    }
+}
+
+impl Default for HeadIndex {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PostingsSource for HeadIndex {
+    type Error = Infallible;
+
+    fn all(&self) -> Result<Postings, Infallible> {
+        Ok(self.postings.all())
+    }
+
+    fn with_pair(
+        &self,
+        name: &str,
+        value: &str,
+        read: &mut dyn FnMut(&Postings),
+    ) -> Result<(), Infallible> {
+        let pair = self.dictionary.read().lookup(name, value);
+        if let Some(pair) = pair {
+            self.postings.read(pair, read);
+        }
+        Ok(())
+    }
+
+    fn unite_matching(
+        &self,
+        name: &str,
+        prefix: &str,
+        accept: &dyn Fn(&str) -> bool,
+        into: &mut Postings,
+    ) -> Result<(), Infallible> {
+        let pairs = self.dictionary.read().pairs_of(name);
+        let mut accepted = Vec::new();
+        for batch in pairs.chunks(SCAN_BATCH) {
+            let dictionary = self.dictionary.read();
+            accepted.extend(batch.iter().copied().filter(|&pair| {
+                let value = dictionary.value(pair);
+                value.starts_with(prefix) && accept(value)
+            }));
+        }
+        for pair in accepted {
+            self.postings.read(pair, |series| into.unite(series));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::MatchOp;
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    Labels::from_pairs(pairs.iter().copied()).unwrap()
+}
+
+fn matcher(op: MatchOp, name: &str, value: &str) -> Matcher {
+    Matcher::new(op, name, value).unwrap()
+}
+
+#[test]
+fn concurrent_appenders_get_one_series() {
+    let index = HeadIndex::new();
+    let n_new = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for i in 0..500 {
+                    let labels = labels(&[("__name__", "m"), ("i", &i.to_string())]);
+                    if index.get_or_create(&labels).unwrap().1 {
+                        n_new.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(n_new.into_inner(), 500);
+    assert_eq!(index.len(), 500);
+}
+
+#[test]
+fn a_selection_never_sees_half_a_series() {
+    let index = HeadIndex::new();
+    let done = AtomicBool::new(false);
+    let excluding = [Matcher::equal("a", "1"), matcher(MatchOp::NotEqual, "z", "1")];
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for i in 0..3000 {
+                let made = labels(&[("a", "1"), ("i", &i.to_string()), ("z", "1")]);
+                let (series, _) = index.get_or_create(&made).unwrap();
+                assert!(index.select(&[Matcher::equal("a", "1")]).contains(series));
+            }
+            done.store(true, Ordering::Release);
+        });
+        while !done.load(Ordering::Acquire) {
+            assert!(index.select(&excluding).is_empty());
+        }
+    });
+}
+
+#[test]
+fn removed_series_leave_nothing_behind() {
+    let index = HeadIndex::new();
+    let kept = labels(&[("__name__", "m"), ("pod", "kept")]);
+    let (kept_ref, _) = index.get_or_create(&kept).unwrap();
+    for round in 0..10 {
+        for i in 0..100 {
+            let pod = format!("{round}-{i}");
+            index.get_or_create(&labels(&[("__name__", "m"), ("pod", &pod), ("x", "y")])).unwrap();
+        }
+        let churned = index.select(&[Matcher::equal("x", "y")]);
+        assert_eq!(index.remove(&churned), 100);
+        assert_eq!(index.remove(&churned), 0);
+    }
+    assert_eq!(index.len(), 1);
+    assert_eq!((index.n_label_pairs(), index.n_symbols()), (2, 4));
+    assert_eq!(index.label_names(&[]), ["__name__", "pod"]);
+    assert_eq!(index.label_values("pod", &[]), ["kept"]);
+    assert_eq!(index.get(&kept), Some(kept_ref));
+    assert!(index.dictionary.read().pairs_of("x").is_empty());
+}
+
+#[test]
+fn refs_are_never_given_twice() {
+    let index = HeadIndex::new();
+    let a = labels(&[("a", "1")]);
+    let b = labels(&[("b", "1")]);
+    assert_eq!(index.insert(SeriesRef(7), &a).unwrap(), SeriesRef(7));
+    assert_eq!(index.insert(SeriesRef(9), &a).unwrap(), SeriesRef(7));
+    let taken = index.insert(SeriesRef(7), &b);
+    assert!(matches!(taken, Err(Error::SeriesRefTaken { series: SeriesRef(7) })));
+    assert!(index.insert(SeriesRef(0), &b).is_err());
+    assert_eq!(index.get_or_create(&b).unwrap(), (SeriesRef(8), true));
+    index.remove(&[SeriesRef(8)].into_iter().collect());
+    assert_eq!(index.get_or_create(&b).unwrap(), (SeriesRef(9), true));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Create(Labels),
+    Remove(Vec<Labels>),
+    Select(Vec<Matcher>),
+}
+
+fn label_set() -> impl Strategy<Value = Labels> {
+    let pair = ("[abc]", "(x|y|xy|)");
+    prop::collection::btree_map(pair.0, pair.1, 0..4)
+        .prop_map(|pairs| Labels::from_pairs(pairs).unwrap())
+}
+
+fn any_matcher() -> impl Strategy<Value = Matcher> {
+    let op = prop::sample::select(vec![MatchOp::Equal, MatchOp::NotEqual]);
+    let regex_op = prop::sample::select(vec![MatchOp::Regex, MatchOp::NotRegex]);
+    let pattern = prop::sample::select(vec!["x|y", "x.*", ".*", ".+", "", "|x", ".*y", "x?"]);
+    prop_oneof![
+        (op, "[abcd]", "(x|y|xy|)").prop_map(|(op, name, value)| matcher(op, &name, &value)),
+        (regex_op, "[abcd]", pattern).prop_map(|(op, name, value)| matcher(op, &name, value)),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => label_set().prop_map(Step::Create),
+        1 => prop::collection::vec(label_set(), 1..4).prop_map(Step::Remove),
+        3 => prop::collection::vec(any_matcher(), 0..4).prop_map(Step::Select),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_index_behaves_like_a_map(steps in prop::collection::vec(step(), 1..60)) {
+        let index = HeadIndex::new();
+        let mut model: BTreeMap<Labels, SeriesRef> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Create(labels) => {
+                    let (series, is_new) = index.get_or_create(&labels)?;
+                    prop_assert_eq!(is_new, !model.contains_key(&labels));
+                    prop_assert_eq!(*model.entry(labels).or_insert(series), series);
+                }
+                Step::Remove(which) => {
+                    let refs: Postings = which.iter().filter_map(|l| model.remove(l)).collect();
+                    prop_assert_eq!(index.remove(&refs), refs.len());
+                }
+                Step::Select(matchers) => {
+                    let passes = |labels: &Labels| {
+                        let value = |name| labels.get(name).unwrap_or_default();
+                        matchers.iter().all(|m| m.matches(value(m.name())))
+                    };
+                    let expected: Vec<(Labels, SeriesRef)> =
+                        model.clone().into_iter().filter(|(labels, _)| passes(labels)).collect();
+                    prop_assert_eq!(index.sorted(&index.select(&matchers)), expected.clone());
+
+                    let names: BTreeSet<&str> =
+                        expected.iter().flat_map(|(labels, _)| labels.iter().map(|p| p.0)).collect();
+                    prop_assert!(index.label_names(&matchers).iter().eq(names));
+                    let values: BTreeSet<&str> =
+                        expected.iter().filter_map(|(labels, _)| labels.get("a")).collect();
+                    prop_assert!(index.label_values("a", &matchers).iter().eq(values));
+                }
+            }
+        }
+        prop_assert_eq!(index.len(), model.len() as u64);
+    }
+}

@@ -1,0 +1,61 @@
+//! Writing a file of a block front to back through the file-system trait.
+
+use std::io;
+use std::path::PathBuf;
+
+use ferula_wal::fs::{File, Fs, OpenMode};
+
+use crate::error::Error;
+
+/// Bytes collected before they are handed to the file system.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// A new file that is written front to back and synced at its end.
+#[derive(Debug)]
+pub(crate) struct OutputFile {
+    path: PathBuf,
+    file: Box<dyn File>,
+    flushed: u64,
+    buffer: Vec<u8>,
+}
+
+impl OutputFile {
+    /// Creates the file, which must not exist.
+    pub(crate) fn create(fs: &dyn Fs, path: PathBuf) -> Result<Self, Error> {
+        let file = fs.open(&path, OpenMode::CreateNew).map_err(Error::io("create", &path))?;
+        Ok(Self { path, file, flushed: 0, buffer: Vec::new() })
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn len(&self) -> u64 {
+        self.flushed + self.buffer.len() as u64
+    }
+
+    /// Appends `bytes`.
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        io::Write::write_all(self, bytes).map_err(Error::io("write", &self.path))
+    }
+
+    /// Writes what is left and makes the bytes durable.
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
+        io::Write::flush(&mut self).map_err(Error::io("write", &self.path))?;
+        self.file.sync_data().map_err(Error::io("sync", &self.path))
+    }
+}
+
+impl io::Write for OutputFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_at(&self.buffer, self.flushed)?;
+        self.flushed += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}

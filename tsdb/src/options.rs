@@ -1,0 +1,228 @@
+//! How a database behaves: every setting with its default and its unit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferula_wal::{Compression, SyncPolicy};
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::Error;
+
+/// Time that one block cut from the head covers, in milliseconds: two hours.
+pub const DEFAULT_BLOCK_RANGE_MS: i64 = 2 * 60 * 60 * 1000;
+
+/// Shortest block range that is accepted, in milliseconds: one second.
+pub const MIN_BLOCK_RANGE_MS: i64 = 1000;
+
+/// Longest block range that is accepted, in milliseconds: some ten years.
+pub const MAX_BLOCK_RANGE_MS: i64 = 3660 * 24 * 60 * 60 * 1000;
+
+/// Size at which a block starts a new chunk segment, in bytes: 512 MiB.
+pub const DEFAULT_CHUNK_SEGMENT_BYTES: u64 = 512 << 20;
+
+/// Largest size that a chunk segment may be given, in bytes: offsets in it have 32 bits.
+pub const MAX_CHUNK_SEGMENT_BYTES: u64 = 2 << 30;
+
+/// How often the background thread looks for work: one second.
+pub const DEFAULT_MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Most labels of one series.
+pub const DEFAULT_MAX_LABELS: usize = 256;
+
+/// Longest label name, in bytes.
+pub const DEFAULT_MAX_LABEL_NAME_BYTES: usize = 1024;
+
+/// Longest label value, in bytes: 64 KiB.
+pub const DEFAULT_MAX_LABEL_VALUE_BYTES: usize = 64 << 10;
+
+/// Most samples of one batch.
+pub const DEFAULT_MAX_BATCH_SAMPLES: usize = 1_000_000;
+
+/// Largest value that [`Limits::batch_samples`] may take: the batch is one record of the log, which
+/// must fit a segment whatever its samples are.
+pub const MAX_BATCH_SAMPLES: usize = 4_000_000;
+
+/// Largest value that [`Limits::labels`] may take.
+pub const MAX_LABELS: usize = 4096;
+
+/// Largest value that [`Limits::label_name_bytes`] and [`Limits::label_value_bytes`] may take, in
+/// bytes.
+pub const MAX_LABEL_BYTES: usize = 1 << 20;
+
+/// What one batch and one series may be at most. What exceeds it is refused with a typed reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Most labels of one series.
+    pub labels: usize,
+    /// Longest label name, in bytes.
+    pub label_name_bytes: usize,
+    /// Longest label value, in bytes.
+    pub label_value_bytes: usize,
+    /// Most samples of one batch.
+    pub batch_samples: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            labels: DEFAULT_MAX_LABELS,
+            label_name_bytes: DEFAULT_MAX_LABEL_NAME_BYTES,
+            label_value_bytes: DEFAULT_MAX_LABEL_VALUE_BYTES,
+            batch_samples: DEFAULT_MAX_BATCH_SAMPLES,
+        }
+    }
+}
+
+/// Settings of a database. Made by [`Options::builder`], or by [`Options::default`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// How durable a commit is when it returns.
+    pub sync: SyncPolicy,
+    /// Time that one block cut from the head covers, in milliseconds.
+    pub block_range_ms: i64,
+    /// Size at which the log starts a new segment, in bytes.
+    pub wal_segment_bytes: u64,
+    /// How records of the log are compressed when that makes them smaller.
+    pub wal_compression: Compression,
+    /// Size at which a block starts a new chunk segment, in bytes.
+    pub chunk_segment_bytes: u64,
+    /// How often the background thread looks for work; `None` starts no thread, and the owner calls
+    /// [`Db::maintain`](crate::Db::maintain).
+    pub maintenance_interval: Option<Duration>,
+    /// What one batch and one series may be at most.
+    pub limits: Limits,
+    /// Where the time of day comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            sync: SyncPolicy::Interval(Duration::from_secs(5)),
+            block_range_ms: DEFAULT_BLOCK_RANGE_MS,
+            wal_segment_bytes: ferula_wal::DEFAULT_SEGMENT_BYTES,
+            wal_compression: Compression::Zstd,
+            chunk_segment_bytes: DEFAULT_CHUNK_SEGMENT_BYTES,
+            maintenance_interval: Some(DEFAULT_MAINTENANCE_INTERVAL),
+            limits: Limits::default(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl Options {
+    /// Starts from the defaults.
+    pub fn builder() -> OptionsBuilder {
+        OptionsBuilder { options: Self::default() }
+    }
+
+    /// Checks the settings together; their fields are public, so this is done again at opening.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let within = |option, value: u64, min: u64, max: u64| {
+            let is_valid = (min..=max).contains(&value);
+            if is_valid { Ok(()) } else { Err(Error::InvalidOption { option, value, min, max }) }
+        };
+        let range = u64::try_from(self.block_range_ms).unwrap_or(0);
+        within(
+            "block_range_ms",
+            range,
+            MIN_BLOCK_RANGE_MS.cast_unsigned(),
+            MAX_BLOCK_RANGE_MS.cast_unsigned(),
+        )?;
+        let chunk_segment = self.chunk_segment_bytes;
+        within("chunk_segment_bytes", chunk_segment, 1, MAX_CHUNK_SEGMENT_BYTES)?;
+        let Limits { labels, label_name_bytes, label_value_bytes, batch_samples } = self.limits;
+        within("limits.labels", labels as u64, 1, MAX_LABELS as u64)?;
+        within("limits.label_name_bytes", label_name_bytes as u64, 1, MAX_LABEL_BYTES as u64)?;
+        within("limits.label_value_bytes", label_value_bytes as u64, 1, MAX_LABEL_BYTES as u64)?;
+        within("limits.batch_samples", batch_samples as u64, 1, MAX_BATCH_SAMPLES as u64)?;
+        self.wal_options().map(drop)
+    }
+
+    /// The part that concerns the log.
+    pub(crate) fn wal_options(&self) -> Result<ferula_wal::Options, Error> {
+        ferula_wal::Options::builder()
+            .segment_bytes(self.wal_segment_bytes)
+            .compression(self.wal_compression)
+            .sync(self.sync)
+            .build()
+            .map_err(|source| Error::Wal { op: "set up", source })
+    }
+}
+
+/// Changes settings and checks them together.
+///
+/// ```
+/// use ferula_tsdb::{Options, SyncPolicy};
+///
+/// let options = Options::builder().sync(SyncPolicy::Always).block_range_ms(60_000).build()?;
+/// assert_eq!(options.block_range_ms, 60_000);
+/// # Ok::<(), ferula_tsdb::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct OptionsBuilder {
+    options: Options,
+}
+
+impl OptionsBuilder {
+    /// Sets how durable a commit is when it returns.
+    pub fn sync(mut self, sync: SyncPolicy) -> Self {
+        self.options.sync = sync;
+        self
+    }
+
+    /// Sets the time that one block cut from the head covers, in milliseconds.
+    pub fn block_range_ms(mut self, block_range_ms: i64) -> Self {
+        self.options.block_range_ms = block_range_ms;
+        self
+    }
+
+    /// Sets the size at which the log starts a new segment, in bytes.
+    pub fn wal_segment_bytes(mut self, wal_segment_bytes: u64) -> Self {
+        self.options.wal_segment_bytes = wal_segment_bytes;
+        self
+    }
+
+    /// Sets how records of the log are compressed.
+    pub fn wal_compression(mut self, wal_compression: Compression) -> Self {
+        self.options.wal_compression = wal_compression;
+        self
+    }
+
+    /// Sets the size at which a block starts a new chunk segment, in bytes.
+    pub fn chunk_segment_bytes(mut self, chunk_segment_bytes: u64) -> Self {
+        self.options.chunk_segment_bytes = chunk_segment_bytes;
+        self
+    }
+
+    /// Sets how often the background thread looks for work; `None` starts no thread.
+    pub fn maintenance_interval(mut self, interval: Option<Duration>) -> Self {
+        self.options.maintenance_interval = interval;
+        self
+    }
+
+    /// Sets what one batch and one series may be at most.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.options.limits = limits;
+        self
+    }
+
+    /// Sets where the time of day comes from.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.options.clock = clock;
+        self
+    }
+
+    /// Checks the settings together.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for the first setting that is out of bounds, [`Error::Wal`] for
+    /// those of the log.
+    pub fn build(self) -> Result<Options, Error> {
+        let options = self.options;
+        options.check()?;
+        Ok(options)
+    }
+}

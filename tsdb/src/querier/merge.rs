@@ -1,0 +1,132 @@
+//! Merging sources that overlap: series by labels, samples by time.
+
+use std::ops::Range;
+
+use ferula_chunkenc::SampleBatch;
+use ferula_index::Labels;
+
+/// Series in label order, each with what the sources have of it.
+#[derive(Debug)]
+pub(crate) struct Merged<P> {
+    labels: Vec<Labels>,
+    /// Where the parts of each series begin; one more than there are series.
+    starts: Vec<usize>,
+    parts: Vec<P>,
+}
+
+impl<P> Merged<P> {
+    /// Merges lists that are each in label order. The parts of a series are in the order of the
+    /// lists.
+    pub(crate) fn new(lists: Vec<Vec<(Labels, P)>>) -> Self {
+        let total = lists.iter().map(Vec::len).sum();
+        let mut all = Vec::with_capacity(total);
+        let n_lists = lists.iter().filter(|list| !list.is_empty()).count();
+        all.extend(lists.into_iter().flatten());
+        if n_lists > 1 {
+            // A merge sort finds the runs, so this costs what a merge of the lists costs; it is
+            // stable, which keeps the order of the parts.
+            all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        }
+        let mut merged = Self {
+            labels: Vec::with_capacity(total),
+            starts: vec![],
+            parts: Vec::with_capacity(total),
+        };
+        for (labels, part) in all {
+            if merged.labels.last() != Some(&labels) {
+                merged.labels.push(labels);
+                merged.starts.push(merged.parts.len());
+            }
+            merged.parts.push(part);
+        }
+        merged.starts.push(merged.parts.len());
+        merged
+    }
+
+    /// Number of series.
+    pub(crate) fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Labels of the series at `index`.
+    pub(crate) fn labels(&self, index: usize) -> &Labels {
+        &self.labels[index]
+    }
+
+    /// What the sources have of the series at `index`.
+    pub(crate) fn parts(&self, index: usize) -> &[P] {
+        let parts: Range<usize> = self.starts[index]..self.starts[index + 1];
+        &self.parts[parts]
+    }
+}
+
+/// Merges strings of several sources: sorted, each once.
+pub(crate) fn merge_names(lists: Vec<Vec<String>>) -> Vec<String> {
+    let mut all = lists.concat();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Puts the samples from `middle` on in order with those from `start` on, if they are not yet.
+/// Of two samples at the same time the first stays.
+pub(crate) fn merge_tail(batch: &mut SampleBatch, start: usize, middle: usize) {
+    let timestamps = batch.timestamps();
+    let (Some(last), Some(next)) = (timestamps[start..middle].last(), timestamps[middle..].first())
+    else {
+        return;
+    };
+    if last < next {
+        return;
+    }
+    let samples: Vec<_> = batch.iter().skip(start).collect();
+    let (first, second) = samples.split_at(middle - start);
+    batch.truncate(start);
+    let (mut first, mut second) = (first.iter().peekable(), second.iter().peekable());
+    loop {
+        let sample = match (first.peek(), second.peek()) {
+            (Some(a), Some(b)) if a.timestamp > b.timestamp => second.next(),
+            (Some(a), Some(b)) => {
+                if a.timestamp == b.timestamp {
+                    second.next();
+                }
+                first.next()
+            }
+            (Some(_), None) => first.next(),
+            (None, _) => second.next(),
+        };
+        let Some(sample) = sample else { break };
+        batch.push(sample.timestamp, sample.value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(value: &str) -> Labels {
+        Labels::from_pairs([("a", value)]).unwrap()
+    }
+
+    #[test]
+    fn series_of_several_lists_come_once_in_order() {
+        let list = |values: &[&str], part| {
+            values.iter().map(|value| (labels(value), part)).collect::<Vec<_>>()
+        };
+        let merged =
+            Merged::new(vec![list(&["b", "d"], 1), list(&["a", "b"], 2), vec![], list(&["b"], 3)]);
+        let all: Vec<_> = (0..merged.len())
+            .map(|i| (merged.labels(i).get("a").unwrap(), merged.parts(i)))
+            .collect();
+        assert_eq!(all, [("a", &[2][..]), ("b", &[1, 2, 3]), ("d", &[1])]);
+    }
+
+    #[test]
+    fn overlapping_samples_come_once_in_order() {
+        let mut batch = SampleBatch::new();
+        batch.extend_from_columns(&[100, 1, 3, 5, 2, 3, 9], &[0.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0]);
+        merge_tail(&mut batch, 1, 4);
+        assert_eq!(batch.timestamps(), [100, 1, 2, 3, 5, 9]);
+        assert_eq!(batch.values(), [0.0, 1.0, 2.0, 1.0, 1.0, 2.0]);
+    }
+}

@@ -1,0 +1,156 @@
+//! Reading: series by matchers and time, merged over the head and the blocks.
+
+mod block;
+mod chunks;
+mod head;
+mod merge;
+
+use std::sync::Arc;
+
+use ferula_chunkenc::SampleBatch;
+use ferula_index::{Labels, Matcher};
+
+use self::block::BlockPart;
+pub(crate) use self::chunks::decode_between;
+pub(crate) use self::head::HeadReader;
+use self::merge::{Merged, merge_names, merge_tail};
+use crate::block::Block;
+use crate::error::Error;
+use crate::head::{ReadGuard, Series};
+
+/// A consistent view of a database over one range of time: what was committed when it was opened,
+/// and nothing else. Keeps what it reads alive.
+#[derive(Debug)]
+pub struct Querier {
+    mint: i64,
+    maxt: i64,
+    head: HeadReader,
+    /// Those that overlap the range, by time.
+    blocks: Vec<Arc<Block>>,
+}
+
+impl Querier {
+    pub(crate) fn new(mint: i64, maxt: i64, head: HeadReader, blocks: &[Arc<Block>]) -> Self {
+        let is_needed =
+            |block: &&Arc<Block>| block.overlaps(mint, maxt) && block.damage().is_none();
+        let blocks = blocks.iter().filter(is_needed).cloned().collect();
+        Self { mint, maxt, head, blocks }
+    }
+
+    /// Selects the series that pass all `matchers` and have chunks that overlap the range, sorted
+    /// by their labels, each label set once. Without matchers all series are selected.
+    ///
+    /// # Errors
+    /// Whatever keeps a block from being read.
+    pub fn select(&self, matchers: &[Matcher]) -> Result<SeriesSet, Error> {
+        self.select_within(matchers, self.mint, self.maxt)
+    }
+
+    /// Selects as [`select`](Self::select) does, in the part of the range from `mint` to `maxt`.
+    pub(crate) fn select_within(
+        &self,
+        matchers: &[Matcher],
+        mint: i64,
+        maxt: i64,
+    ) -> Result<SeriesSet, Error> {
+        let (mint, maxt) = (mint.max(self.mint), maxt.min(self.maxt));
+        let mut lists: Vec<Vec<(Labels, Part)>> = Vec::new();
+        for block in self.blocks.iter().filter(|block| block.overlaps(mint, maxt)) {
+            let of_block = block::select(block, matchers, mint, maxt)?;
+            lists.push(of_block.into_iter().map(|(l, part)| (l, Part::Block(part))).collect());
+        }
+        let of_head = self.head.select(matchers, mint, maxt);
+        lists.push(of_head.into_iter().map(|(l, series)| (l, Part::Head(series))).collect());
+        let guard = Arc::clone(self.head.guard());
+        Ok(SeriesSet { mint, maxt, guard, merged: Merged::new(lists) })
+    }
+
+    /// Names of the labels of series that pass all `matchers`, sorted and unique. Series of the
+    /// head and of blocks that overlap the range count, wherever their samples lie.
+    ///
+    /// # Errors
+    /// Whatever keeps a block from being read.
+    pub fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, Error> {
+        let of_blocks = self.blocks.iter().map(|block| block.label_names(matchers));
+        let of_head = self.head.label_names(matchers, self.mint, self.maxt);
+        Ok(merge_names(of_blocks.chain([Ok(of_head)]).collect::<Result<_, _>>()?))
+    }
+
+    /// Values of the label `name` among series that pass all `matchers`, sorted and unique. Series
+    /// of the head and of blocks that overlap the range count, wherever their samples lie.
+    ///
+    /// # Errors
+    /// Whatever keeps a block from being read.
+    pub fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, Error> {
+        let of_blocks = self.blocks.iter().map(|block| block.label_values(name, matchers));
+        let of_head = self.head.label_values(name, matchers, self.mint, self.maxt);
+        Ok(merge_names(of_blocks.chain([Ok(of_head)]).collect::<Result<_, _>>()?))
+    }
+}
+
+/// What one source has of a series.
+#[derive(Debug)]
+enum Part {
+    Block(BlockPart),
+    Head(Arc<Series>),
+}
+
+/// The series that a selection found, in label order. Samples are decoded when they are read, by
+/// any number of threads.
+#[derive(Debug)]
+pub struct SeriesSet {
+    mint: i64,
+    maxt: i64,
+    /// Keeps the chunks of the head from being removed.
+    guard: Arc<ReadGuard>,
+    merged: Merged<Part>,
+}
+
+impl SeriesSet {
+    /// Number of series.
+    pub fn len(&self) -> usize {
+        self.merged.len()
+    }
+
+    /// Tells whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Labels of the series at `index`.
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    pub fn labels(&self, index: usize) -> &Labels {
+        self.merged.labels(index)
+    }
+
+    /// Appends the samples of the series at `index` that lie in the range to `batch`, in strictly
+    /// ascending time.
+    ///
+    /// # Errors
+    /// Whatever keeps a chunk from being read; `batch` then holds nothing to rely on.
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    pub fn read(&self, index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
+        let start = batch.len();
+        for part in self.merged.parts(index) {
+            let middle = batch.len();
+            match part {
+                Part::Block(part) => part.read(self.mint, self.maxt, batch)?,
+                Part::Head(series) => self.read_head(series, batch)?,
+            }
+            merge_tail(batch, start, middle);
+        }
+        Ok(())
+    }
+
+    fn read_head(&self, series: &Series, batch: &mut SampleBatch) -> Result<(), Error> {
+        let mint = self.mint.max(self.guard.from());
+        let chunks = series.lock().chunks(mint, self.maxt, self.guard.seen());
+        let Some(chunks) = chunks else { return Ok(()) };
+        let series = series.series_ref();
+        chunks.decode_into(batch).map_err(|source| Error::HeadChunk { series, source })
+    }
+}

@@ -1,0 +1,70 @@
+//! Numbers about a database: what it holds now, and what opening it found.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::block::BlockMeta;
+
+/// What a database holds and has done since it was opened.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Series in the head.
+    pub n_series: u64,
+    /// Chunks in the head, open ones included.
+    pub n_chunks: u64,
+    /// Time of the earliest sample of the head in milliseconds; `None` if it is empty.
+    pub head_mint: Option<i64>,
+    /// Time of the latest sample of the head in milliseconds; `None` if it is empty.
+    pub head_maxt: Option<i64>,
+    /// Metas of the blocks that serve, by time.
+    pub blocks: Vec<BlockMeta>,
+    /// Blocks that do not serve, with the reason.
+    pub quarantined: Vec<Quarantined>,
+    /// Size of the log in bytes, checkpoint included.
+    pub wal_bytes: u64,
+    /// Samples committed.
+    pub appended: u64,
+    /// Samples refused.
+    pub refused: u64,
+    /// Why the background thread did not do its work at its last turn; it goes on trying.
+    pub maintenance_failure: Option<String>,
+}
+
+/// A block that was set aside because it cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quarantined {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// What is wrong with it, causes included.
+    pub reason: String,
+}
+
+/// What opening a database read, and what it had to cut or set aside.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct OpenReport {
+    /// Segments of the log that were read, those of the checkpoint included.
+    pub segments: u64,
+    /// Records read.
+    pub records: u64,
+    /// Series made from them.
+    pub series: u64,
+    /// Samples put into the head.
+    pub samples: u64,
+    /// Samples that were left out because a block already covers their time.
+    pub covered_samples: u64,
+    /// Records of kinds that this release does not serve, such as histograms.
+    pub skipped_records: u64,
+    /// Bytes cut from the end of the log because the last record was not written whole.
+    pub cut_bytes: u64,
+    /// Blocks opened.
+    pub blocks: usize,
+    /// Blocks set aside, with the reason.
+    pub quarantined: Vec<Quarantined>,
+    /// Leftovers of interrupted work that were removed.
+    pub removed: Vec<PathBuf>,
+    /// How long opening took.
+    pub duration: Duration,
+}

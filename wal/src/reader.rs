@@ -1,0 +1,381 @@
+//! Reads a log from its first record to its last, checking everything on the way.
+//!
+//! A reader holds one window of the segment and one record, whatever the size of the log. It takes
+//! the log as it is: cutting a torn end off is the business of [`crate::repair`].
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::Error;
+use crate::error::DamageReason;
+use crate::frame::{
+    Compression, Flags, HEADER_BYTES, Header, Kind, MAX_BATCH_BYTES, PAGE_BYTES, Unpacker,
+    has_lost_flag, page_left,
+};
+use crate::fs::{File, Fs, OpenMode};
+use crate::record::Record;
+use crate::segment::{Listing, checkpoint_path, segment_path};
+
+/// Bytes read from a segment at once; whole pages.
+const WINDOW_BYTES: u64 = 16 * PAGE_BYTES as u64;
+
+/// One record and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRecord<'a> {
+    /// Number of the segment; of the checkpoint, for a record from one.
+    pub segment: u32,
+    /// Whether the record comes from a checkpoint rather than from the log proper.
+    pub is_checkpoint: bool,
+    /// Offset of the record's first fragment in its segment.
+    pub offset: u64,
+    /// The record, decompressed; at least one byte.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> LogRecord<'a> {
+    /// Decodes the record.
+    ///
+    /// # Errors
+    /// [`Error::RecordBytes`] if its bytes are not what its type says.
+    pub fn decode(&self) -> Result<Record<'a>, Error> {
+        Record::decode(self.bytes)
+    }
+}
+
+/// Reads the records of a log in order: the last checkpoint, then the segments after it.
+#[derive(Debug)]
+pub struct LogReader {
+    fs: Arc<dyn Fs>,
+    queue: VecDeque<Source>,
+    current: Option<(Source, SegmentReader)>,
+}
+
+#[derive(Clone, Debug)]
+struct Source {
+    path: PathBuf,
+    number: u32,
+    is_checkpoint: bool,
+}
+
+impl LogReader {
+    /// Opens the log in `dir` for reading only.
+    ///
+    /// # Errors
+    /// [`Error::MissingSegment`] if there is a gap, [`Error::Io`].
+    pub fn open(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self, Error> {
+        let listing = Listing::read(&*fs, dir)?;
+        let last = listing.segments.last().copied().unwrap_or(u32::MAX);
+        Self::over(fs, dir, &listing, last)
+    }
+
+    /// Reads what `listing` found in `dir`, up to segment `last`.
+    pub(crate) fn over(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        listing: &Listing,
+        last: u32,
+    ) -> Result<Self, Error> {
+        let mut queue = VecDeque::new();
+        if let Some(number) = listing.checkpoint {
+            let dir = checkpoint_path(dir, number);
+            let segments = Listing::read(&*fs, &dir)?.segments;
+            // A checkpoint was durable before it got its name, so its start cannot be missing.
+            match segments.first() {
+                Some(0) => {}
+                next => {
+                    let next = next.copied().unwrap_or(u32::MAX);
+                    return Err(Error::MissingSegment { dir, missing: 0, next });
+                }
+            }
+            for segment in segments {
+                let path = segment_path(&dir, segment);
+                queue.push_back(Source { path, number, is_checkpoint: true });
+            }
+        }
+        for &number in listing.segments.iter().filter(|&&number| number <= last) {
+            let path = segment_path(dir, number);
+            queue.push_back(Source { path, number, is_checkpoint: false });
+        }
+        Ok(Self { fs, queue, current: None })
+    }
+
+    /// Reads the next record, or `None` at the end of the log.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where the log cannot be read, which names segment and offset; the
+    /// records before that place have been returned. [`Error::Io`].
+    pub fn next_record(&mut self) -> Result<Option<LogRecord<'_>>, Error> {
+        loop {
+            if self.current.is_none() {
+                let Some(source) = self.queue.pop_front() else { return Ok(None) };
+                let reader = SegmentReader::open(&*self.fs, &source.path)
+                    .map_err(Error::io("open", &source.path))?;
+                self.current = Some((source, reader));
+            }
+            let (source, reader) = self.current.as_mut().expect("opened above");
+            match reader.advance() {
+                Ok(true) => break,
+                Ok(false) => self.current = None,
+                Err(error) => return Err(error.in_file(&source.path)),
+            }
+        }
+        let (source, reader) = self.current.as_ref().expect("a record was found in it");
+        Ok(Some(LogRecord {
+            segment: source.number,
+            is_checkpoint: source.is_checkpoint,
+            offset: reader.record_start,
+            bytes: reader.record(),
+        }))
+    }
+}
+
+/// Why a segment could not be read on.
+#[derive(Debug)]
+pub(crate) enum ScanError {
+    Io(io::Error),
+    Damage { offset: u64, reason: DamageReason },
+}
+
+impl From<io::Error> for ScanError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl ScanError {
+    pub(crate) fn in_file(self, file: &Path) -> Error {
+        match self {
+            Self::Io(source) => Error::io("read", file)(source),
+            Self::Damage { offset, reason } => {
+                Error::Damaged { file: file.to_path_buf(), offset, reason }
+            }
+        }
+    }
+}
+
+/// Where the bytes of the current record are.
+#[derive(Debug)]
+enum Place {
+    /// In the window, at this range: one fragment, not compressed.
+    Window(Range<usize>),
+    /// Put together from its fragments, not compressed.
+    Joined,
+    /// Decompressed.
+    Unpacked,
+}
+
+/// Reads the records of one segment.
+#[derive(Debug)]
+pub(crate) struct SegmentReader {
+    file: Box<dyn File>,
+    len: u64,
+    window: Vec<u8>,
+    window_start: u64,
+    pos: u64,
+    /// Where padding began that only the end of a segment may have.
+    padding: Option<u64>,
+    joined: Vec<u8>,
+    unpacker: Unpacker,
+    place: Place,
+    record_start: u64,
+    /// Whether the record before `pos` announced another one of its batch.
+    in_batch: bool,
+    good_end: u64,
+    durable_to: u64,
+}
+
+impl SegmentReader {
+    pub(crate) fn open(fs: &dyn Fs, path: &Path) -> io::Result<Self> {
+        let file = fs.open(path, OpenMode::Read)?;
+        let len = file.len()?;
+        Ok(Self {
+            file,
+            len,
+            window: Vec::new(),
+            window_start: 0,
+            pos: 0,
+            padding: None,
+            joined: Vec::new(),
+            unpacker: Unpacker::default(),
+            place: Place::Joined,
+            record_start: 0,
+            in_batch: false,
+            good_end: 0,
+            durable_to: 0,
+        })
+    }
+
+    /// Length of the segment, in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// End of the last complete batch.
+    pub(crate) fn good_end(&self) -> u64 {
+        self.good_end
+    }
+
+    /// The bytes before this offset were durable when what follows was written.
+    pub(crate) fn durable_to(&self) -> u64 {
+        self.durable_to
+    }
+
+    /// The current record.
+    pub(crate) fn record(&self) -> &[u8] {
+        match &self.place {
+            Place::Window(range) => &self.window[range.clone()],
+            Place::Joined => &self.joined,
+            Place::Unpacked => self.unpacker.record(),
+        }
+    }
+
+    /// Goes to the next record; `false` at the end of the segment.
+    pub(crate) fn advance(&mut self) -> Result<bool, ScanError> {
+        let Some((start, header, range)) = self.fragment()? else {
+            if self.in_batch {
+                return Err(damage(self.good_end, DamageReason::CutShort));
+            }
+            return Ok(false);
+        };
+        self.record_start = start;
+        match header.kind {
+            Kind::Full => self.place = Place::Window(range),
+            Kind::First => {
+                self.joined.clear();
+                self.joined.extend_from_slice(&self.window[range]);
+                self.join(header.flags)?;
+                self.place = Place::Joined;
+            }
+            Kind::Middle | Kind::Last => return Err(damage(start, DamageReason::Order)),
+        }
+        self.unpack(header.flags.compression).map_err(|reason| damage(start, reason))?;
+        self.in_batch = header.flags.continues;
+        if !self.in_batch {
+            self.good_end = self.pos;
+        }
+        Ok(true)
+    }
+
+    /// Collects the fragments after the first one.
+    fn join(&mut self, flags: Flags) -> Result<(), ScanError> {
+        loop {
+            let Some((offset, header, range)) = self.fragment()? else {
+                return Err(damage(self.record_start, DamageReason::CutShort));
+            };
+            let is_next = matches!(header.kind, Kind::Middle | Kind::Last);
+            if !is_next || header.flags != flags {
+                return Err(damage(offset, DamageReason::Order));
+            }
+            self.joined.extend_from_slice(&self.window[range]);
+            if self.joined.len() > MAX_BATCH_BYTES {
+                let len = self.joined.len() as u64;
+                return Err(damage(self.record_start, DamageReason::TooLarge { len }));
+            }
+            if header.kind == Kind::Last {
+                return Ok(());
+            }
+        }
+    }
+
+    fn unpack(&mut self, compression: Compression) -> Result<(), DamageReason> {
+        let packed = match &self.place {
+            Place::Window(range) => &self.window[range.clone()],
+            _ => &self.joined,
+        };
+        if compression == Compression::None {
+            return if has_lost_flag(packed) { Err(DamageReason::Compression) } else { Ok(()) };
+        }
+        self.unpacker.unpack(packed, compression)?;
+        self.place = Place::Unpacked;
+        Ok(())
+    }
+
+    /// Reads the fragment at `pos`, passing over padding: its offset, its header, and the range of
+    /// its data in the window.
+    fn fragment(&mut self) -> Result<Option<(u64, Header, Range<usize>)>, ScanError> {
+        loop {
+            if self.pos >= self.len {
+                return Ok(None);
+            }
+            self.fill()?;
+            let offset = self.pos;
+            let left = page_left(offset);
+            let at = usize::try_from(offset - self.window_start).expect("within the window");
+            let page = &self.window[at..self.window.len().min(at + left)];
+            if page[0] == 0 {
+                if page.iter().any(|&byte| byte != 0) {
+                    return Err(damage(offset, DamageReason::Padding));
+                }
+                if left >= HEADER_BYTES {
+                    self.padding.get_or_insert(offset);
+                }
+                self.pos += page.len() as u64;
+                continue;
+            }
+            // A page is only left early where a segment ends, so zeros before this fragment stand
+            // where records were that did not reach the disk.
+            if let Some(padding) = self.padding {
+                return Err(damage(padding, DamageReason::Padding));
+            }
+            let header = Header::parse(page, left).map_err(|reason| damage(offset, reason))?;
+            header.data(page).map_err(|reason| damage(offset, reason))?;
+            if header.durable_before {
+                self.durable_to = offset;
+            }
+            self.pos += header.framed_bytes() as u64;
+            return Ok(Some((offset, header, at + HEADER_BYTES..at + header.framed_bytes())));
+        }
+    }
+
+    /// Has the window hold the page of `pos`.
+    fn fill(&mut self) -> io::Result<()> {
+        let window_end = self.window_start + self.window.len() as u64;
+        if (self.window_start..window_end).contains(&self.pos) {
+            return Ok(());
+        }
+        self.window_start = self.pos - self.pos % PAGE_BYTES as u64;
+        let want = (self.len - self.window_start).min(WINDOW_BYTES);
+        self.window.resize(usize::try_from(want).expect("a window is smaller than usize"), 0);
+        self.file.read_exact_at(&mut self.window, self.window_start)
+    }
+
+    /// Tells whether a fragment after `from` claims that the bytes before it were durable.
+    ///
+    /// Reads on past damage at `damage`: pages are looked at fragment by fragment, those that hold
+    /// `from` and `damage` byte by byte, because there the chain of fragments may be broken.
+    pub(crate) fn claims_durable_after(&mut self, from: u64, damage: u64) -> io::Result<bool> {
+        self.pos = from - from % PAGE_BYTES as u64;
+        while self.pos < self.len {
+            self.fill()?;
+            let at = usize::try_from(self.pos - self.window_start).expect("within the window");
+            let page = &self.window[at..self.window.len().min(at + PAGE_BYTES)];
+            let page_end = self.pos + page.len() as u64;
+            let is_broken = [from, damage].iter().any(|at| (self.pos..page_end).contains(at));
+            let mut i = usize::try_from((from + 1).saturating_sub(self.pos)).unwrap_or(page.len());
+            while i < page.len() {
+                let header = Header::parse(&page[i..], PAGE_BYTES - i);
+                if let Ok(header) = header
+                    && header.durable_before
+                    && header.len > 0
+                    && header.data(&page[i..]).is_ok()
+                {
+                    return Ok(true);
+                }
+                i += match header {
+                    _ if is_broken => 1,
+                    Ok(header) => header.framed_bytes(),
+                    Err(_) => page.len(),
+                };
+            }
+            self.pos = page_end;
+        }
+        Ok(false)
+    }
+}
+
+fn damage(offset: u64, reason: DamageReason) -> ScanError {
+    ScanError::Damage { offset, reason }
+}

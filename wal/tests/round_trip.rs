@@ -1,0 +1,111 @@
+//! What is logged is read back: any batches, any compression, over any number of segments.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something fails")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ferula_wal::fs::StdFs;
+use ferula_wal::{Compression, LogReader, Options, PAGE_BYTES, SyncPolicy, Wal};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+fn options(compression: Compression) -> Options {
+    Options::builder()
+        .segment_bytes(4 * PAGE_BYTES as u64)
+        .compression(compression)
+        .sync(SyncPolicy::Never)
+        .build()
+        .unwrap()
+}
+
+fn read_all(dir: &Path) -> Vec<Vec<u8>> {
+    let mut reader = LogReader::open(Arc::new(StdFs), dir).unwrap();
+    let mut records = Vec::new();
+    while let Some(record) = reader.next_record().unwrap() {
+        records.push(record.bytes.to_vec());
+    }
+    records
+}
+
+/// Records that compress well or badly, of sizes around those of fragments and pages.
+fn record() -> impl Strategy<Value = Vec<u8>> {
+    let len = prop_oneof![
+        8 => 1..200_usize,
+        2 => PAGE_BYTES - 20..PAGE_BYTES + 20,
+        1 => 1..5 * PAGE_BYTES,
+    ];
+    (len, any::<u64>(), any::<bool>()).prop_map(|(len, seed, is_noise)| {
+        let mut state = seed | 1;
+        (0..len)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                if is_noise { state.to_le_bytes()[3] } else { seed.to_le_bytes()[0] }
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn records_are_read_back_in_order(
+        batches in vec(vec(record(), 1..5), 0..20),
+        reopen_every in 1..10_usize,
+        codec in 0..3_usize,
+    ) {
+        let codec = [Compression::None, Compression::Snappy, Compression::Zstd][codec];
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("wal");
+        let mut logged = Vec::new();
+        for round in batches.chunks(reopen_every) {
+            let (wal, mut recovery) = Wal::open(Arc::new(StdFs), &dir, options(codec)).unwrap();
+            prop_assert_eq!(&recovery.report.cut, &None);
+            let mut replayed = Vec::new();
+            while let Some(record) = recovery.next_record().unwrap() {
+                replayed.push(record.bytes.to_vec());
+            }
+            prop_assert_eq!(&replayed, &logged);
+            for batch in round {
+                let records: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
+                wal.append(&records).unwrap();
+                logged.extend(batch.iter().cloned());
+            }
+            wal.close().unwrap();
+        }
+        if !batches.is_empty() {
+            prop_assert_eq!(read_all(&dir), logged);
+        }
+    }
+}
+
+#[test]
+fn concurrent_committers_keep_their_own_order() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path().join("wal");
+    let (wal, _) = Wal::open(Arc::new(StdFs), &dir, Options::default()).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4_u8 {
+            let wal = &wal;
+            scope.spawn(move || {
+                for i in 0..50_u8 {
+                    wal.append(&[&[99, thread, i], &[100, thread, i]]).unwrap();
+                }
+            });
+        }
+    });
+    wal.close().unwrap();
+    let records = read_all(&dir);
+    assert_eq!(records.len(), 400);
+    for pair in records.chunks(2) {
+        assert_eq!(pair[0][1..], pair[1][1..], "a batch stays together");
+    }
+    for thread in 0..4 {
+        let own: Vec<u8> =
+            records.iter().filter(|r| r[..2] == [99, thread]).map(|r| r[2]).collect();
+        assert_eq!(own, (0..50).collect::<Vec<u8>>());
+    }
+}
