@@ -274,7 +274,7 @@ impl Parser<'_> {
         loop {
             let arg = self.expression(0)?;
             height = height.max(arg.height);
-            push_unboxed(&mut args, arg.expr);
+            push_argument(&mut args, arg);
             let comma = self.current.span;
             if !self.eat(TokenKind::Comma) {
                 break;
@@ -463,8 +463,8 @@ impl Parser<'_> {
     }
 }
 
-fn push_unboxed(args: &mut Vec<Expr>, arg: Box<Expr>) {
-    args.push(*arg);
+fn push_argument(args: &mut Vec<Expr>, arg: Node) {
+    args.push(*arg.expr);
 }
 
 /// What `offset` and `@` behind an expression apply to.
