@@ -15,7 +15,7 @@ use ferula_tsdb::{Db, Error, Options, SyncPolicy};
 use ferula_wal::fs::{Fault, FaultFs, Fs, Survival};
 
 /// Batches of the workload, one per second.
-const N_BATCHES: i64 = 70;
+const N_BATCHES: i64 = 50;
 
 /// Length of a block.
 const RANGE: i64 = 10_000;
