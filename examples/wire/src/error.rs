@@ -1,7 +1,11 @@
 //! What can go wrong between the wire and the store.
 
+use std::error::Error as StdError;
+use std::fmt::Write;
 use std::io;
 use std::path::PathBuf;
+
+use crate::config::ConfigProblem;
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -25,4 +29,40 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A configuration file does not have the form it must have.
+    #[error("{file}:{line}: {field}: {reason}", file = file.display())]
+    ConfigSyntax {
+        /// The file.
+        file: PathBuf,
+        /// The line, counted from 1; 0 if it is not known.
+        line: usize,
+        /// The field, by its path from the top.
+        field: String,
+        /// What is wrong, in the words of the YAML parser.
+        reason: String,
+    },
+    /// A configuration file makes no sense.
+    #[error("{file}", file = file.display())]
+    Config {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: ConfigProblem,
+    },
+    /// The client that fetches pages cannot be made.
+    #[error("cannot make the HTTP client")]
+    Client(#[source] reqwest::Error),
+}
+
+/// The message of an error and of everything that caused it.
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        // Writing to a string cannot fail.
+        let _ = write!(text, ": {error}");
+        source = error.source();
+    }
+    text
 }

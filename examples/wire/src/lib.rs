@@ -8,8 +8,10 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod calendar;
 pub mod cli;
 pub mod config;
+pub mod duration;
 mod error;
 pub mod exposition;
 mod number;
@@ -17,5 +19,7 @@ pub mod remote;
 pub mod scrape;
 pub mod store;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use error::Error;

@@ -124,6 +124,13 @@ pub(crate) fn push_json(out: &mut Vec<u8>, value: f64) {
     }
 }
 
+/// Writes `value` without an exponent, however many digits that takes.
+pub(crate) fn push_plain(out: &mut Vec<u8>, value: f64) {
+    if push_head(out, value) {
+        Digits::new(value.abs()).push_plain(out);
+    }
+}
+
 /// Writes `value` as the text format has it: with an exponent below 1e-4 and from 1e6 on.
 pub(crate) fn push_text(out: &mut Vec<u8>, value: f64) {
     if push_head(out, value) {
@@ -154,7 +161,8 @@ pub(crate) fn push_integer(out: &mut Vec<u8>, value: i64) {
     push_unsigned(out, value.unsigned_abs());
 }
 
-fn push_unsigned(out: &mut Vec<u8>, mut value: u64) {
+/// Writes a whole number without a sign.
+pub(crate) fn push_unsigned(out: &mut Vec<u8>, mut value: u64) {
     let mut buffer = [0; 20];
     let mut at = buffer.len();
     loop {

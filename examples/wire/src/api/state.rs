@@ -3,15 +3,23 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime};
 
 use ferula_promql::storage::Queryable;
+use ferula_promql::{Clock, Engine, EngineOptions};
+use ferula_tsdb::Stats;
+use tokio::sync::Semaphore;
 
+use crate::remote::write1::Receiver;
 use crate::scrape::Targets;
 use crate::store::Store;
 use crate::telemetry::Registry;
 
 /// Queries that run at the same time unless the program says otherwise.
 pub const DEFAULT_QUERY_CONCURRENCY: usize = 20;
+
+/// Remote write requests that are stored at the same time; more wait before they are read.
+pub const DEFAULT_WRITE_CONCURRENCY: usize = 16;
 
 /// What the handlers of the API share; cheap to clone.
 #[derive(Clone)]
@@ -21,117 +29,207 @@ pub struct ApiState {
 
 /// The parts of [`ApiState`].
 pub(super) struct Shared {
+    pub(super) app_name: String,
     pub(super) storage: Arc<dyn Queryable>,
+    pub(super) engine: Engine,
+    pub(super) query_slots: Arc<Semaphore>,
     pub(super) store: Option<Arc<dyn Store>>,
+    pub(super) stats: Option<StatsSource>,
+    pub(super) receiver: Option<Arc<Receiver>>,
+    pub(super) write_slots: Arc<Semaphore>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) targets: Option<Arc<Targets>>,
     pub(super) registry: Arc<Registry>,
     pub(super) readiness: Readiness,
     pub(super) build: BuildInformation,
     pub(super) flags: Vec<(String, String)>,
+    pub(super) config_text: String,
     pub(super) enable_admin: bool,
-    pub(super) enable_remote_write: bool,
     pub(super) retention: String,
+    pub(super) start_time: SystemTime,
 }
+
+/// Asks a storage what it holds.
+pub(super) type StatsSource = Box<dyn Fn() -> Stats + Send + Sync>;
 
 impl ApiState {
     /// Starts the state of an API that answers from `storage`.
     pub fn builder(storage: Arc<dyn Queryable>) -> ApiBuilder {
         ApiBuilder {
-            shared: Shared {
-                storage,
-                store: None,
-                data_dir: None,
-                targets: None,
-                registry: Arc::new(Registry::new()),
-                readiness: Readiness::default(),
-                build: BuildInformation::default(),
-                flags: Vec::new(),
-                enable_admin: false,
-                enable_remote_write: false,
-                retention: String::new(),
-            },
+            app_name: "Ferula".to_owned(),
+            storage,
+            engine: Engine::new(EngineOptions::default().clock(Arc::new(MonotonicClock::new()))),
             query_concurrency: DEFAULT_QUERY_CONCURRENCY,
+            write_concurrency: DEFAULT_WRITE_CONCURRENCY,
+            enable_remote_write: false,
+            store: None,
+            stats: None,
+            data_dir: None,
+            targets: None,
+            registry: Arc::default(),
+            readiness: Readiness::default(),
+            build: BuildInformation::default(),
+            flags: Vec::new(),
+            config_text: String::new(),
+            enable_admin: false,
+            retention: String::new(),
         }
     }
 }
 
 /// Collects what an [`ApiState`] is made of.
+#[must_use]
 pub struct ApiBuilder {
-    shared: Shared,
+    app_name: String,
+    storage: Arc<dyn Queryable>,
+    engine: Engine,
     query_concurrency: usize,
+    write_concurrency: usize,
+    enable_remote_write: bool,
+    store: Option<Arc<dyn Store>>,
+    stats: Option<StatsSource>,
+    data_dir: Option<PathBuf>,
+    targets: Option<Arc<Targets>>,
+    registry: Arc<Registry>,
+    readiness: Readiness,
+    build: BuildInformation,
+    flags: Vec<(String, String)>,
+    config_text: String,
+    enable_admin: bool,
+    retention: String,
 }
 
 impl ApiBuilder {
-    /// Sets the store that takes remote write and is asked for snapshots.
+    /// Sets the name that `/-/healthy` and `/-/ready` answer with.
+    pub fn app_name(mut self, name: impl Into<String>) -> Self {
+        self.app_name = name.into();
+        self
+    }
+
+    /// Sets the engine; by default one with the default options and a clock for timeouts.
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    /// Sets the store that takes remote write, is asked for snapshots, and whose numbers are told.
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
-        self.shared.store = Some(store);
+        self.store = Some(store);
+        self
+    }
+
+    /// Sets where the numbers of `/api/v1/status/tsdb` come from if there is no store.
+    pub fn stats(mut self, stats: impl Fn() -> Stats + Send + Sync + 'static) -> Self {
+        self.stats = Some(Box::new(stats));
         self
     }
 
     /// Sets the directory of the store; snapshots go to its folder `snapshots`.
     pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.shared.data_dir = Some(dir.into());
+        self.data_dir = Some(dir.into());
         self
     }
 
     /// Sets the targets that `/api/v1/targets` lists.
     pub fn targets(mut self, targets: Arc<Targets>) -> Self {
-        self.shared.targets = Some(targets);
+        self.targets = Some(targets);
         self
     }
 
     /// Sets the registry behind `/metrics`, which the API counts its requests in.
     pub fn registry(mut self, registry: Arc<Registry>) -> Self {
-        self.shared.registry = registry;
+        self.registry = registry;
         self
     }
 
     /// Sets the flag behind `/-/ready`; without it the API is ready at once.
     pub fn readiness(mut self, readiness: Readiness) -> Self {
-        self.shared.readiness = readiness;
+        self.readiness = readiness;
         self
     }
 
     /// Sets what `/api/v1/status/buildinfo` tells.
     pub fn build_information(mut self, build: BuildInformation) -> Self {
-        self.shared.build = build;
+        self.build = build;
         self
     }
 
     /// Sets what `/api/v1/status/flags` tells: flag names without dashes, and their values.
     pub fn flags(mut self, flags: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.shared.flags = flags.into_iter().collect();
+        self.flags = flags.into_iter().collect();
+        self
+    }
+
+    /// Sets the configuration that `/api/v1/status/config` tells, as YAML.
+    pub fn config_text(mut self, text: impl Into<String>) -> Self {
+        self.config_text = text.into();
         self
     }
 
     /// Sets whether the endpoints below `/api/v1/admin` work; they do not by default.
     pub fn enable_admin(mut self, enable: bool) -> Self {
-        self.shared.enable_admin = enable;
+        self.enable_admin = enable;
         self
     }
 
-    /// Sets whether `/api/v1/write` takes samples; it does not by default.
+    /// Sets whether `/api/v1/write` takes samples into the store; it does not by default.
     pub fn enable_remote_write(mut self, enable: bool) -> Self {
-        self.shared.enable_remote_write = enable;
+        self.enable_remote_write = enable;
         self
     }
 
     /// Sets the retention that `/api/v1/status/runtimeinfo` tells, for instance `15d`.
     pub fn retention(mut self, retention: impl Into<String>) -> Self {
-        self.shared.retention = retention.into();
+        self.retention = retention.into();
         self
     }
 
     /// Sets how many queries run at the same time; more wait.
     pub fn query_concurrency(mut self, queries: usize) -> Self {
-        self.query_concurrency = queries;
+        self.query_concurrency = queries.max(1);
+        self
+    }
+
+    /// Sets how many remote write requests are stored at the same time; more wait.
+    pub fn write_concurrency(mut self, requests: usize) -> Self {
+        self.write_concurrency = requests.max(1);
         self
     }
 
     /// Makes the state.
     pub fn build(self) -> ApiState {
-        ApiState { shared: Arc::new(self.shared) }
+        let receiver = match &self.store {
+            Some(store) if self.enable_remote_write => {
+                Some(Arc::new(Receiver::new(store.clone(), &self.registry)))
+            }
+            _ => None,
+        };
+        let stats = self.stats.or_else(|| {
+            let store = self.store.clone()?;
+            Some(Box::new(move || store.stats()) as StatsSource)
+        });
+        ApiState {
+            shared: Arc::new(Shared {
+                app_name: self.app_name,
+                storage: self.storage,
+                engine: self.engine,
+                query_slots: Arc::new(Semaphore::new(self.query_concurrency)),
+                store: self.store,
+                stats,
+                receiver,
+                write_slots: Arc::new(Semaphore::new(self.write_concurrency)),
+                data_dir: self.data_dir,
+                targets: self.targets,
+                registry: self.registry,
+                readiness: self.readiness,
+                build: self.build,
+                flags: self.flags,
+                config_text: self.config_text,
+                enable_admin: self.enable_admin,
+                retention: self.retention,
+                start_time: SystemTime::now(),
+            }),
+        }
     }
 }
 
@@ -178,4 +276,29 @@ pub struct BuildInformation {
     pub build_user: String,
     /// When it was built.
     pub build_date: String,
+}
+
+/// The clock that query timeouts are measured by.
+#[derive(Clone, Copy, Debug)]
+pub struct MonotonicClock {
+    start: Instant,
+}
+
+impl MonotonicClock {
+    /// Makes a clock that starts at zero.
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Default for MonotonicClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for MonotonicClock {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
 }

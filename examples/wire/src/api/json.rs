@@ -1,0 +1,258 @@
+//! JSON as Prometheus's API writes it, straight into a buffer.
+//!
+//! Two kinds of strings differ in what they escape: label names and values inside of results are
+//! written as they are, everything else has `<`, `>` and `&` escaped.
+
+use ferula_index::Labels;
+use ferula_promql::{MatrixSeries, Value, VectorSample};
+
+use crate::number;
+
+/// Writes a string of a label set.
+pub(super) fn push_label(out: &mut Vec<u8>, text: &str) {
+    push_escaped(out, text, |byte| byte < 0x20 || matches!(byte, b'"' | b'\\'));
+}
+
+/// Writes any other string.
+pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
+    if !text.contains(['\u{2028}', '\u{2029}']) {
+        push_escaped(out, text, is_special);
+        return;
+    }
+    // These two end lines in JavaScript and are escaped for its sake.
+    out.push(b'"');
+    for part in text.split_inclusive(['\u{2028}', '\u{2029}']) {
+        let bare = part.trim_end_matches(['\u{2028}', '\u{2029}']);
+        push_inner(out, bare, is_special);
+        match part[bare.len()..].chars().next() {
+            Some('\u{2028}') => out.extend_from_slice(b"\\u2028"),
+            Some(_) => out.extend_from_slice(b"\\u2029"),
+            None => {}
+        }
+    }
+    out.push(b'"');
+}
+
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&')
+}
+
+fn push_escaped(out: &mut Vec<u8>, text: &str, is_special: fn(u8) -> bool) {
+    out.push(b'"');
+    push_inner(out, text, is_special);
+    out.push(b'"');
+}
+
+fn push_inner(out: &mut Vec<u8>, text: &str, is_special: fn(u8) -> bool) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| is_special(*byte)) {
+        out.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            byte => {
+                let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Writes a list, whose items `push` writes.
+pub(super) fn push_list<T>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut push: impl FnMut(&mut Vec<u8>, T),
+) {
+    out.push(b'[');
+    for (i, item) in items.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        push(out, item);
+    }
+    out.push(b']');
+}
+
+/// Writes a list of strings.
+pub(super) fn push_strings<S: AsRef<str>>(out: &mut Vec<u8>, items: impl IntoIterator<Item = S>) {
+    push_list(out, items, |out, item| push_string(out, item.as_ref()));
+}
+
+/// Writes a label set as an object.
+pub(super) fn push_labels(out: &mut Vec<u8>, labels: &Labels) {
+    out.push(b'{');
+    for (i, (name, value)) in labels.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        push_label(out, name);
+        out.push(b':');
+        push_label(out, value);
+    }
+    out.push(b'}');
+}
+
+/// Writes a time in milliseconds as seconds.
+pub(super) fn push_timestamp(out: &mut Vec<u8>, timestamp: i64) {
+    if timestamp < 0 {
+        out.push(b'-');
+    }
+    let magnitude = timestamp.unsigned_abs();
+    number::push_unsigned(out, magnitude / 1000);
+    let fraction = magnitude % 1000;
+    if fraction != 0 {
+        out.push(b'.');
+        out.extend(
+            [100, 10, 1].map(|place| {
+                b'0' + u8::try_from(fraction / place % 10).expect("a digit fits a byte")
+            }),
+        );
+    }
+}
+
+/// Writes a time in milliseconds as seconds, as short as possible: the form of scalars and strings.
+fn push_seconds(out: &mut Vec<u8>, timestamp: i64) {
+    number::push_json(out, timestamp as f64 / 1000.0);
+}
+
+fn push_point(out: &mut Vec<u8>, timestamp: i64, value: f64) {
+    out.push(b'[');
+    push_timestamp(out, timestamp);
+    out.extend_from_slice(b",\"");
+    number::push_json(out, value);
+    out.extend_from_slice(b"\"]");
+}
+
+/// Writes type and contents of a query's value: the fields `resultType` and `result`.
+pub(super) fn push_value(out: &mut Vec<u8>, value: &Value) {
+    let kind = match value {
+        Value::Scalar(_) => "scalar",
+        Value::String { .. } => "string",
+        Value::Vector(_) => "vector",
+        _ => "matrix",
+    };
+    out.extend_from_slice(b"\"resultType\":\"");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\",\"result\":");
+    match value {
+        Value::Scalar(sample) => {
+            out.push(b'[');
+            push_seconds(out, sample.timestamp);
+            out.extend_from_slice(b",\"");
+            // Scalars never have an exponent.
+            number::push_plain(out, sample.value);
+            out.extend_from_slice(b"\"]");
+        }
+        Value::String { timestamp, text } => {
+            out.push(b'[');
+            push_seconds(out, *timestamp);
+            out.push(b',');
+            push_string(out, text);
+            out.push(b']');
+        }
+        Value::Vector(vector) => push_list(out, vector, push_sample),
+        Value::Matrix(matrix) => push_list(out, matrix, push_series),
+        other => unreachable!("the engine answered {other:?}, which the API does not know"),
+    }
+}
+
+fn push_sample(out: &mut Vec<u8>, sample: &VectorSample) {
+    out.extend_from_slice(b"{\"metric\":");
+    push_labels(out, &sample.labels);
+    out.extend_from_slice(b",\"value\":");
+    push_point(out, sample.timestamp, sample.value);
+    out.push(b'}');
+}
+
+fn push_series(out: &mut Vec<u8>, series: &MatrixSeries) {
+    out.extend_from_slice(b"{\"metric\":");
+    push_labels(out, &series.labels);
+    if !series.samples.is_empty() {
+        out.extend_from_slice(b",\"values\":");
+        push_list(out, series.samples.iter(), |out, s| push_point(out, s.timestamp, s.value));
+    }
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use ferula_chunkenc::{Sample, SampleBatch};
+
+    use super::*;
+
+    fn text(push: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        push(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn strings_are_escaped_as_prometheus_does() {
+        let odd = "a\"b\\c\n\r\t\u{1}\u{7f}<&>ü\u{2028}x";
+        assert_eq!(
+            text(|out| push_string(out, odd)),
+            "\"a\\\"b\\\\c\\n\\r\\t\\u0001\u{7f}\\u003c\\u0026\\u003eü\\u2028x\""
+        );
+        assert_eq!(
+            text(|out| push_label(out, odd)),
+            "\"a\\\"b\\\\c\\n\\r\\t\\u0001\u{7f}<&>ü\u{2028}x\""
+        );
+    }
+
+    #[test]
+    fn timestamps_are_seconds() {
+        for (timestamp, expected) in [
+            (0, "0"),
+            (1, "0.001"),
+            (-1, "-0.001"),
+            (10, "0.010"),
+            (1_435_781_451_781, "1435781451.781"),
+            (1_435_781_451_700, "1435781451.700"),
+            (-1500, "-1.500"),
+            (i64::MIN, "-9223372036854775.808"),
+        ] {
+            assert_eq!(text(|out| push_timestamp(out, timestamp)), expected);
+        }
+    }
+
+    #[test]
+    fn values_have_the_form_of_their_type() {
+        let labels = Labels::from_pairs([("__name__", "up"), ("job", "a<b")]).unwrap();
+        let mut samples = SampleBatch::new();
+        samples.push(1000, 1.0);
+        samples.push(1500, f64::NAN);
+        for (value, expected) in [
+            (
+                Value::Scalar(Sample::new(1500, 1e300)),
+                format!("\"resultType\":\"scalar\",\"result\":[1.5,\"1{}\"]", "0".repeat(300)),
+            ),
+            (
+                Value::String { timestamp: 0, text: "a&b".to_owned() },
+                r#""resultType":"string","result":[0,"a\u0026b"]"#.to_owned(),
+            ),
+            (Value::Vector(Vec::new()), r#""resultType":"vector","result":[]"#.to_owned()),
+            (
+                Value::Vector(vec![VectorSample {
+                    labels: labels.clone(),
+                    timestamp: 5000,
+                    value: f64::INFINITY,
+                }]),
+                r#""resultType":"vector","result":[{"metric":{"__name__":"up","job":"a<b"},"value":[5,"+Inf"]}]"#
+                    .to_owned(),
+            ),
+            (
+                Value::Matrix(vec![MatrixSeries { labels, samples }]),
+                r#""resultType":"matrix","result":[{"metric":{"__name__":"up","job":"a<b"},"values":[[1,"1"],[1.500,"NaN"]]}]"#
+                    .to_owned(),
+            ),
+        ] {
+            assert_eq!(text(|out| push_value(out, &value)), expected);
+        }
+    }
+}

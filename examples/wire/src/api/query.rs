@@ -1,0 +1,218 @@
+//! Evaluating queries: `query`, `query_range`, `format_query`.
+
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::response::Response;
+use ferula_promql::{CancelHandle, Error, Query, QueryStats, Value};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout_at;
+
+use super::params::{Params, to_ms};
+use super::reply::{self, ApiError, ErrorKind, Success};
+use super::{ApiState, json, selector};
+use crate::calendar;
+use crate::error::chain;
+
+/// Most points of a series that a range query may ask for, less one.
+const MAX_STEPS: i128 = 11_000;
+
+const NANOS_PER_MS: i64 = 1_000_000;
+
+pub(super) async fn instant(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let limit = params.limit()?;
+    let time = params.time_or("time", calendar::now_ms())?;
+    let options = QueryParams::new(&params, limit)?;
+    let query = state
+        .shared
+        .engine
+        .instant(state.shared.storage.clone(), params.get("query"), time)
+        .map_err(|e| ApiError::parameter("query", chain(&e)))?;
+    run(&state, query, options).await
+}
+
+pub(super) async fn range(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let limit = params.limit()?;
+    let start = params.required_time("start")?;
+    let end = params.required_time("end")?;
+    if end < start {
+        let problem = "end timestamp must not be before start time";
+        return Err(ApiError::parameter("end", problem));
+    }
+    let step = super::params::parse_duration(params.get("step"))
+        .map_err(|e| ApiError::parameter("step", e))?;
+    let step_ms = step / NANOS_PER_MS;
+    if step_ms <= 0 {
+        let problem = "zero or negative query resolution step widths are not accepted. Try a \
+                       positive integer";
+        return Err(ApiError::parameter("step", problem));
+    }
+    if (end - start) / i128::from(step) > MAX_STEPS {
+        return Err(ApiError::bad_data(
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the \
+             query resolution (?step=XX)",
+        ));
+    }
+    let options = QueryParams::new(&params, limit)?;
+    let query = state
+        .shared
+        .engine
+        .range(state.shared.storage.clone(), params.get("query"), to_ms(start), to_ms(end), step_ms)
+        .map_err(|e| ApiError::parameter("query", chain(&e)))?;
+    run(&state, query, options).await
+}
+
+/// Answers that there are no exemplars, to a query that could have some.
+pub(super) async fn exemplars(params: Params) -> Result<Response, ApiError> {
+    let start = params.time_or("start", super::params::MIN_TIME)?;
+    let end = params.time_or("end", super::params::MAX_TIME)?;
+    if end < start {
+        return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
+    }
+    selector::canonical(params.get("query")).map_err(ApiError::bad_data)?;
+    Ok(reply::data(|out| out.extend_from_slice(b"[]")))
+}
+
+pub(super) async fn format(params: Params) -> Result<Response, ApiError> {
+    let text =
+        selector::canonical(params.get("query")).map_err(|e| ApiError::parameter("query", e))?;
+    Ok(reply::data(|out| json::push_string(out, &text)))
+}
+
+/// Parameters that instant and range queries share.
+struct QueryParams {
+    limit: Option<usize>,
+    timeout_ms: Option<u64>,
+    lookback_delta_ms: Option<i64>,
+    stats: String,
+}
+
+impl QueryParams {
+    fn new(params: &Params, limit: Option<usize>) -> Result<Self, ApiError> {
+        let timeout = params.duration("timeout").map_err(|e| ApiError::parameter("timeout", e))?;
+        let lookback = params.duration("lookback_delta").map_err(|e| {
+            ApiError::bad_data(format!("error parsing lookback delta duration: {e}"))
+        })?;
+        Ok(Self {
+            limit,
+            timeout_ms: timeout.map(|nanos| u64::try_from(nanos / NANOS_PER_MS).unwrap_or(0)),
+            lookback_delta_ms: lookback.map(|nanos| nanos / NANOS_PER_MS),
+            stats: params.get("stats").to_owned(),
+        })
+    }
+}
+
+/// Cancels the query when the handler is dropped, which is what a client's hanging up comes to.
+struct CancelOnDrop(CancelHandle);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Evaluates a query on a thread of its own and encodes the answer there.
+async fn run(
+    state: &ApiState,
+    mut query: Query,
+    params: QueryParams,
+) -> Result<Response, ApiError> {
+    let start = Instant::now();
+    let longest = state.shared.engine.options().timeout();
+    let timeout_ms = params.timeout_ms.map_or(longest, |timeout| timeout.min(longest));
+    if let Some(lookback) = params.lookback_delta_ms {
+        query = query.with_lookback_delta_ms(lookback);
+    }
+    let deadline = start + Duration::from_millis(timeout_ms);
+    let slot = timeout_at(deadline.into(), state.shared.query_slots.clone().acquire_owned())
+        .await
+        .map_err(|_| ApiError::new(ErrorKind::Timeout, "query timed out in query queue"))?
+        .expect("the slots are never closed");
+    let queued = start.elapsed();
+    let left = deadline.saturating_duration_since(Instant::now());
+    query = query.with_timeout_ms(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    let _cancel = CancelOnDrop(query.cancel_handle());
+    let outcome = spawn_blocking(move || {
+        let body = evaluate(&query, &params, queued);
+        drop(slot);
+        body
+    });
+    match outcome.await {
+        Ok(body) => body.map(reply::encoded),
+        Err(panic) => Err(ApiError::internal(&panic)),
+    }
+}
+
+fn evaluate(query: &Query, params: &QueryParams, queued: Duration) -> Result<Vec<u8>, ApiError> {
+    let start = Instant::now();
+    let mut result = query.run().map_err(|error| {
+        let kind = match error {
+            Error::Cancelled => ErrorKind::Canceled,
+            Error::Timeout => ErrorKind::Timeout,
+            Error::Storage(_) => ErrorKind::Internal,
+            _ => ErrorKind::Execution,
+        };
+        ApiError::new(kind, chain(&error))
+    })?;
+    let mut success = Success {
+        warnings: result.annotations.warnings(query.text()),
+        infos: result.annotations.infos(query.text()),
+    };
+    if truncate(&mut result.value, params.limit) {
+        success.warnings.push("results truncated due to limit".to_owned());
+    }
+    if !matches!(params.stats.as_str(), "" | "true" | "all") {
+        success.warnings.push(format!(
+            "value {} for parameter \"stats\" is deprecated and will be rejected in the next \
+             major release, use \"true\" or \"all\"",
+            super::params::quote(&params.stats)
+        ));
+    }
+    let evaluated = start.elapsed();
+    Ok(success.encode(|out| {
+        out.push(b'{');
+        json::push_value(out, &result.value);
+        if !params.stats.is_empty() {
+            push_stats(out, &result.stats, evaluated, queued);
+        }
+        out.push(b'}');
+    }))
+}
+
+/// Cuts a value to `limit` series and tells whether something was cut.
+fn truncate(value: &mut Value, limit: Option<usize>) -> bool {
+    match (value, limit) {
+        (Value::Vector(vector), Some(limit)) if vector.len() > limit => vector.truncate(limit),
+        (Value::Matrix(matrix), Some(limit)) if matrix.len() > limit => matrix.truncate(limit),
+        _ => return false,
+    }
+    true
+}
+
+/// Writes the field `stats`. Preparation and sorting are part of the evaluation here.
+fn push_stats(out: &mut Vec<u8>, stats: &QueryStats, evaluated: Duration, queued: Duration) {
+    let seconds = |out: &mut Vec<u8>, duration: Duration| {
+        crate::number::push_json(out, duration.as_secs_f64());
+    };
+    out.extend_from_slice(b",\"stats\":{\"timings\":{\"evalTotalTime\":");
+    seconds(out, evaluated);
+    out.extend_from_slice(b",\"resultSortTime\":0,\"queryPreparationTime\":0,\"innerEvalTime\":");
+    seconds(out, evaluated);
+    out.extend_from_slice(b",\"execQueueTime\":");
+    seconds(out, queued);
+    out.extend_from_slice(b",\"execTotalTime\":");
+    seconds(out, queued + evaluated);
+    out.extend_from_slice(b"},\"samples\":{\"totalQueryableSamples\":");
+    crate::number::push_unsigned(out, stats.samples_read);
+    out.extend_from_slice(b",\"samplesRead\":");
+    crate::number::push_unsigned(out, stats.samples_read);
+    out.extend_from_slice(b",\"peakSamples\":");
+    crate::number::push_unsigned(out, stats.peak_samples);
+    out.extend_from_slice(b"}}");
+}

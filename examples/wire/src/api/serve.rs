@@ -1,0 +1,111 @@
+//! Around the handlers: health, readiness, cross-origin requests, and counting.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use tokio::task::spawn_blocking;
+
+use super::ApiState;
+use super::reply::{self, ApiError};
+use crate::exposition::write::CONTENT_TYPE;
+
+/// Upper bounds of the request durations counted, in seconds.
+const DURATION_BOUNDS: &[f64] = &[0.001, 0.01, 0.1, 0.4, 1.0, 3.0, 8.0, 20.0, 60.0, 120.0];
+
+pub(super) async fn healthy(State(state): State<ApiState>) -> String {
+    format!("{} is Healthy.\n", state.shared.app_name)
+}
+
+pub(super) async fn ready(State(state): State<ApiState>) -> Response {
+    if state.shared.readiness.is_ready() {
+        format!("{} is Ready.\n", state.shared.app_name).into_response()
+    } else {
+        unavailable()
+    }
+}
+
+pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], state.shared.registry.page()).into_response()
+}
+
+fn unavailable() -> Response {
+    let headers = [("X-Prometheus-Stopping", "false")];
+    (StatusCode::SERVICE_UNAVAILABLE, headers, "Service Unavailable").into_response()
+}
+
+/// Keeps requests away until the store can serve them.
+pub(super) async fn when_ready(
+    State(state): State<ApiState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if state.shared.readiness.is_ready() { next.run(request).await } else { unavailable() }
+}
+
+/// Allows pages of other origins to read the answers, and answers their `OPTIONS` requests.
+pub(super) async fn cross_origin(request: Request, next: Next) -> Response {
+    let has_origin = request.headers().contains_key(header::ORIGIN);
+    let mut response = if request.method() == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        next.run(request).await
+    };
+    if has_origin {
+        let headers = response.headers_mut();
+        for (name, value) in [
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "Accept, Authorization, Content-Type, Origin"),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Date"),
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            (header::VARY, "Origin"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    response
+}
+
+/// Counts requests by route and status, and how long they took.
+pub(super) async fn count(
+    State(state): State<ApiState>,
+    route: Option<MatchedPath>,
+    request: Request<Body>,
+    next: Next,
+) -> Response {
+    let start = Instant::now();
+    let response = next.run(request).await;
+    let handler = route.as_ref().map_or("unknown", MatchedPath::as_str);
+    let code = response.status();
+    let labels = [("code", code.as_str()), ("handler", handler)];
+    let help = "HTTP requests by route and status.";
+    state.shared.registry.counter("ferula_http_requests_total", help, &labels).inc();
+    let help = "How long HTTP requests took, by route.";
+    let name = "ferula_http_request_duration_seconds";
+    let histogram = state.shared.registry.histogram(name, help, DURATION_BOUNDS, &labels[1..]);
+    histogram.observe(start.elapsed().as_secs_f64());
+    response
+}
+
+/// Runs `work`, which reads the storage, on a thread of its own and answers with what it encodes.
+///
+/// Takes one of the slots of queries, so that any mix of requests is bounded.
+pub(super) async fn blocking(
+    state: &ApiState,
+    work: impl FnOnce() -> Result<Vec<u8>, ApiError> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let slot = state.shared.query_slots.clone().acquire_owned().await;
+    let outcome = spawn_blocking(move || {
+        let body = work();
+        drop(slot);
+        body
+    });
+    match outcome.await {
+        Ok(body) => body.map(reply::encoded),
+        Err(panic) => Err(ApiError::internal(&panic)),
+    }
+}

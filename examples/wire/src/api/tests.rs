@@ -1,0 +1,239 @@
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use tower::ServiceExt;
+
+use super::*;
+use crate::store::memory::MemoryStore;
+
+/// An API over a store with a few series around time zero.
+fn api() -> Router {
+    api_with(|builder| builder)
+}
+
+fn api_with(change: impl FnOnce(ApiBuilder) -> ApiBuilder) -> Router {
+    let store = Arc::new(MemoryStore::new());
+    for i in 0..10 {
+        store.put(&[("__name__", "up"), ("job", "a")], i * 60_000, 1.0);
+        store.put(&[("__name__", "up"), ("job", "b<c")], i * 60_000, 0.5);
+        store.put(&[("__name__", "with.dot"), ("label.dot", "x")], i * 60_000, 2.0);
+    }
+    router(change(ApiState::builder(store.clone()).store(store)).build())
+}
+
+async fn send(api: &Router, request: Request<Body>) -> (StatusCode, HeaderMap, String) {
+    let response = api.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn get(api: &Router, path: &str) -> (u16, String) {
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let (status, _, body) = send(api, request).await;
+    (status.as_u16(), body)
+}
+
+#[tokio::test]
+async fn parameters_are_refused_in_the_words_of_prometheus() {
+    let api = api();
+    let range = "/api/v1/query_range?query=up";
+    for (path, message) in [
+        (
+            "/api/v1/query?query=up&time=x".to_owned(),
+            r#"invalid parameter \"time\": invalid time value for 'time': cannot parse \"x\" to a valid timestamp"#,
+        ),
+        (
+            "/api/v1/query?query=up&timeout=x".to_owned(),
+            r#"invalid parameter \"timeout\": cannot parse \"x\" to a valid duration"#,
+        ),
+        (
+            "/api/v1/query?query=up&limit=x".to_owned(),
+            r#"invalid parameter \"limit\": strconv.Atoi: parsing \"x\": invalid syntax"#,
+        ),
+        (
+            "/api/v1/query?query=up&limit=-1".to_owned(),
+            r#"invalid parameter \"limit\": limit must be non-negative"#,
+        ),
+        (
+            "/api/v1/query?query=up&lookback_delta=x".to_owned(),
+            r#"error parsing lookback delta duration: cannot parse \"x\" to a valid duration"#,
+        ),
+        (
+            range.to_owned(),
+            r#"invalid parameter \"start\": cannot parse \"\" to a valid timestamp"#,
+        ),
+        (
+            format!("{range}&start=0"),
+            r#"invalid parameter \"end\": cannot parse \"\" to a valid timestamp"#,
+        ),
+        (
+            format!("{range}&start=1&end=0&step=1"),
+            r#"invalid parameter \"end\": end timestamp must not be before start time"#,
+        ),
+        (
+            format!("{range}&start=0&end=1"),
+            r#"invalid parameter \"step\": cannot parse \"\" to a valid duration"#,
+        ),
+        (
+            format!("{range}&start=0&end=1&step=0"),
+            r#"invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer"#,
+        ),
+        (
+            format!("{range}&start=0&end=1&step=-1"),
+            r#"invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer"#,
+        ),
+        (
+            format!("{range}&start=0&end=11001&step=1"),
+            r#"exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"#,
+        ),
+        ("/api/v1/series".to_owned(), "no match[] parameter provided"),
+        (
+            "/api/v1/labels?start=x".to_owned(),
+            r#"invalid parameter \"start\": invalid time value for 'start': cannot parse \"x\" to a valid timestamp"#,
+        ),
+        ("/api/v1/status/tsdb?limit=0".to_owned(), "limit must be a positive number"),
+        ("/api/v1/status/tsdb?limit=10001".to_owned(), "limit must not exceed 10000"),
+    ] {
+        let expected =
+            format!(r#"{{"status":"error","errorType":"bad_data","error":"{message}"}}"#);
+        assert_eq!(get(&api, &path).await, (400, expected), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn labels_and_their_values_are_listed() {
+    let api = api();
+    for (path, data) in [
+        ("/api/v1/labels", r#"["__name__","job","label.dot"]"#),
+        ("/api/v1/labels?start=10000&end=20000", "[]"),
+        ("/api/v1/labels?start=20&end=10", "[]"),
+        ("/api/v1/label/job/values", r#"["a","b\u003cc"]"#),
+        ("/api/v1/label/U__label_2e_dot/values", r#"["x"]"#),
+        ("/api/v1/label/none/values", "[]"),
+        ("/api/v1/metadata", "{}"),
+        ("/api/v1/rules", r#"{"groups":[]}"#),
+        ("/api/v1/alerts", r#"{"alerts":[]}"#),
+        ("/api/v1/scrape_pools", r#"{"scrapePools":[]}"#),
+        ("/api/v1/targets", r#"{"activeTargets":[],"droppedTargets":[],"droppedTargetCounts":{}}"#),
+    ] {
+        let expected = format!(r#"{{"status":"success","data":{data}}}"#);
+        assert_eq!(get(&api, path).await, (200, expected), "{path}");
+    }
+    let limited =
+        r#"{"status":"success","data":["__name__"],"warnings":["results truncated due to limit"]}"#;
+    assert_eq!(get(&api, "/api/v1/labels?limit=1").await, (200, limited.to_owned()));
+}
+
+#[tokio::test]
+async fn status_tells_what_the_head_holds() {
+    let (_, body) = get(&api(), "/api/v1/status/tsdb?limit=1").await;
+    assert_eq!(
+        body,
+        r#"{"status":"success","data":{"headStats":{"numSeries":3,"numLabelPairs":5,"chunkCount":0,"minTime":0,"maxTime":540000},"seriesCountByMetricName":[{"name":"up","value":2}],"labelValueCountByLabelName":[{"name":"__name__","value":2}],"memoryInBytesByLabelName":[{"name":"__name__","value":10}],"seriesCountByLabelValuePair":[]}}"#
+    );
+}
+
+#[tokio::test]
+async fn forms_and_addresses_are_read_alike() {
+    let api = api();
+    let request = Request::post("/api/v1/labels?limit=2")
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .body(Body::from("limit=1&start=0"))
+        .unwrap();
+    let (status, _, body) = send(&api, request).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.starts_with(r#"{"status":"success","data":["__name__"],"warnings""#), "{body}");
+}
+
+#[tokio::test]
+async fn health_readiness_and_metrics() {
+    let readiness = Readiness::pending();
+    let api = api_with(|builder| builder.app_name("Test").readiness(readiness.clone()));
+    assert_eq!(get(&api, "/-/healthy").await, (200, "Test is Healthy.\n".to_owned()));
+    assert_eq!(get(&api, "/-/ready").await, (503, "Service Unavailable".to_owned()));
+    assert_eq!(get(&api, "/api/v1/labels").await, (503, "Service Unavailable".to_owned()));
+    readiness.set(true);
+    assert_eq!(get(&api, "/-/ready").await, (200, "Test is Ready.\n".to_owned()));
+    assert_eq!(get(&api, "/api/v1/nothing").await.0, 404);
+
+    let (status, page) = get(&api, "/metrics").await;
+    assert_eq!(status, 200);
+    let counted = r#"ferula_http_requests_total{code="200",handler="/-/ready"} 1"#;
+    assert!(page.contains(counted), "{page}");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_read() {
+    let api = api();
+    let request = Request::get("/api/v1/labels").header("Origin", "http://x").body(Body::empty());
+    let (_, headers, _) = send(&api, request.unwrap()).await;
+    assert_eq!(headers["access-control-allow-origin"], "*");
+    let request = Request::options("/api/v1/query").header("Origin", "http://x");
+    let (status, headers, _) = send(&api, request.body(Body::empty()).unwrap()).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert_eq!(headers["access-control-allow-methods"], "GET, POST, OPTIONS");
+}
+
+#[tokio::test]
+async fn snapshots_are_made_only_where_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let request = || {
+        let request = Request::post("/api/v1/admin/tsdb/snapshot");
+        request.body(Body::empty()).unwrap()
+    };
+    let (status, _, body) = send(&api(), request()).await;
+    let expected = r#"{"status":"error","errorType":"unavailable","error":"admin APIs disabled"}"#;
+    assert_eq!((status.as_u16(), body.as_str()), (500, expected));
+
+    let api = api_with(|builder| builder.enable_admin(true).data_dir(dir.path()));
+    let (status, _, body) = send(&api, request()).await;
+    assert_eq!(status, StatusCode::OK);
+    let name = body
+        .strip_prefix(r#"{"status":"success","data":{"name":""#)
+        .and_then(|rest| rest.strip_suffix("\"}}"))
+        .unwrap();
+    assert_eq!(name.len(), "20260102T150405Z-0123456789abcdef".len());
+    let blocks = dir.path().join("snapshots").join(name);
+    assert!(blocks.join("01BX5ZZKBKACTAV9WEVGEMMVRZ").is_dir());
+}
+
+#[tokio::test]
+async fn remote_write_is_answered_by_status() {
+    let off = api();
+    let on = api_with(|builder| builder.enable_remote_write(true));
+    // One series, __name__="a", with the sample 1 at time 1000000.
+    let message =
+        b"\x0a\x1c\x0a\x0d\x0a\x08__name__\x12\x01a\x12\x0b\x09\0\0\0\0\0\0\xf0\x3f\x10\x01";
+    let good = snap::raw::Encoder::new().compress_vec(message).unwrap();
+    let write = |kind: &'static str, encoding: &'static str, body: &[u8]| {
+        Request::post("/api/v1/write")
+            .header("Content-Type", kind)
+            .header("Content-Encoding", encoding)
+            .body(Body::from(body.to_vec()))
+            .unwrap()
+    };
+    let v1 = "application/x-protobuf";
+    assert_eq!(send(&off, write(v1, "snappy", &good)).await.0.as_u16(), 404);
+    let v1_named = "application/x-protobuf;proto=prometheus.WriteRequest";
+    assert_eq!(send(&on, write(v1, "snappy", &good)).await.0.as_u16(), 204);
+    assert_eq!(send(&on, write(v1_named, "snappy", &good)).await.0.as_u16(), 204);
+    let bare = Request::post("/api/v1/write").body(Body::from(good.clone())).unwrap();
+    assert_eq!(send(&on, bare).await.0.as_u16(), 204);
+
+    let v2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+    for (kind, encoding, status) in
+        [(v2, "snappy", 415), ("application/json", "snappy", 415), (v1, "gzip", 415)]
+    {
+        assert_eq!(send(&on, write(kind, encoding, &good)).await.0.as_u16(), status, "{kind}");
+    }
+    let (status, _, body) = send(&on, write(v1, "snappy", b"\xff\xff\xff\xff\xff")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(body.starts_with("invalid snappy block"), "{body}");
+    let broken = snap::raw::Encoder::new().compress_vec(&message[..20]).unwrap();
+    let (status, _, body) = send(&on, write(v1, "snappy", &broken)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(body, "invalid write request: WriteRequest at offset 2: unexpected end\n");
+}

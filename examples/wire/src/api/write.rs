@@ -1,0 +1,98 @@
+//! Receiving remote write.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tokio::task::spawn_blocking;
+
+use super::ApiState;
+use super::params::quote;
+use crate::calendar;
+use crate::error::chain;
+use crate::remote::write1::{MAX_REQUEST_BYTES, ReceiveError, Receiver};
+
+/// Longest compressed body, in bytes; snappy makes what cannot be compressed a little longer.
+pub(super) const MAX_BODY_BYTES: usize = MAX_REQUEST_BYTES + MAX_REQUEST_BYTES / 6 + 32;
+
+const MEDIA_TYPE: &str = "application/x-protobuf";
+const MESSAGE_V1: &str = "prometheus.WriteRequest";
+
+pub(super) async fn receive(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Some(receiver) = state.shared.receiver.clone() else {
+        let text = "remote write receiver is not enabled\n";
+        return (StatusCode::NOT_FOUND, text).into_response();
+    };
+    if let Err(problem) = check_headers(&headers) {
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("{problem}\n")).into_response();
+    }
+    let slot = state.shared.write_slots.clone().acquire_owned().await;
+    let outcome = spawn_blocking(move || {
+        let answer = store(&receiver, &body);
+        drop(slot);
+        answer
+    });
+    match outcome.await {
+        Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Err((status, text))) => (status, format!("{text}\n")).into_response(),
+        Err(panic) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{panic}\n")).into_response(),
+    }
+}
+
+fn store(receiver: &Arc<Receiver>, body: &[u8]) -> Result<(), (StatusCode, String)> {
+    match receiver.receive(body, calendar::now_ms()) {
+        Ok(receipt) if receipt.refused() == 0 => Ok(()),
+        Ok(receipt) => {
+            tracing::debug!(%receipt, "remote write samples refused");
+            Err((StatusCode::BAD_REQUEST, receipt.to_string()))
+        }
+        Err(error @ ReceiveError::Store(_)) => {
+            let error = chain(&error);
+            tracing::error!(error, "remote write request not stored");
+            Err((StatusCode::INTERNAL_SERVER_ERROR, error))
+        }
+        Err(error) => Err((StatusCode::BAD_REQUEST, chain(&error))),
+    }
+}
+
+/// Checks that the body is what it must be. Headers that are missing are taken as right, for old
+/// senders' sake.
+fn check_headers(headers: &HeaderMap) -> Result<(), String> {
+    let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    if let Some(content_type) = text(header::CONTENT_TYPE) {
+        let mut parts = content_type.split(';').map(str::trim);
+        if parts.next() != Some(MEDIA_TYPE) {
+            return Err(format!(
+                "expected {MEDIA_TYPE} as the first (media) part, got {content_type} content-type"
+            ));
+        }
+        for part in parts {
+            let (name, value) = part.split_once('=').ok_or_else(|| {
+                format!(
+                    "as per https://www.rfc-editor.org/rfc/rfc9110#parameter expected parameters \
+                     to be key-values, got {part} in {content_type} content-type"
+                )
+            })?;
+            if name == "proto" && value != MESSAGE_V1 {
+                return Err(format!(
+                    "{value} protobuf message is not accepted by this server; only accepts \
+                     {MESSAGE_V1}"
+                ));
+            }
+        }
+    }
+    match text(header::CONTENT_ENCODING) {
+        Some(encoding) if encoding != "snappy" => Err(format!(
+            "{} encoding (compression) is not accepted by this server; only \"snappy\" is \
+             acceptable",
+            quote(&encoding)
+        )),
+        _ => Ok(()),
+    }
+}
