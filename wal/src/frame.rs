@@ -33,7 +33,7 @@ const KIND: u8 = 0b111;
 /// Level at which zstd compresses; higher ones cost more than they save on sample records.
 const ZSTD_LEVEL: i32 = 1;
 
-/// Every zstd frame begins with these bytes, no record does.
+/// Every zstd frame begins with these bytes.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// How the payload of a record is compressed.
@@ -215,13 +215,17 @@ impl Packer {
         self.packed.clear();
         self.records.clear();
         for &record in records {
-            let used = if self.compress(record, compression) && self.scratch.len() < record.len() {
-                self.packed.extend_from_slice(&self.scratch);
+            let is_smaller =
+                self.compress(record, compression) && self.scratch.len() < record.len();
+            let used = if is_smaller {
                 compression
+            } else if has_lost_flag(record) && self.compress(record, Compression::Snappy) {
+                Compression::Snappy
             } else {
-                self.packed.extend_from_slice(record);
                 Compression::None
             };
+            let packed = if used == Compression::None { record } else { &self.scratch };
+            self.packed.extend_from_slice(packed);
             self.records.push((self.packed.len(), used));
         }
     }
@@ -348,10 +352,16 @@ impl Unpacker {
     }
 }
 
-/// Tells whether `record`, flagged as not compressed, is a zstd frame whose flag was lost: the
-/// header is not covered by the checksum.
+/// Tells whether `record`, flagged as not compressed, has lost its flag: the header is not covered
+/// by the checksum.
+///
+/// Compressed records are smaller than the original, so one that claims to become larger and does
+/// decompress was one. No record type of Prometheus begins like that; [`Packer`] compresses those
+/// of others that do.
 pub(crate) fn has_lost_flag(record: &[u8]) -> bool {
     record.starts_with(&ZSTD_MAGIC)
+        || snap::raw::decompress_len(record).is_ok_and(|len| len > record.len())
+            && Unpacker::default().unpack(record, Compression::Snappy).is_ok()
 }
 
 fn check_len(len: usize) -> Result<(), DamageReason> {
