@@ -125,6 +125,16 @@ pub enum Boundary {
     Smoothed,
 }
 
+impl Boundary {
+    /// The modifier as it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Anchored => "anchored",
+            Self::Smoothed => "smoothed",
+        }
+    }
+}
+
 /// A length of time, possibly computed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DurationExpr {
@@ -227,6 +237,42 @@ pub enum BinaryOp {
     Unless,
 }
 
+impl BinaryOp {
+    /// The operator as it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Eq => "==",
+            Self::Ne => "!=",
+            Self::Lt => "<",
+            Self::Le => "<=",
+            Self::Gt => ">",
+            Self::Ge => ">=",
+            Self::TrimUpper => "</",
+            Self::TrimLower => ">/",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Unless => "unless",
+        }
+    }
+
+    /// Tells whether this is `==`, `!=`, `<`, `<=`, `>` or `>=`.
+    pub const fn is_comparison(self) -> bool {
+        matches!(self, Self::Eq | Self::Ne | Self::Lt | Self::Le | Self::Gt | Self::Ge)
+    }
+
+    /// Tells whether this is `and`, `or` or `unless`.
+    pub const fn is_set(self) -> bool {
+        matches!(self, Self::And | Self::Or | Self::Unless)
+    }
+}
+
 /// Two expressions and the operator between them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BinaryExpr {
@@ -313,6 +359,67 @@ pub enum AggregateOp {
     Quantile,
     LimitK,
     LimitRatio,
+}
+
+impl AggregateOp {
+    /// The operator as it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Count => "count",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Group => "group",
+            Self::Stddev => "stddev",
+            Self::Stdvar => "stdvar",
+            Self::TopK => "topk",
+            Self::BottomK => "bottomk",
+            Self::CountValues => "count_values",
+            Self::Quantile => "quantile",
+            Self::LimitK => "limitk",
+            Self::LimitRatio => "limit_ratio",
+        }
+    }
+
+    /// Finds the operator called `name`, in lower case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "sum" => Self::Sum,
+            "avg" => Self::Avg,
+            "count" => Self::Count,
+            "min" => Self::Min,
+            "max" => Self::Max,
+            "group" => Self::Group,
+            "stddev" => Self::Stddev,
+            "stdvar" => Self::Stdvar,
+            "topk" => Self::TopK,
+            "bottomk" => Self::BottomK,
+            "count_values" => Self::CountValues,
+            "quantile" => Self::Quantile,
+            "limitk" => Self::LimitK,
+            "limit_ratio" => Self::LimitRatio,
+            _ => return None,
+        })
+    }
+
+    /// Tells whether the operator takes a parameter before the vector.
+    pub const fn takes_param(self) -> bool {
+        matches!(
+            self,
+            Self::TopK
+                | Self::BottomK
+                | Self::CountValues
+                | Self::Quantile
+                | Self::LimitK
+                | Self::LimitRatio
+        )
+    }
+
+    /// Tells whether the operator must be enabled to be used.
+    pub const fn is_experimental(self) -> bool {
+        matches!(self, Self::LimitK | Self::LimitRatio)
+    }
 }
 
 /// An aggregation of a vector.

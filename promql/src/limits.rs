@@ -71,6 +71,14 @@ impl Limits {
         }
     }
 
+    /// Fails if `n_samples` could never be held, before anything is allocated for them.
+    pub(crate) fn check_size(&self, n_samples: usize) -> Result<(), Error> {
+        if n_samples > self.max_samples {
+            return Err(Error::TooManySamples { limit: self.max_samples });
+        }
+        Ok(())
+    }
+
     /// Counts samples that came from the storage.
     pub(crate) fn count_read(&self, n_samples: usize) {
         self.read.fetch_add(n_samples as u64, Ordering::Relaxed);

@@ -20,13 +20,12 @@ impl Span {
         Self { start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 
-    /// Line and column, both from 1, of the start of this span in `text`; columns count characters.
+    /// Line and column, both from 1, of the start of this span in `text`; columns count bytes, as
+    /// those in Prometheus's messages do.
     pub fn line_column(self, text: &str) -> (usize, usize) {
         let before = &text.as_bytes()[..self.start.min(text.len())];
         let line = before.iter().filter(|b| **b == b'\n').count() + 1;
         let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-        // Continuation bytes do not start a character.
-        let column = before[line_start..].iter().filter(|b| **b & 0xc0 != 0x80).count() + 1;
-        (line, column)
+        (line, before.len() - line_start + 1)
     }
 }

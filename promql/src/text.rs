@@ -37,6 +37,17 @@ impl fmt::Display for PlainFloat {
     }
 }
 
+/// Writes a number as OpenMetrics does: like `%g`, but never without a point or an exponent.
+pub(crate) struct OpenMetricsFloat(pub(crate) f64);
+
+impl fmt::Display for OpenMetricsFloat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = FloatText(self.0).to_string();
+        let whole = self.0.is_finite() && !text.contains(['.', 'e']);
+        write!(f, "{text}{}", if whole { ".0" } else { "" })
+    }
+}
+
 /// Writes a number of milliseconds since the Unix epoch to the second, as RFC 3339 in UTC.
 pub(crate) struct UtcSecond(pub(crate) i64);
 

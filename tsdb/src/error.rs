@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ferula_index::SeriesRef;
+use ferula_index::{ChunkRef, Labels, SeriesRef};
+use ulid::Ulid;
 
 /// Errors of a database.
 #[derive(Debug, thiserror::Error)]
@@ -153,12 +154,26 @@ pub enum Error {
         source: ferula_chunkenc::Error,
     },
     /// A chunk ref of an index leads nowhere.
-    #[error("{dir}: no chunk at ref {chunk_ref:#x}", dir = dir.display())]
+    #[error("{dir}: no chunk at ref {chunk}", dir = dir.display())]
     ChunkRef {
         /// Directory of the chunk segments.
         dir: PathBuf,
         /// The ref.
-        chunk_ref: u64,
+        chunk: ChunkRef,
+    },
+    /// A block does not hold what it should.
+    #[error("{dir}: {fault}", dir = dir.display())]
+    Block {
+        /// Directory of the block.
+        dir: PathBuf,
+        /// What is wrong with it.
+        fault: BlockFault,
+    },
+    /// A snapshot would go into the directory of the database itself.
+    #[error("{dir} is the directory of the database itself", dir = dir.display())]
+    SnapshotTarget {
+        /// The directory.
+        dir: PathBuf,
     },
     /// A file of a block is missing.
     #[error("{file} is missing", file = file.display())]
@@ -184,7 +199,55 @@ pub enum Error {
     LogFailed,
 }
 
+/// What is wrong with a block whose files are readable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlockFault {
+    /// The directory is not called as the block is.
+    #[error("the block calls itself {ulid}")]
+    Name {
+        /// Name of the block by its description.
+        ulid: Ulid,
+    },
+    /// Series do not ascend.
+    #[error("series {labels} does not come after the one before it")]
+    SeriesOrder {
+        /// The series.
+        labels: Labels,
+    },
+    /// The samples of a chunk lie elsewhere than the index says, or outside of the block.
+    #[error("chunk {chunk} of {labels} does not hold the samples that the index names")]
+    ChunkRange {
+        /// The series.
+        labels: Labels,
+        /// The chunk.
+        chunk: ChunkRef,
+    },
+    /// It does not hold as much as its description says.
+    #[error("holds {found} {what}, its description says {expected}")]
+    Count {
+        /// What was counted.
+        what: &'static str,
+        /// How many were found.
+        found: u64,
+        /// How many there should be.
+        expected: u64,
+    },
+}
+
 impl Error {
+    /// The error and its causes in one line.
+    pub(crate) fn to_string_with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
     /// Makes a function that wraps an IO error with what was tried on which file.
     pub(crate) fn io<'a>(op: &'static str, file: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::Io { op, file: file.to_path_buf(), source }

@@ -13,13 +13,14 @@ mod options;
 #[cfg(feature = "promql")]
 mod promql;
 mod querier;
+mod repair;
 mod stats;
 mod tombstones;
 
 pub use block::{BlockCompaction, BlockMeta, BlockParent, BlockStats, META_VERSION};
 pub use clock::{Clock, SystemClock};
 pub use db::{Db, ReadOnlyDb};
-pub use error::{AppendError, Error};
+pub use error::{AppendError, BlockFault, Error};
 pub use ferula_wal::{Compression, SyncPolicy};
 pub use head::{Appender, Committed};
 pub use options::{

@@ -27,6 +27,8 @@ pub struct Stats {
     pub appended: u64,
     /// Samples refused.
     pub refused: u64,
+    /// Why the background thread did not do its work at its last turn; it goes on trying.
+    pub maintenance_failure: Option<String>,
 }
 
 /// A block that was set aside because it cannot be read.

@@ -87,6 +87,22 @@ pub enum Error {
         #[source]
         source: ferula_index::Error,
     },
+    /// A checkpoint was asked for over segments that are still written.
+    #[error("checkpoint through segment {through}, but {current} is still written")]
+    CheckpointRange {
+        /// Last segment the checkpoint was to replace.
+        through: u32,
+        /// The segment being written.
+        current: u32,
+    },
+    /// Segments were to be removed that come after the log's checkpoint.
+    #[error("cannot remove segments up to {segment}, there is a checkpoint of {checkpoint}")]
+    TruncateRange {
+        /// First segment that was to stay.
+        segment: u32,
+        /// Number of the checkpoint.
+        checkpoint: u32,
+    },
     /// An option is out of its range.
     #[error("option {option} is {value}, which is not {expected}")]
     Option {

@@ -52,6 +52,7 @@
 
 #![forbid(unsafe_code)]
 
+mod checkpoint;
 mod error;
 mod frame;
 pub mod fs;
@@ -62,6 +63,7 @@ mod repair;
 mod segment;
 mod writer;
 
+pub use checkpoint::CheckpointReport;
 pub use error::{DamageReason, Error};
 pub use frame::{Compression, MAX_BATCH_BYTES, PAGE_BYTES};
 pub use options::{DEFAULT_SEGMENT_BYTES, MAX_SEGMENT_BYTES, Options, OptionsBuilder, SyncPolicy};

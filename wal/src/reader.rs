@@ -81,7 +81,16 @@ impl LogReader {
         let mut queue = VecDeque::new();
         if let Some(number) = listing.checkpoint {
             let dir = checkpoint_path(dir, number);
-            for segment in Listing::read(&*fs, &dir)?.segments {
+            let segments = Listing::read(&*fs, &dir)?.segments;
+            // A checkpoint was durable before it got its name, so its start cannot be missing.
+            match segments.first() {
+                Some(0) => {}
+                next => {
+                    let next = next.copied().unwrap_or(u32::MAX);
+                    return Err(Error::MissingSegment { dir, missing: 0, next });
+                }
+            }
+            for segment in segments {
                 let path = segment_path(&dir, segment);
                 queue.push_back(Source { path, number, is_checkpoint: true });
             }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::Error;
+use crate::checkpoint::remove_replaced;
 use crate::frame::{DURABLE_BEFORE, MAX_BATCH_BYTES, PAGE_BYTES, Packer, page_left};
 use crate::fs::{File, Fs, OpenMode};
 use crate::options::{Options, SyncPolicy};
@@ -170,6 +171,9 @@ impl Wal {
         let is_reused = listing.segments.contains(&segment);
         let mode = if is_reused { OpenMode::Truncate } else { OpenMode::CreateNew };
         let file = create_segment(&*fs, dir, segment, mode)?;
+        if !listing.stale_segments.is_empty() || !listing.stale_dirs.is_empty() {
+            remove_replaced(&*fs, dir, &listing)?;
+        }
         let shared = Arc::new(Shared {
             fs,
             dir: dir.to_path_buf(),
@@ -313,6 +317,19 @@ impl Wal {
         self.shared.state.lock().segment
     }
 
+    pub(crate) fn fs(&self) -> &Arc<dyn Fs> {
+        &self.shared.fs
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    /// Held while files other than the current segment are removed or replaced.
+    pub(crate) fn maintenance(&self) -> MutexGuard<'_, ()> {
+        self.maintenance.lock()
+    }
+
     /// The directory of the log.
     pub fn dir(&self) -> &Path {
         &self.shared.dir
@@ -320,15 +337,22 @@ impl Wal {
 
     /// Removes the segments before `segment`; the current one always stays.
     ///
-    /// What they hold must be kept elsewhere by now: in a block, or in a checkpoint.
+    /// What they hold must be kept elsewhere by now: in a block, for example. A log
+    /// with a checkpoint is shortened by the next [`Wal::checkpoint`].
     ///
     /// # Errors
-    /// [`Error::Io`]; the segments removed before stay so.
+    /// [`Error::TruncateRange`] if that would leave a gap behind a checkpoint. [`Error::Io`]; the
+    /// segments removed before stay so.
     pub fn truncate_before(&self, segment: u32) -> Result<(), Error> {
-        let _maintenance = self.maintenance.lock();
+        let _maintenance = self.maintenance();
         let limit = segment.min(self.current_segment());
         let Shared { fs, dir, .. } = &*self.shared;
         let listing = Listing::read(&**fs, dir)?;
+        if let Some(checkpoint) = listing.checkpoint
+            && limit > checkpoint.saturating_add(1)
+        {
+            return Err(Error::TruncateRange { segment, checkpoint });
+        }
         let old = listing.stale_segments.iter().chain(&listing.segments);
         for &number in old.take_while(|&&number| number < limit) {
             let path = segment_path(dir, number);

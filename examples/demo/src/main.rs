@@ -46,8 +46,8 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     let server = Server::bind(&flags.server).await?;
     let targets = targets(&server.local_address().to_string(), &flags);
     let file = ScrapeFile::parse(&targets, Path::new("--interval"))?;
-    let db = flags.store.open()?;
     let registry = Arc::new(Registry::new());
+    let db = flags.store.open(&registry)?;
     let scraper = Scraper::start(&file, db.clone(), &registry)?;
     let state = ApiState::builder(db.clone())
         .store(db.clone())

@@ -36,8 +36,8 @@ fn main() -> ExitCode {
 async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failure> {
     let file = ScrapeFile::read(&flags.config)?;
     let server = Server::bind(&flags.server).await?;
-    let db = flags.store.open()?;
     let registry = Arc::new(Registry::new());
+    let db = flags.store.open(&registry)?;
     let scraper = Scraper::start(&file, db.clone(), &registry)?;
     let state = ApiState::builder(db.clone())
         .store(db.clone())

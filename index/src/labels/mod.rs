@@ -6,6 +6,7 @@
 
 mod builder;
 mod name;
+mod quote;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 pub use builder::LabelsBuilder;
 pub use name::{is_legacy_label_name, is_legacy_metric_name};
+pub use quote::{Quoted, quoted};
 
 use crate::Error;
 
@@ -148,9 +150,9 @@ impl fmt::Display for Labels {
                 f.write_str(", ")?;
             }
             if is_legacy_label_name(name) {
-                write!(f, "{name}={value:?}")?;
+                write!(f, "{name}={}", quoted(value))?;
             } else {
-                write!(f, "{name:?}={value:?}")?;
+                write!(f, "{}={}", quoted(name), quoted(value))?;
             }
         }
         f.write_str("}")

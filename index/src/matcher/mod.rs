@@ -1,12 +1,14 @@
 //! Tests of one label: equal, not equal, and fully anchored regular expressions.
 
+pub(crate) mod class;
 mod regex;
+mod syntax;
 
 use std::fmt;
 
 use self::regex::AnchoredRegex;
 use crate::Error;
-use crate::labels::is_legacy_label_name;
+use crate::labels::{is_legacy_label_name, quoted};
 
 /// How a matcher compares the label's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,7 +100,8 @@ impl Matcher {
 
     /// Tells whether it is known that every value passes.
     pub(crate) fn matches_everything(&self) -> bool {
-        self.op == MatchOp::Regex && &*self.value == ".*"
+        self.op == MatchOp::Regex
+            && self.regex.as_ref().is_some_and(AnchoredRegex::matches_everything)
     }
 
     /// Tells whether series without the label pass.
@@ -118,9 +121,9 @@ impl Eq for Matcher {}
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if is_legacy_label_name(&self.name) {
-            write!(f, "{}{}{:?}", self.name, self.op.as_str(), self.value)
+            write!(f, "{}{}{}", self.name, self.op.as_str(), quoted(&self.value))
         } else {
-            write!(f, "{:?}{}{:?}", self.name, self.op.as_str(), self.value)
+            write!(f, "{}{}{}", quoted(&self.name), self.op.as_str(), quoted(&self.value))
         }
     }
 }

@@ -1,40 +1,207 @@
-//! Fully anchored regular expressions of RE2's language.
+//! Fully anchored regular expressions, and the shortcuts that spare running them.
+//!
+//! Most expressions in queries are a word, a list of words, or words with `.*` between them. These
+//! are compared as text; only the others are compiled.
 
+use regex_automata::meta;
+use regex_automata::{Anchored, Input};
+use regex_syntax::hir::literal::{Extractor, Seq};
+use regex_syntax::hir::{Dot, Hir, HirKind, Look};
+
+use super::syntax;
 use crate::Error;
+
+/// Most bytes that the compiled form of an expression may take.
+const MAX_COMPILED_BYTES: usize = 10 << 20;
+
+/// Most values that an expression which is more than a list of words is taken apart to.
+const MAX_SET_VALUES: usize = 256;
 
 /// A regular expression that must match a whole value.
 #[derive(Clone, Debug)]
 pub(super) struct AnchoredRegex {
-    regex: regex::Regex,
-    set: Option<Box<[Box<str>]>>,
+    test: Test,
+    prefix: Box<str>,
+}
+
+#[derive(Clone, Debug)]
+enum Test {
+    /// One of these values, which are sorted.
+    Set(Box<[Box<str>]>),
+    /// Any text that is not shorter than this: `.*` or `.+`.
+    AnyOf { min_bytes: usize },
+    /// These words in this order, with anything in between.
+    Words(Words),
+    /// Anything else.
+    Compiled(Box<meta::Regex>),
+}
+
+/// `first.*between.*last`, where each may be empty.
+#[derive(Clone, Debug)]
+struct Words {
+    first: Box<str>,
+    between: Box<[Box<str>]>,
+    last: Box<str>,
 }
 
 impl AnchoredRegex {
     pub(super) fn new(pattern: &str) -> Result<Self, Error> {
-        match regex::Regex::new(&format!("^(?s:{pattern})$")) {
-            Ok(regex) => Ok(Self { regex, set: literal_set(pattern) }),
-            Err(error) => {
-                Err(Error::Regex { pattern: pattern.to_owned(), reason: error.to_string() })
-            }
+        if let Some(values) = plain_alternatives(pattern) {
+            return Ok(Self::set(values));
         }
+        let invalid = |reason: String| Error::Regex { pattern: pattern.to_owned(), reason };
+        let hir = syntax::parse(pattern).map_err(|error| invalid(error.to_string()))?;
+        if let Some(test) = any(&hir) {
+            return Ok(Self { test, prefix: "".into() });
+        }
+        if let Some(words) = Words::new(&hir) {
+            return Ok(Self { prefix: words.first.clone(), test: Test::Words(words) });
+        }
+        let has_looks = !hir.properties().look_set().is_empty();
+        let literals = Extractor::new().limit_total(MAX_SET_VALUES).extract(&hir);
+        let values = exact_values(&literals);
+        if let Some(values) = &values
+            && !has_looks
+        {
+            return Ok(Self::set(values.clone()));
+        }
+        let compiled = compile(hir).map_err(|error| invalid(error.to_string()))?;
+        if let Some(mut values) = values {
+            // Extraction takes assertions for granted; what they forbid is left out here.
+            values.retain(|value| compiled.is_match(anchored(value)));
+            return Ok(Self::set(values));
+        }
+        let prefix = literals.longest_common_prefix().unwrap_or_default();
+        // The words that values begin with may differ within a character.
+        let prefix = prefix.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        Ok(Self { test: Test::Compiled(Box::new(compiled)), prefix: prefix.into() })
+    }
+
+    fn set(mut values: Vec<Box<str>>) -> Self {
+        values.sort_unstable();
+        values.dedup();
+        let prefix = match &*values {
+            [value] => value.clone(),
+            _ => "".into(),
+        };
+        Self { test: Test::Set(values.into()), prefix }
     }
 
     pub(super) fn is_match(&self, value: &str) -> bool {
-        self.regex.is_match(value)
+        match &self.test {
+            Test::Set(values) => values.binary_search_by(|v| (**v).cmp(value)).is_ok(),
+            Test::AnyOf { min_bytes } => value.len() >= *min_bytes,
+            Test::Words(words) => words.is_match(value),
+            Test::Compiled(regex) => regex.is_match(anchored(value)),
+        }
     }
 
-    /// The values that can match, if only these can.
+    /// The values that match, sorted, if these are known.
     pub(super) fn set_values(&self) -> Option<&[Box<str>]> {
-        self.set.as_deref()
+        match &self.test {
+            Test::Set(values) => Some(values),
+            _ => None,
+        }
     }
 
     /// What every matching value begins with.
     pub(super) fn prefix(&self) -> &str {
-        ""
+        &self.prefix
+    }
+
+    /// Tells whether it is known that every value matches.
+    pub(super) fn matches_everything(&self) -> bool {
+        matches!(self.test, Test::AnyOf { min_bytes: 0 })
     }
 }
 
-fn literal_set(pattern: &str) -> Option<Box<[Box<str>]>> {
-    let plain = |c: char| c.is_alphanumeric() || "_-:/ @%,;=<>'\"|".contains(c);
-    pattern.chars().all(plain).then(|| pattern.split('|').map(Box::from).collect())
+impl Words {
+    /// Takes an expression apart that consists of words and `.*` only.
+    fn new(hir: &Hir) -> Option<Self> {
+        let HirKind::Concat(parts) = hir.kind() else { return None };
+        let mut words = vec![String::new()];
+        for part in parts {
+            match part.kind() {
+                HirKind::Literal(literal) => {
+                    words.last_mut()?.push_str(std::str::from_utf8(&literal.0).ok()?);
+                }
+                _ if is_any_text(part, 0) => words.push(String::new()),
+                _ => return None,
+            }
+        }
+        let last = words.pop()?;
+        let mut words = words.into_iter().map(String::into_boxed_str);
+        let first = words.next()?;
+        Some(Self { first, between: words.collect(), last: last.into() })
+    }
+
+    fn is_match(&self, value: &str) -> bool {
+        let Some(rest) = value.strip_prefix(&*self.first) else { return false };
+        let Some(mut rest) = rest.strip_suffix(&*self.last) else { return false };
+        for word in &self.between {
+            let Some(at) = rest.find(&**word) else { return false };
+            rest = &rest[at + word.len()..];
+        }
+        true
+    }
 }
+
+/// Recognises `.*` and `.+`.
+fn any(hir: &Hir) -> Option<Test> {
+    let min_bytes = [0, 1].into_iter().find(|&min| is_any_text(hir, min))?;
+    Some(Test::AnyOf { min_bytes: min_bytes as usize })
+}
+
+/// Tells whether this is any text of at least `min` characters.
+fn is_any_text(hir: &Hir, min: u32) -> bool {
+    match hir.kind() {
+        HirKind::Repetition(repetition) => {
+            repetition.min == min
+                && repetition.max.is_none()
+                && *repetition.sub == Hir::dot(Dot::AnyChar)
+        }
+        _ => false,
+    }
+}
+
+/// Splits an expression that is nothing but words between bars, maybe in parentheses.
+///
+/// Dashboards send such lists with thousands of words; they are not worth parsing.
+fn plain_alternatives(pattern: &str) -> Option<Vec<Box<str>>> {
+    let inner = pattern.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut chars = inner.unwrap_or(pattern).chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '|' => words.push(std::mem::take(&mut word).into_boxed_str()),
+            '\\' => word.push(chars.next().filter(char::is_ascii_punctuation)?),
+            '.' | '*' | '+' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '^' | '$' => return None,
+            c => word.push(c),
+        }
+    }
+    words.push(word.into_boxed_str());
+    Some(words)
+}
+
+/// The values of an expression that has only few.
+fn exact_values(literals: &Seq) -> Option<Vec<Box<str>>> {
+    if !literals.is_exact() {
+        return None;
+    }
+    let values = literals.literals()?.iter();
+    values.map(|value| Some(std::str::from_utf8(value.as_bytes()).ok()?.into())).collect()
+}
+
+fn compile(hir: Hir) -> Result<meta::Regex, Box<meta::BuildError>> {
+    let whole = Hir::concat(vec![Hir::look(Look::Start), hir, Hir::look(Look::End)]);
+    let config = meta::Config::new().nfa_size_limit(Some(MAX_COMPILED_BYTES));
+    meta::Builder::new().configure(config).build_from_hir(&whole).map_err(Box::new)
+}
+
+fn anchored(value: &str) -> Input<'_> {
+    Input::new(value).anchored(Anchored::Yes)
+}
+
+#[cfg(test)]
+mod tests;

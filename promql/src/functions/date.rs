@@ -18,6 +18,54 @@ pub(crate) struct Civil {
     days: i64,
 }
 
+/// A part of a date or time that a function yields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DateField {
+    Minute,
+    Hour,
+    DayOfWeek,
+    DayOfMonth,
+    DayOfYear,
+    DaysInMonth,
+    Month,
+    Year,
+}
+
+impl DateField {
+    pub(super) fn find(name: &str) -> Option<Self> {
+        Some(match name {
+            "minute" => Self::Minute,
+            "hour" => Self::Hour,
+            "day_of_week" => Self::DayOfWeek,
+            "day_of_month" => Self::DayOfMonth,
+            "day_of_year" => Self::DayOfYear,
+            "days_in_month" => Self::DaysInMonth,
+            "month" => Self::Month,
+            "year" => Self::Year,
+            _ => return None,
+        })
+    }
+
+    /// The field's value at a number of seconds since the Unix epoch.
+    #[expect(clippy::cast_possible_truncation, reason = "fractions do not matter, bounds saturate")]
+    #[expect(clippy::cast_precision_loss, reason = "all but years are small")]
+    pub(crate) fn of(self, seconds: f64) -> f64 {
+        // Beyond these bounds, which lie past any date in use, the calendar would overflow.
+        let civil = Civil::from_unix(seconds.clamp(-1e15, 1e15) as i64);
+        let field = match self {
+            Self::Minute => civil.minute,
+            Self::Hour => civil.hour,
+            Self::DayOfWeek => civil.weekday(),
+            Self::DayOfMonth => civil.day,
+            Self::DayOfYear => civil.day_of_year(),
+            Self::DaysInMonth => civil.days_in_month(),
+            Self::Month => civil.month,
+            Self::Year => civil.year,
+        };
+        field as f64
+    }
+}
+
 const SECONDS_PER_DAY: i64 = 86_400;
 const DAYS_PER_ERA: i64 = 146_097;
 

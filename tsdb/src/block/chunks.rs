@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use ferula_chunkenc::cursor::{Cursor, crc32c, put_u32_be, put_uvarint};
 use ferula_chunkenc::{Chunk, Encoding};
+use ferula_index::ChunkRef;
 use ferula_wal::fs::Fs;
 
 use super::output::OutputFile;
@@ -34,6 +35,12 @@ fn segment_name(index: u32) -> String {
     format!("{:06}", u64::from(index) + 1)
 }
 
+/// Index of the segment and offset in it that a ref stands for.
+fn split(chunk: ChunkRef) -> (u32, u32) {
+    let [a, b, c, d, e, f, g, h] = chunk.0.to_be_bytes();
+    (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
+}
+
 /// Writes chunks to segments.
 #[derive(Debug)]
 pub(crate) struct ChunkWriter<'a> {
@@ -54,7 +61,7 @@ impl<'a> ChunkWriter<'a> {
     }
 
     /// Writes one chunk and returns its ref. Refs ascend.
-    pub(crate) fn write(&mut self, chunk: &Chunk) -> Result<u64, Error> {
+    pub(crate) fn write(&mut self, chunk: &Chunk) -> Result<ChunkRef, Error> {
         let needed = chunk.data.len() as u64 + MAX_OVERHEAD_BYTES;
         let is_full = |open: &OutputFile| open.len() + needed > self.segment_bytes;
         let mut segment = match self.segment.take() {
@@ -66,7 +73,7 @@ impl<'a> ChunkWriter<'a> {
                 self.start_segment()?
             }
         };
-        let chunk_ref = u64::from(self.next - 1) << 32 | segment.len();
+        let chunk_ref = ChunkRef(u64::from(self.next - 1) << 32 | segment.len());
 
         self.scratch.clear();
         put_uvarint(&mut self.scratch, chunk.data.len() as u64);
@@ -126,27 +133,26 @@ impl ChunkReader {
         Ok(Self { dir, segments })
     }
 
-    /// Reads the chunk at `chunk_ref` and checks its checksum. The data is not copied.
-    pub(crate) fn read(&self, chunk_ref: u64) -> Result<Chunk, Error> {
-        let (index, offset) = (chunk_ref >> 32, chunk_ref & 0xffff_ffff);
+    /// Reads the chunk at `chunk` and checks its checksum. The data is not copied.
+    pub(crate) fn read(&self, chunk: ChunkRef) -> Result<Chunk, Error> {
+        let (index, offset) = split(chunk);
         let segment = usize::try_from(index).ok().and_then(|index| self.segments.get(index));
         let start = usize::try_from(offset).ok();
-        let (Some(segment), Some(start)) = (segment, start) else {
-            return Err(Error::ChunkRef { dir: self.dir.clone(), chunk_ref });
-        };
-        let Some(rest) = segment.get(start..) else {
-            return Err(Error::ChunkRef { dir: self.dir.clone(), chunk_ref });
-        };
-        parse(segment, start, rest).map_err(|source| Error::Chunk {
-            file: self.dir.join(segment_name(u32::try_from(index).unwrap_or(u32::MAX))),
-            offset,
-            source,
-        })
+        let found = segment.zip(start);
+        let found =
+            found.and_then(|(segment, start)| Some((segment, start, segment.get(start..)?)));
+        match found {
+            Some((segment, start, rest)) => {
+                parse(segment, start, rest).map_err(|source| self.error(chunk, source))
+            }
+            None => Err(Error::ChunkRef { dir: self.dir.clone(), chunk }),
+        }
     }
 
-    /// Bytes of all segments.
-    pub(crate) fn size_bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.len() as u64).sum()
+    /// Adds to an error of the chunk at `chunk` where that is.
+    pub(crate) fn error(&self, chunk: ChunkRef, source: ferula_chunkenc::Error) -> Error {
+        let (index, offset) = split(chunk);
+        Error::Chunk { file: self.dir.join(segment_name(index)), offset: offset.into(), source }
     }
 }
 
@@ -175,4 +181,70 @@ fn parse(segment: &Bytes, start: usize, rest: &[u8]) -> Result<Chunk, ferula_chu
     let encoding = Encoding::from_byte(covered[0])?;
     let data_start = start + covered_start + 1;
     Ok(Chunk { encoding, data: segment.slice(data_start..data_start + len - 1) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferula_chunkenc::XorAppender;
+    use ferula_wal::fs::StdFs;
+
+    fn chunk(n: i64) -> Chunk {
+        let mut appender = XorAppender::new();
+        for t in 0..n {
+            appender.append(t, 0.5).unwrap();
+        }
+        appender.into_chunk()
+    }
+
+    fn write(dir: &Path, segment_bytes: u64, chunks: &[Chunk]) -> Vec<ChunkRef> {
+        let mut writer = ChunkWriter::create(&StdFs, dir.to_path_buf(), segment_bytes).unwrap();
+        let refs = chunks.iter().map(|chunk| writer.write(chunk).unwrap()).collect();
+        writer.finish().unwrap();
+        refs
+    }
+
+    #[test]
+    fn chunks_are_read_back_across_segments() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("chunks");
+        let chunks: Vec<Chunk> = (1..40).map(chunk).collect();
+        let refs = write(&dir, 200, &chunks);
+        assert!(refs.is_sorted() && refs[0] == ChunkRef(8));
+        assert!(refs.last().unwrap().0 >> 32 > 2, "several segments");
+        let reader = ChunkReader::open(&StdFs, dir.clone()).unwrap();
+        for (chunk, at) in chunks.iter().zip(&refs) {
+            assert_eq!(&reader.read(*at).unwrap(), chunk);
+        }
+        for nowhere in [ChunkRef(7 << 40), ChunkRef(0xffff_ffff), ChunkRef(u64::MAX)] {
+            let refused = reader.read(nowhere).unwrap_err();
+            assert!(matches!(refused, Error::ChunkRef { chunk, .. } if chunk == nowhere));
+        }
+        std::fs::remove_file(dir.join("000002")).unwrap();
+        let gap = ChunkReader::open(&StdFs, dir.clone()).unwrap_err();
+        assert!(matches!(gap, Error::Missing { file } if file == dir.join("000002")));
+    }
+
+    #[test]
+    fn damaged_segments_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("chunks");
+        let refs = write(&dir, 1 << 20, &[chunk(50)]);
+        let file = dir.join("000001");
+        let bytes = std::fs::read(&file).unwrap();
+        for at in 0..bytes.len() {
+            // The padding of the header is not covered.
+            if (5..8).contains(&at) {
+                continue;
+            }
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            std::fs::write(&file, &flipped).unwrap();
+            let read = ChunkReader::open(&StdFs, dir.clone()).and_then(|r| r.read(refs[0]));
+            assert!(read.is_err(), "flipped byte {at}");
+            std::fs::write(&file, &bytes[..at]).unwrap();
+            let read = ChunkReader::open(&StdFs, dir.clone()).and_then(|r| r.read(refs[0]));
+            assert!(read.is_err(), "cut to {at} bytes");
+        }
+    }
 }

@@ -1,8 +1,146 @@
-//! Immutable directories of samples: meta.json, index and chunk segments.
+//! Blocks: immutable directories of samples with their index.
+//!
+//! The layout is Prometheus's, described in `docs/formats/block.md`. [`writer`] makes a block under
+//! a temporary name, [`verify`] reads it back before it gets its own. Opening checks meta.json, the
+//! frame of the index and the headers of the segments; series and chunks are checked by their
+//! checksums when they are read, and a block that fails then is not read again.
 
 mod chunks;
 mod meta;
 mod output;
+mod verify;
+mod writer;
 
-pub use meta::{BlockCompaction, BlockMeta, BlockParent, BlockStats, META_VERSION};
-pub(crate) use output::OutputFile;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use ferula_chunkenc::Chunk;
+use ferula_index::block::IndexReader;
+use ferula_index::postings::Postings;
+use ferula_index::{ChunkMeta, Labels, Matcher, SeriesRef};
+use ferula_wal::fs::Fs;
+
+use self::chunks::{CHUNKS_DIR, ChunkReader};
+pub use self::meta::{BlockCompaction, BlockMeta, BlockParent, BlockStats, META_VERSION};
+pub(crate) use self::output::OutputFile;
+pub(crate) use self::writer::{BlockWriter, CREATION_SUFFIX, DELETION_SUFFIX};
+use crate::error::Error;
+use crate::mmap::open_bytes;
+use crate::stats::Quarantined;
+use crate::tombstones::Tombstones;
+
+/// Name of the index in a block.
+const INDEX_FILE: &str = "index";
+
+/// An open block.
+#[derive(Debug)]
+pub(crate) struct Block {
+    dir: PathBuf,
+    meta: BlockMeta,
+    index: IndexReader,
+    chunks: ChunkReader,
+    tombstones: Tombstones,
+    /// Why the block is not to be read any more.
+    damage: OnceLock<String>,
+}
+
+impl Block {
+    /// Opens the block in `dir`.
+    pub(crate) fn open(fs: &dyn Fs, dir: PathBuf) -> Result<Self, Error> {
+        let meta = BlockMeta::read(fs, &dir)?;
+        let file = dir.join(INDEX_FILE);
+        let index = IndexReader::open(open_bytes(fs, &file)?).map_err(|source| Error::Index {
+            op: "open",
+            file,
+            source,
+        })?;
+        let chunks = ChunkReader::open(fs, dir.join(CHUNKS_DIR))?;
+        let tombstones = Tombstones::read(fs, &dir)?;
+        Ok(Self { dir, meta, index, chunks, tombstones, damage: OnceLock::new() })
+    }
+
+    /// Its directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its description.
+    pub(crate) fn meta(&self) -> &BlockMeta {
+        &self.meta
+    }
+
+    /// What is deleted of it.
+    pub(crate) fn tombstones(&self) -> &Tombstones {
+        &self.tombstones
+    }
+
+    /// Tells whether its range overlaps that from `mint` to `maxt`, both inclusive.
+    pub(crate) fn overlaps(&self, mint: i64, maxt: i64) -> bool {
+        self.meta.mint <= maxt && mint < self.meta.maxt
+    }
+
+    /// Why it is not to be read any more, if reading it has failed.
+    pub(crate) fn damage(&self) -> Option<Quarantined> {
+        let reason = self.damage.get()?.clone();
+        Some(Quarantined { dir: self.dir.clone(), reason })
+    }
+
+    /// The series that pass all `matchers`, in label order.
+    pub(crate) fn select(&self, matchers: &[Matcher]) -> Result<Postings, Error> {
+        self.of_index(self.index.select(matchers))
+    }
+
+    /// Labels and chunks of a series.
+    pub(crate) fn series(
+        &self,
+        series: SeriesRef,
+        chunks: &mut Vec<ChunkMeta>,
+    ) -> Result<Labels, Error> {
+        self.of_index(self.index.series(series, chunks))
+    }
+
+    /// Names of the labels of series that pass all `matchers`, sorted.
+    pub(crate) fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, Error> {
+        self.of_index(self.index.label_names(matchers))
+    }
+
+    /// Values of the label `name` among series that pass all `matchers`, sorted.
+    pub(crate) fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+    ) -> Result<Vec<String>, Error> {
+        self.of_index(self.index.label_values(name, matchers))
+    }
+
+    /// Reads a chunk; its checksum is verified, its content is not.
+    pub(crate) fn chunk(&self, chunk: &ChunkMeta) -> Result<Chunk, Error> {
+        self.noting_damage(self.chunks.read(chunk.chunk))
+    }
+
+    /// Adds to the error of a chunk's content where it is.
+    pub(crate) fn of_chunk<T>(
+        &self,
+        chunk: &ChunkMeta,
+        result: Result<T, ferula_chunkenc::Error>,
+    ) -> Result<T, Error> {
+        self.noting_damage(result.map_err(|source| self.chunks.error(chunk.chunk, source)))
+    }
+
+    fn of_index<T>(&self, result: Result<T, ferula_index::Error>) -> Result<T, Error> {
+        let file = || self.dir.join(INDEX_FILE);
+        self.noting_damage(result.map_err(|source| Error::Index {
+            op: "read",
+            file: file(),
+            source,
+        }))
+    }
+
+    /// Takes the block out of service if it could not be read.
+    fn noting_damage<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        result.inspect_err(|error| {
+            // The first reason stays.
+            let _ = self.damage.set(error.to_string_with_causes());
+        })
+    }
+}

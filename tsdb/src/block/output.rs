@@ -1,7 +1,7 @@
 //! Writing a file of a block front to back through the file-system trait.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ferula_wal::fs::{File, Fs, OpenMode};
 
@@ -24,11 +24,6 @@ impl OutputFile {
     pub(crate) fn create(fs: &dyn Fs, path: PathBuf) -> Result<Self, Error> {
         let file = fs.open(&path, OpenMode::CreateNew).map_err(Error::io("create", &path))?;
         Ok(Self { path, file, flushed: 0, buffer: Vec::new() })
-    }
-
-    /// Path of the file.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Bytes written so far.

@@ -32,7 +32,8 @@ impl Background {
             Builder::new().name("ferula-tsdb".to_owned()).spawn(move || {
                 while !signal.wait(interval) {
                     // What failed is tried again at the next turn; the statistics tell of it.
-                    let _ = shared.maintain();
+                    let failure = shared.maintain().err();
+                    *shared.failure.lock() = failure.map(|error| error.to_string_with_causes());
                 }
             })
         };

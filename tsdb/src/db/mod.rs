@@ -1,25 +1,29 @@
 //! Opening, closing and everything between: the database as its owner sees it.
 
 mod background;
+mod cut;
 mod open;
 mod read_only;
+mod snapshot;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ferula_wal::fs::{Fs, StdFs};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use ulid::Ulid;
 
 use self::background::Background;
+use self::open::Opened;
 pub use self::read_only::ReadOnlyDb;
+use crate::block::Block;
 use crate::error::Error;
 use crate::head::{Appender, Head};
 use crate::lock::DirLock;
 use crate::options::Options;
 use crate::querier::{HeadReader, Querier};
-use crate::stats::{OpenReport, Stats};
+use crate::stats::{OpenReport, Quarantined, Stats};
 
 /// An embedded database, which owns its data directory while it is open.
 ///
@@ -39,7 +43,53 @@ struct Shared {
     dir: PathBuf,
     options: Options,
     head: Arc<Head>,
+    view: RwLock<View>,
+    /// Blocks that could not be opened.
+    quarantined: Vec<Quarantined>,
+    /// Held while blocks are made.
+    maintenance: Mutex<()>,
+    /// Why the background thread did not do its work at its last turn.
+    failure: Mutex<Option<String>>,
     is_closed: AtomicBool,
+}
+
+/// Where samples are to be found: blocks up to a time, the head from there on.
+#[derive(Debug)]
+struct View {
+    /// By time.
+    blocks: Arc<[Arc<Block>]>,
+    /// From which time on the head is read.
+    head_from: i64,
+}
+
+impl View {
+    fn new(blocks: Vec<Arc<Block>>, head_from: i64) -> Self {
+        Self { blocks: blocks.into(), head_from }
+    }
+
+    fn querier(&self, head: &Arc<Head>, mint: i64, maxt: i64) -> Querier {
+        let head = HeadReader::new(Arc::clone(head), self.head_from);
+        Querier::new(mint, maxt, head, &self.blocks)
+    }
+
+    fn stats(&self, head: &Head, quarantined: &[Quarantined]) -> Stats {
+        let (n_series, n_chunks) = head.sizes();
+        let (appended, refused) = head.counters();
+        let (head_mint, head_maxt) = head.time_range().unzip();
+        let damaged = self.blocks.iter().filter_map(|block| block.damage());
+        let serving = self.blocks.iter().filter(|block| block.damage().is_none());
+        Stats {
+            n_series,
+            n_chunks,
+            head_mint: head_mint.map(|mint| mint.max(self.head_from)),
+            head_maxt,
+            blocks: serving.map(|block| block.meta().clone()).collect(),
+            quarantined: quarantined.iter().cloned().chain(damaged).collect(),
+            appended,
+            refused,
+            ..Stats::default()
+        }
+    }
 }
 
 impl Db {
@@ -65,10 +115,19 @@ impl Db {
         let dir = path.as_ref().to_path_buf();
         fs.create_dir_all(&dir).map_err(Error::io("create", &dir))?;
         let lock = DirLock::acquire(&*fs, &dir)?;
-        let (head, report) = open::open(&fs, &dir, &options)?;
+        let Opened { head, view, report } = open::open(&fs, &dir, &options)?;
         let interval = options.maintenance_interval;
-        let is_closed = AtomicBool::new(false);
-        let shared = Arc::new(Shared { fs, dir, options, head: Arc::new(head), is_closed });
+        let shared = Arc::new(Shared {
+            fs,
+            dir,
+            options,
+            head: Arc::new(head),
+            view: RwLock::new(view),
+            quarantined: report.quarantined.clone(),
+            maintenance: Mutex::new(()),
+            failure: Mutex::new(None),
+            is_closed: AtomicBool::new(false),
+        });
         let background = match interval {
             Some(interval) => Some(Background::start(Arc::clone(&shared), interval)?),
             None => None,
@@ -102,7 +161,7 @@ impl Db {
     /// [`Error::Closed`] after [`close`](Self::close).
     pub fn querier(&self, mint: i64, maxt: i64) -> Result<Querier, Error> {
         self.shared.check_open()?;
-        Ok(Querier::new(mint, maxt, HeadReader::new(Arc::clone(&self.shared.head), i64::MIN)))
+        Ok(self.shared.view.read().querier(&self.shared.head, mint, maxt))
     }
 
     /// Does what the background thread does: cuts the blocks that are due, and frees what they
@@ -114,14 +173,22 @@ impl Db {
         self.shared.maintain()
     }
 
+    /// Cuts the whole head into blocks, whether or not they are due, and returns them. Samples
+    /// before the end of the last one's range are refused from then on.
+    ///
+    /// # Errors
+    /// Whatever keeps a block from being written; nothing is lost then.
+    pub fn compact_head(&self) -> Result<Vec<Ulid>, Error> {
+        self.shared.compact_head()
+    }
+
     /// Writes everything committed, as blocks, into the directory `dir`, which is made if it does
     /// not exist. Returns the names of the blocks in it.
     ///
     /// # Errors
     /// Whatever keeps a block from being written or linked.
     pub fn snapshot(&self, dir: impl AsRef<Path>) -> Result<Vec<Ulid>, Error> {
-        let _ = dir.as_ref();
-        Err(Error::Closed)
+        self.shared.snapshot(dir.as_ref())
     }
 
     /// What the database holds now.
@@ -165,15 +232,29 @@ impl Shared {
         if self.is_closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 
-    fn maintain(&self) -> Result<Vec<Ulid>, Error> {
-        self.check_open()?;
-        Ok(Vec::new())
-    }
-
     fn stats(&self) -> Stats {
-        let (n_series, n_chunks) = self.head.sizes();
-        let (appended, refused) = self.head.counters();
-        let (head_mint, head_maxt) = self.head.time_range().unzip();
-        Stats { n_series, n_chunks, head_mint, head_maxt, appended, refused, ..Stats::default() }
+        let mut stats = self.view.read().stats(&self.head, &self.quarantined);
+        stats.maintenance_failure = self.failure.lock().clone();
+        if let Some(wal) = self.head.wal() {
+            // A file may go while it is looked at; this is a number to look at, too.
+            stats.wal_bytes = size_of_dir(&*self.fs, wal.dir()).unwrap_or_default();
+        }
+        stats
     }
+}
+
+fn size_of_dir(fs: &dyn Fs, dir: &Path) -> std::io::Result<u64> {
+    let mut size = 0;
+    let mut pending = vec![dir.to_path_buf()];
+    while let Some(dir) = pending.pop() {
+        for entry in fs.list(&dir)? {
+            let path = dir.join(&entry.name);
+            if entry.is_dir {
+                pending.push(path);
+            } else {
+                size += fs.metadata(&path)?.len;
+            }
+        }
+    }
+    Ok(size)
 }

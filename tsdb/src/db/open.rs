@@ -1,39 +1,47 @@
 //! Making a database from its directory: leftovers, blocks, log.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ferula_wal::Wal;
 use ferula_wal::fs::Fs;
+use ferula_wal::{LogReader, Wal};
 
+use super::View;
 use crate::error::Error;
-use crate::head::{Head, Replay};
-use crate::options::Options;
+use crate::head::{Head, Replay, ReplayStats};
+use crate::options::{DEFAULT_BLOCK_RANGE_MS, Limits, Options};
+use crate::repair::{covered_until, open_blocks, remove_leftovers};
 use crate::stats::OpenReport;
 
 /// Directory of the log.
-pub(super) const WAL_DIR: &str = "wal";
+const WAL_DIR: &str = "wal";
 
-/// How the directory of a block ends while it is written.
-pub(crate) const CREATION_SUFFIX: &str = ".tmp-for-creation";
+/// How often a directory is read again because its writer has changed it meanwhile.
+const READ_ATTEMPTS: usize = 5;
 
-/// How the directory of a block ends while it is removed.
-const DELETION_SUFFIX: &str = ".tmp-for-deletion";
+/// What a directory holds.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) head: Head,
+    pub(super) view: View,
+    pub(super) report: OpenReport,
+}
 
-/// Opens the directory `dir`, which is locked.
-pub(super) fn open(
-    fs: &Arc<dyn Fs>,
-    dir: &Path,
-    options: &Options,
-) -> Result<(Head, OpenReport), Error> {
+/// Opens the directory `dir`, which is locked, for writing.
+pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Opened, Error> {
     let start = Instant::now();
     let removed = remove_leftovers(&**fs, dir)?;
-    let mut head = Head::new(options.limits.clone(), options.block_range_ms, i64::MIN);
+    // The name of a block that is there may not be durable yet, if the process that gave it was
+    // stopped right then; and what the log holds of it is about to be left out.
+    fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
+    let (blocks, quarantined) = open_blocks(&**fs, dir)?;
+    let from = covered_until(&blocks);
 
     let failed = |source| Error::Wal { op: "open", source };
     let (wal, mut recovery) =
         Wal::open(Arc::clone(fs), dir.join(WAL_DIR), options.wal_options()?).map_err(failed)?;
+    let mut head = Head::new(options.limits.clone(), options.block_range_ms, from);
     let mut replay = Replay::new(&mut head);
     while let Some(record) = recovery.next_record().map_err(failed)? {
         replay.apply(&record)?;
@@ -41,35 +49,81 @@ pub(super) fn open(
     let replayed = replay.finish();
     head.set_wal(wal);
 
-    let report = OpenReport {
+    let mut report = report(&head, replayed, start);
+    report.cut_bytes = recovery.report.cut.map_or(0, |cut| cut.bytes);
+    report.removed = removed;
+    report.blocks = blocks.len();
+    report.quarantined = quarantined;
+    Ok(Opened { head, view: View::new(blocks, from), report })
+}
+
+/// Reads the directory `dir`, to which another process may be writing. Nothing is changed in it.
+pub(super) fn read(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Opened, Error> {
+    let mut attempt = 1;
+    loop {
+        match try_read(fs, dir) {
+            // A segment or a block went while it was about to be read: it is elsewhere now.
+            Err(_) if attempt < READ_ATTEMPTS => attempt += 1,
+            result => return result,
+        }
+    }
+}
+
+fn try_read(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Opened, Error> {
+    let start = Instant::now();
+    let (blocks, _) = open_blocks(&**fs, dir)?;
+    let mut head = Head::new(Limits::default(), DEFAULT_BLOCK_RANGE_MS, covered_until(&blocks));
+    let wal_dir = dir.join(WAL_DIR);
+    let mut replay = Replay::new(&mut head);
+    if fs.exists(&wal_dir).map_err(Error::io("inspect", &wal_dir))? {
+        replay_read_only(fs, &wal_dir, &mut replay)?;
+    }
+    let replayed = replay.finish();
+    // A block that was cut meanwhile holds what the log may not hold any more.
+    let (blocks, quarantined) = open_blocks(&**fs, dir)?;
+    let mut report = report(&head, replayed, start);
+    report.blocks = blocks.len();
+    report.quarantined = quarantined;
+    let from = covered_until(&blocks);
+    Ok(Opened { head, view: View::new(blocks, from), report })
+}
+
+fn replay_read_only(
+    fs: &Arc<dyn Fs>,
+    wal_dir: &Path,
+    replay: &mut Replay<'_>,
+) -> Result<(), Error> {
+    let failed = |source| Error::Wal { op: "read", source };
+    let mut log = LogReader::open(Arc::clone(fs), wal_dir).map_err(failed)?;
+    loop {
+        match log.next_record() {
+            Ok(Some(record)) => replay.apply(&record)?,
+            Ok(None) => return Ok(()),
+            // The end of the last segment is what its writer is about to write, or was when it
+            // crashed.
+            Err(ferula_wal::Error::Damaged { file, .. }) if is_last(&**fs, wal_dir, &file)? => {
+                return Ok(());
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+fn is_last(fs: &dyn Fs, wal_dir: &Path, file: &Path) -> Result<bool, Error> {
+    let entries = fs.list(wal_dir).map_err(Error::io("list", wal_dir))?;
+    let last = entries.iter().rfind(|entry| !entry.is_dir && entry.name.parse::<u32>().is_ok());
+    Ok(last.is_some_and(|last| wal_dir.join(&last.name) == file))
+}
+
+fn report(head: &Head, replayed: ReplayStats, start: Instant) -> OpenReport {
+    OpenReport {
         segments: replayed.segments,
         records: replayed.records,
         series: head.sizes().0,
         samples: replayed.samples,
         covered_samples: replayed.covered_samples,
         skipped_records: replayed.skipped_records,
-        cut_bytes: recovery.report.cut.map_or(0, |cut| cut.bytes),
-        removed,
         duration: start.elapsed(),
         ..OpenReport::default()
-    };
-    Ok((head, report))
-}
-
-/// Removes what interrupted work has left in the directory `dir`.
-fn remove_leftovers(fs: &dyn Fs, dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut removed = Vec::new();
-    for entry in fs.list(dir).map_err(Error::io("list", dir))? {
-        let is_leftover =
-            [CREATION_SUFFIX, DELETION_SUFFIX].iter().any(|s| entry.name.ends_with(s));
-        if entry.is_dir && is_leftover {
-            let path = dir.join(&entry.name);
-            fs.remove_dir_all(&path).map_err(Error::io("remove", &path))?;
-            removed.push(path);
-        }
     }
-    if !removed.is_empty() {
-        fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
-    }
-    Ok(removed)
 }

@@ -2,17 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
-use ferula_wal::LogReader;
 use ferula_wal::fs::{Fs, StdFs};
 use parking_lot::RwLock;
 
-use super::open::WAL_DIR;
+use super::View;
+use super::open::{Opened, read};
 use crate::error::Error;
-use crate::head::{Head, Replay};
-use crate::options::{DEFAULT_BLOCK_RANGE_MS, Limits};
-use crate::querier::{HeadReader, Querier};
+use crate::head::Head;
+use crate::querier::Querier;
 use crate::stats::{OpenReport, Stats};
 
 /// A data directory opened to be read, perhaps while another process writes to it. It is seen as
@@ -24,9 +22,10 @@ pub struct ReadOnlyDb {
     content: RwLock<Content>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Content {
     head: Arc<Head>,
+    view: View,
     report: OpenReport,
 }
 
@@ -45,7 +44,7 @@ impl ReadOnlyDb {
     /// Those of [`open`](Self::open).
     pub fn open_with(fs: Arc<dyn Fs>, path: impl AsRef<Path>) -> Result<Self, Error> {
         let dir = path.as_ref().to_path_buf();
-        let content = RwLock::new(read(&fs, &dir)?);
+        let content = RwLock::new(Content::new(read(&fs, &dir)?));
         Ok(Self { fs, dir, content })
     }
 
@@ -58,10 +57,10 @@ impl ReadOnlyDb {
     /// milliseconds.
     ///
     /// # Errors
-    /// Whatever keeps the view from being opened.
+    /// None so far.
     pub fn querier(&self, mint: i64, maxt: i64) -> Result<Querier, Error> {
-        let head = Arc::clone(&self.content.read().head);
-        Ok(Querier::new(mint, maxt, HeadReader::new(head, i64::MIN)))
+        let content = self.content.read();
+        Ok(content.view.querier(&content.head, mint, maxt))
     }
 
     /// Reads the directory again, as it is now. Queriers opened before keep their view.
@@ -69,39 +68,21 @@ impl ReadOnlyDb {
     /// # Errors
     /// Whatever keeps it from being read; the old view stays then.
     pub fn reload(&self) -> Result<(), Error> {
-        let content = read(&self.fs, &self.dir)?;
+        let content = Content::new(read(&self.fs, &self.dir)?);
         *self.content.write() = content;
         Ok(())
     }
 
     /// What the directory held when it was read.
     pub fn stats(&self) -> Stats {
-        let head = Arc::clone(&self.content.read().head);
-        let (n_series, n_chunks) = head.sizes();
-        let (head_mint, head_maxt) = head.time_range().unzip();
-        Stats { n_series, n_chunks, head_mint, head_maxt, ..Stats::default() }
+        let content = self.content.read();
+        content.view.stats(&content.head, &content.report.quarantined)
     }
 }
 
-fn read(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Content, Error> {
-    let start = Instant::now();
-    let mut head = Head::new(Limits::default(), DEFAULT_BLOCK_RANGE_MS, i64::MIN);
-    let failed = |source| Error::Wal { op: "read", source };
-    let mut log = LogReader::open(Arc::clone(fs), &dir.join(WAL_DIR)).map_err(failed)?;
-    let mut replay = Replay::new(&mut head);
-    while let Some(record) = log.next_record().map_err(failed)? {
-        replay.apply(&record)?;
+impl Content {
+    fn new(opened: Opened) -> Self {
+        let Opened { head, view, report } = opened;
+        Self { head: Arc::new(head), view, report }
     }
-    let replayed = replay.finish();
-    let report = OpenReport {
-        segments: replayed.segments,
-        records: replayed.records,
-        series: head.sizes().0,
-        samples: replayed.samples,
-        covered_samples: replayed.covered_samples,
-        skipped_records: replayed.skipped_records,
-        duration: start.elapsed(),
-        ..OpenReport::default()
-    };
-    Ok(Content { head: Arc::new(head), report })
 }

@@ -39,6 +39,9 @@ impl Head {
     /// Removes what lies before `mint`, as far as no open reader needs it.
     pub(crate) fn truncate(&self, mint: i64) {
         let mint = self.isolation.oldest_from().map_or(mint, |from| from.min(mint));
+        if self.time_range().is_none_or(|(oldest, _)| oldest >= mint) {
+            return;
+        }
         self.commit.lock().oldest = i64::MAX;
         let mut oldest = i64::MAX;
         self.stripes.for_each(|series| {

@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 pub use appender::{Appender, Committed};
 pub(crate) use isolation::{BatchId, ReadGuard};
 pub(crate) use replay::{Replay, ReplayStats};
-pub(crate) use series::{HeadChunk, Series, range_end};
+pub(crate) use series::{HeadChunk, SeenChunks, Series, range_end};
 
 use crate::error::{AppendError, Error};
 use crate::options::Limits;
@@ -168,6 +168,22 @@ impl Head {
         (mint <= maxt).then_some((mint, maxt))
     }
 
+    /// Time of the oldest sample at or after `from` that a reader of `seen` may see, or a time
+    /// between `from` and it.
+    pub(crate) fn oldest_seen_from(&self, from: i64, seen: BatchId) -> Option<i64> {
+        let mut oldest = None;
+        self.stripes.for_each(|series| {
+            let of_series = series.lock().oldest_from(from, seen);
+            oldest = oldest.into_iter().chain(of_series).min();
+        });
+        oldest
+    }
+
+    /// The same, whether or not the sample is visible yet.
+    pub(crate) fn oldest_from(&self, from: i64) -> Option<i64> {
+        self.oldest_seen_from(from, BatchId(u64::MAX))
+    }
+
     /// Samples committed, and samples refused.
     pub(crate) fn counters(&self) -> (u64, u64) {
         (self.appended.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
@@ -209,25 +225,22 @@ impl Head {
     /// The series with these labels, made if there is none. It can be found only by those who
     /// have its ref until a batch that appends to it commits.
     fn get_or_create(&self, labels: &Labels) -> Result<Arc<Series>, AppendError> {
-        loop {
-            if let Some(series) = self.index.get(labels).and_then(|found| self.stripes.get(found)) {
-                return Ok(series);
-            }
-            let mut unpublished = self.unpublished.lock();
-            let known =
-                unpublished.by_labels.get(labels).copied().or_else(|| self.index.get(labels));
-            if let Some(series) = known.and_then(|known| self.stripes.get(known)) {
-                return Ok(series);
-            }
-            debug_assert!(known.is_none(), "series leave the maps and the stripes together");
-            self.check_labels(labels)?;
-            let series_ref = SeriesRef(self.next_ref.fetch_add(1, Ordering::Relaxed));
-            let series = Arc::new(Series::new(series_ref));
-            self.stripes.insert(Arc::clone(&series));
-            unpublished.by_labels.insert(labels.clone(), series_ref);
-            unpublished.by_ref.insert(series_ref, labels.clone());
+        if let Some(series) = self.index.get(labels).and_then(|found| self.stripes.get(found)) {
             return Ok(series);
         }
+        let mut unpublished = self.unpublished.lock();
+        let known = unpublished.by_labels.get(labels).copied().or_else(|| self.index.get(labels));
+        if let Some(series) = known.and_then(|known| self.stripes.get(known)) {
+            return Ok(series);
+        }
+        debug_assert!(known.is_none(), "series leave the maps and the stripes together");
+        self.check_labels(labels)?;
+        let series_ref = SeriesRef(self.next_ref.fetch_add(1, Ordering::Relaxed));
+        let series = Arc::new(Series::new(series_ref));
+        self.stripes.insert(Arc::clone(&series));
+        unpublished.by_labels.insert(labels.clone(), series_ref);
+        unpublished.by_ref.insert(series_ref, labels.clone());
+        Ok(series)
     }
 
     fn check_labels(&self, labels: &Labels) -> Result<(), AppendError> {

@@ -16,6 +16,7 @@ use ferula_index::SeriesRef;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::isolation::BatchId;
+use crate::querier::decode_between;
 
 /// Samples that a chunk should have.
 const SAMPLES_PER_CHUNK: u16 = 120;
@@ -190,6 +191,17 @@ impl State {
         mint <= maxt && full.chain(open).any(|(from, to)| from <= maxt && mint <= to)
     }
 
+    /// Time of the oldest sample at or after `from` that a reader of `seen` may see, or a time
+    /// between `from` and it.
+    pub(crate) fn oldest_from(&self, from: i64, seen: BatchId) -> Option<i64> {
+        let newest_seen = self.newest_seen(seen)?;
+        let last = self.newest().map_or(i64::MIN, |newest| newest.timestamp);
+        let open = self.open.as_ref().map(|_| (self.open_mint, last));
+        let mut chunks = self.full.iter().map(|chunk| (chunk.mint, chunk.maxt)).chain(open);
+        let (mint, _) = chunks.find(|(_, maxt)| *maxt >= from)?;
+        Some(mint.max(from)).filter(|oldest| *oldest <= newest_seen)
+    }
+
     /// The chunks with samples from `mint` to `maxt`, both inclusive, that a reader of `seen` may
     /// see, and the time of the newest sample it may see. Chunks are shared, not decoded.
     pub(crate) fn chunks(&self, mint: i64, maxt: i64, seen: BatchId) -> Option<SeenChunks> {
@@ -258,15 +270,11 @@ impl SeenChunks {
         batch: &mut SampleBatch,
     ) -> Result<(), ferula_chunkenc::Error> {
         for chunk in &self.chunks {
-            let mut samples = ChunkIterator::new(Encoding::Xor, &chunk.data)?;
+            let samples = ChunkIterator::new(Encoding::Xor, &chunk.data)?;
             if self.mint <= chunk.mint && chunk.maxt <= self.maxt {
                 samples.decode_into(batch)?;
-                continue;
-            }
-            let mut next = samples.seek(self.mint)?;
-            while let Some(sample) = next.filter(|sample| sample.timestamp <= self.maxt) {
-                batch.push(sample.timestamp, sample.value);
-                next = samples.next()?;
+            } else {
+                decode_between(samples, self.mint, self.maxt, batch)?;
             }
         }
         Ok(())

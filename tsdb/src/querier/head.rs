@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ferula_index::postings::Postings;
 use ferula_index::{Labels, Matcher};
 
-use crate::head::{Head, ReadGuard, Series};
+use crate::error::Error;
+use crate::head::{Head, HeadChunk, ReadGuard, SeenChunks, Series};
 
 /// A view of the head over a range of time.
 #[derive(Clone, Debug)]
@@ -48,6 +49,27 @@ impl HeadReader {
         }
         found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         found
+    }
+
+    /// The chunks of a series from `mint` to `maxt`, both inclusive, as a block stores them.
+    pub(crate) fn chunks(
+        &self,
+        series: &Series,
+        mint: i64,
+        maxt: i64,
+    ) -> Result<Vec<HeadChunk>, Error> {
+        let chunks = series.lock().chunks(mint, maxt, self.guard.seen());
+        let series = series.series_ref();
+        let into_chunks = |chunks: SeenChunks| {
+            chunks.into_chunks().map_err(|source| Error::HeadChunk { series, source })
+        };
+        chunks.map_or(Ok(Vec::new()), into_chunks)
+    }
+
+    /// Time of the oldest sample at or after `from`, as far as the ranges of the chunks tell: it
+    /// lies in the block range of what is returned.
+    pub(crate) fn oldest_from(&self, from: i64) -> Option<i64> {
+        self.head.oldest_seen_from(from, self.guard.seen())
     }
 
     /// Names of the labels of series that pass all `matchers`, if the head overlaps the range.

@@ -1,5 +1,7 @@
 //! Reading: series by matchers and time, merged over the head and the blocks.
 
+mod block;
+mod chunks;
 mod head;
 mod merge;
 
@@ -8,8 +10,11 @@ use std::sync::Arc;
 use ferula_chunkenc::SampleBatch;
 use ferula_index::{Labels, Matcher};
 
+use self::block::BlockPart;
+pub(crate) use self::chunks::decode_between;
 pub(crate) use self::head::HeadReader;
 use self::merge::{Merged, merge_names, merge_tail};
+use crate::block::Block;
 use crate::error::Error;
 use crate::head::{ReadGuard, Series};
 
@@ -20,11 +25,16 @@ pub struct Querier {
     mint: i64,
     maxt: i64,
     head: HeadReader,
+    /// Those that overlap the range, by time.
+    blocks: Vec<Arc<Block>>,
 }
 
 impl Querier {
-    pub(crate) fn new(mint: i64, maxt: i64, head: HeadReader) -> Self {
-        Self { mint, maxt, head }
+    pub(crate) fn new(mint: i64, maxt: i64, head: HeadReader, blocks: &[Arc<Block>]) -> Self {
+        let is_needed =
+            |block: &&Arc<Block>| block.overlaps(mint, maxt) && block.damage().is_none();
+        let blocks = blocks.iter().filter(is_needed).cloned().collect();
+        Self { mint, maxt, head, blocks }
     }
 
     /// Selects the series that pass all `matchers` and have chunks that overlap the range, sorted
@@ -44,8 +54,13 @@ impl Querier {
         maxt: i64,
     ) -> Result<SeriesSet, Error> {
         let (mint, maxt) = (mint.max(self.mint), maxt.min(self.maxt));
+        let mut lists: Vec<Vec<(Labels, Part)>> = Vec::new();
+        for block in self.blocks.iter().filter(|block| block.overlaps(mint, maxt)) {
+            let of_block = block::select(block, matchers, mint, maxt)?;
+            lists.push(of_block.into_iter().map(|(l, part)| (l, Part::Block(part))).collect());
+        }
         let of_head = self.head.select(matchers, mint, maxt);
-        let lists = vec![of_head.into_iter().map(|(l, series)| (l, Part::Head(series))).collect()];
+        lists.push(of_head.into_iter().map(|(l, series)| (l, Part::Head(series))).collect());
         let guard = Arc::clone(self.head.guard());
         Ok(SeriesSet { mint, maxt, guard, merged: Merged::new(lists) })
     }
@@ -56,8 +71,9 @@ impl Querier {
     /// # Errors
     /// Whatever keeps a block from being read.
     pub fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, Error> {
-        let lists = vec![self.head.label_names(matchers, self.mint, self.maxt)];
-        Ok(merge_names(lists))
+        let of_blocks = self.blocks.iter().map(|block| block.label_names(matchers));
+        let of_head = self.head.label_names(matchers, self.mint, self.maxt);
+        Ok(merge_names(of_blocks.chain([Ok(of_head)]).collect::<Result<_, _>>()?))
     }
 
     /// Values of the label `name` among series that pass all `matchers`, sorted and unique. Series
@@ -66,14 +82,16 @@ impl Querier {
     /// # Errors
     /// Whatever keeps a block from being read.
     pub fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, Error> {
-        let lists = vec![self.head.label_values(name, matchers, self.mint, self.maxt)];
-        Ok(merge_names(lists))
+        let of_blocks = self.blocks.iter().map(|block| block.label_values(name, matchers));
+        let of_head = self.head.label_values(name, matchers, self.mint, self.maxt);
+        Ok(merge_names(of_blocks.chain([Ok(of_head)]).collect::<Result<_, _>>()?))
     }
 }
 
 /// What one source has of a series.
 #[derive(Debug)]
 enum Part {
+    Block(BlockPart),
     Head(Arc<Series>),
 }
 
@@ -120,6 +138,7 @@ impl SeriesSet {
         for part in self.merged.parts(index) {
             let middle = batch.len();
             match part {
+                Part::Block(part) => part.read(self.mint, self.maxt, batch)?,
                 Part::Head(series) => self.read_head(series, batch)?,
             }
             merge_tail(batch, start, middle);

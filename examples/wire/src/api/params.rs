@@ -101,7 +101,7 @@ impl Params {
 
 /// Why a value of a parameter does not do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ParameterProblem {
+pub(crate) enum ParameterProblem {
     Time(String),
     Duration(String),
     DurationOverflow(String),
@@ -120,13 +120,13 @@ impl fmt::Display for ParameterProblem {
 }
 
 /// Milliseconds, rounded down, of nanoseconds.
-pub(super) fn to_ms(nanos: i128) -> i64 {
+pub(crate) fn to_ms(nanos: i128) -> i64 {
     let ms = nanos.div_euclid(NANOS_PER_MS);
     i64::try_from(ms).unwrap_or(if ms < 0 { i64::MIN } else { i64::MAX })
 }
 
 /// Reads seconds since the epoch, or a time in RFC 3339, as nanoseconds since the epoch.
-pub(super) fn parse_time(text: &str) -> Result<i128, ParameterProblem> {
+pub(crate) fn parse_time(text: &str) -> Result<i128, ParameterProblem> {
     let problem = || ParameterProblem::Time(text.to_owned());
     if let Some(seconds) = parse_seconds(text) {
         // Seconds are rounded to milliseconds, so that a float's last bits do not matter.
@@ -143,7 +143,7 @@ pub(super) fn parse_time(text: &str) -> Result<i128, ParameterProblem> {
 }
 
 /// Reads seconds or a duration with units, as nanoseconds.
-pub(super) fn parse_duration(text: &str) -> Result<i64, ParameterProblem> {
+pub(crate) fn parse_duration(text: &str) -> Result<i64, ParameterProblem> {
     if let Some(seconds) = parse_seconds(text) {
         return whole_number((seconds * NANOS_PER_SECOND).trunc())
             .ok_or_else(|| ParameterProblem::DurationOverflow(text.to_owned()));

@@ -1,0 +1,252 @@
+//! Aggregations that fold values one by one: sum, avg, min, max, count, group, stddev, stdvar.
+//!
+//! Each group has a list of accumulators, one per step. The operator is generic over the
+//! accumulator, so that the loop over the values of a column is compiled for each.
+
+use super::table::Groups;
+use crate::Error;
+use crate::ast::AggregateOp;
+use crate::exec::batch::{Column, Grid, SeriesMeta};
+use crate::exec::{BoxOperator, Context, Operator, read_all};
+use crate::functions::sum::{Mean, Sum};
+
+/// What a group keeps per step.
+trait Accumulator: Clone + Send + 'static {
+    fn first(value: f64) -> Self;
+    fn add(&mut self, value: f64);
+    fn finish(&self) -> f64;
+}
+
+/// Makes the operator of such an aggregation.
+pub(super) fn build(
+    op: AggregateOp,
+    input: BoxOperator,
+    groups: Groups,
+    grid: Grid,
+    context: &Context,
+) -> BoxOperator {
+    match op {
+        AggregateOp::Sum => Folded::<Sum>::boxed(input, groups, grid, context),
+        AggregateOp::Avg => Folded::<Mean>::boxed(input, groups, grid, context),
+        AggregateOp::Min => Folded::<Smallest>::boxed(input, groups, grid, context),
+        AggregateOp::Max => Folded::<Largest>::boxed(input, groups, grid, context),
+        AggregateOp::Count => Folded::<Count>::boxed(input, groups, grid, context),
+        AggregateOp::Stdvar => Folded::<Variance>::boxed(input, groups, grid, context),
+        AggregateOp::Stddev => Folded::<Deviation>::boxed(input, groups, grid, context),
+        // All that is left is `group`.
+        _ => Folded::<One>::boxed(input, groups, grid, context),
+    }
+}
+
+struct Folded<A> {
+    input: Option<BoxOperator>,
+    groups: Groups,
+    /// Accumulators by group and step, once the input was read.
+    states: Vec<States<A>>,
+    grid: Grid,
+    context: Context,
+}
+
+/// The accumulators of a group.
+#[derive(Clone)]
+struct States<A> {
+    steps: Vec<Option<A>>,
+}
+
+impl<A: Accumulator> Folded<A> {
+    fn boxed(input: BoxOperator, groups: Groups, grid: Grid, context: &Context) -> BoxOperator {
+        let context = context.clone();
+        Box::new(Self { input: Some(input), groups, states: Vec::new(), grid, context })
+    }
+
+    fn fold(&mut self) -> Result<(), Error> {
+        let Some(mut input) = self.input.take() else { return Ok(()) };
+        let n_groups = self.groups.metas.len();
+        self.context.limits.hold(n_groups.saturating_mul(self.grid.len))?;
+        self.states = vec![States { steps: vec![None; self.grid.len] }; n_groups];
+        let (groups, states) = (&self.groups.of_series, &mut self.states);
+        read_all(&mut *input, &self.context, |index, column| {
+            let steps = &mut states[groups[index]].steps;
+            column.for_each(|step, value| match &mut steps[step] {
+                Some(state) => state.add(value),
+                state => *state = Some(A::first(value)),
+            });
+            Ok(())
+        })
+    }
+}
+
+impl<A: Accumulator> Operator for Folded<A> {
+    fn series(&self) -> &[SeriesMeta] {
+        &self.groups.metas
+    }
+
+    fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
+        self.fold()?;
+        out.reset(self.grid.len);
+        for (step, state) in self.states[index].steps.iter().enumerate() {
+            if let Some(state) = state {
+                out.set(step, state.finish());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<A> Drop for Folded<A> {
+    fn drop(&mut self) {
+        self.context.limits.release(self.states.len().saturating_mul(self.grid.len));
+    }
+}
+
+impl Accumulator for Sum {
+    fn first(value: f64) -> Self {
+        Self::new(value)
+    }
+
+    #[inline]
+    fn add(&mut self, value: f64) {
+        Self::add(self, value);
+    }
+
+    fn finish(&self) -> f64 {
+        self.total()
+    }
+}
+
+impl Accumulator for Mean {
+    fn first(value: f64) -> Self {
+        Self::new(value)
+    }
+
+    #[inline]
+    fn add(&mut self, value: f64) {
+        Self::add(self, value);
+    }
+
+    fn finish(&self) -> f64 {
+        self.get()
+    }
+}
+
+/// The smallest number; NaN if there is none.
+#[derive(Clone)]
+struct Smallest(f64);
+
+impl Accumulator for Smallest {
+    fn first(value: f64) -> Self {
+        Self(value)
+    }
+
+    #[inline]
+    fn add(&mut self, value: f64) {
+        if self.0 > value || self.0.is_nan() {
+            self.0 = value;
+        }
+    }
+
+    fn finish(&self) -> f64 {
+        self.0
+    }
+}
+
+/// The largest number; NaN if there is none.
+#[derive(Clone)]
+struct Largest(f64);
+
+impl Accumulator for Largest {
+    fn first(value: f64) -> Self {
+        Self(value)
+    }
+
+    #[inline]
+    fn add(&mut self, value: f64) {
+        if self.0 < value || self.0.is_nan() {
+            self.0 = value;
+        }
+    }
+
+    fn finish(&self) -> f64 {
+        self.0
+    }
+}
+
+#[derive(Clone)]
+struct Count(f64);
+
+impl Accumulator for Count {
+    fn first(_value: f64) -> Self {
+        Self(1.0)
+    }
+
+    #[inline]
+    fn add(&mut self, _value: f64) {
+        self.0 += 1.0;
+    }
+
+    fn finish(&self) -> f64 {
+        self.0
+    }
+}
+
+#[derive(Clone)]
+struct One;
+
+impl Accumulator for One {
+    fn first(_value: f64) -> Self {
+        Self
+    }
+
+    #[inline]
+    fn add(&mut self, _value: f64) {}
+
+    fn finish(&self) -> f64 {
+        1.0
+    }
+}
+
+/// Population variance by Welford's method.
+#[derive(Clone)]
+struct Variance {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Accumulator for Variance {
+    fn first(value: f64) -> Self {
+        let squares = if value.is_finite() { 0.0 } else { f64::NAN };
+        Self { count: 1.0, mean: value, squares }
+    }
+
+    #[inline]
+    fn add(&mut self, value: f64) {
+        self.count += 1.0;
+        let delta = value - self.mean;
+        self.mean += delta / self.count;
+        self.squares += delta * (value - self.mean);
+    }
+
+    fn finish(&self) -> f64 {
+        self.squares / self.count
+    }
+}
+
+/// Population standard deviation.
+#[derive(Clone)]
+struct Deviation(Variance);
+
+impl Accumulator for Deviation {
+    fn first(value: f64) -> Self {
+        Self(Variance::first(value))
+    }
+
+    #[inline]
+    fn add(&mut self, value: f64) {
+        self.0.add(value);
+    }
+
+    fn finish(&self) -> f64 {
+        self.0.finish().sqrt()
+    }
+}

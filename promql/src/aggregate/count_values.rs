@@ -1,0 +1,99 @@
+//! `count_values`: how often each value occurs. Its output series depend on the values, so the
+//! input is read when the operator is made.
+
+use std::collections::HashMap;
+
+use ferula_index::{Labels, LabelsBuilder};
+
+use super::table::GroupLabels;
+use crate::Error;
+use crate::exec::batch::{Column, Grid, SeriesMeta};
+use crate::exec::{BoxOperator, Context, Operator, read_all};
+use crate::text::PlainFloat;
+
+/// Makes the operator of `count_values`.
+pub(super) fn build(
+    mut input: BoxOperator,
+    labels: GroupLabels<'_>,
+    label: &str,
+    grid: Grid,
+    context: &Context,
+) -> Result<BoxOperator, Error> {
+    let series = input.series().to_vec();
+    let mut counted =
+        CountValues { metas: Vec::new(), columns: Vec::new(), context: context.clone() };
+    let mut known: HashMap<Labels, usize> = HashMap::new();
+    read_all(&mut *input, context, |index, column| {
+        // Values repeat from step to step, so that the last one is worth remembering.
+        let mut last: Option<(u64, usize)> = None;
+        for (step, value) in column.iter() {
+            let output = match last {
+                Some((bits, output)) if bits == value.to_bits() => output,
+                _ => {
+                    let group = group_of(&series[index].labels, labels, label, value)?;
+                    let output = match known.get(&group) {
+                        Some(output) => *output,
+                        None => {
+                            known.insert(group.clone(), counted.metas.len());
+                            counted.add(group, grid)?
+                        }
+                    };
+                    last = Some((value.to_bits(), output));
+                    output
+                }
+            };
+            let column = &mut counted.columns[output];
+            column.set(step, column.get(step).unwrap_or(0.0) + 1.0);
+        }
+        Ok(())
+    })?;
+    Ok(Box::new(counted))
+}
+
+/// Labels of the group that counts `value` of a series.
+fn group_of(
+    series: &Labels,
+    labels: GroupLabels<'_>,
+    label: &str,
+    value: f64,
+) -> Result<Labels, Error> {
+    let mut group = LabelsBuilder::from_labels(&labels.of(series)?);
+    if labels.keeps(label) {
+        group.set(label, &PlainFloat(value).to_string());
+    }
+    Ok(group.build()?)
+}
+
+struct CountValues {
+    metas: Vec<SeriesMeta>,
+    columns: Vec<Column>,
+    context: Context,
+}
+
+impl CountValues {
+    fn add(&mut self, labels: Labels, grid: Grid) -> Result<usize, Error> {
+        self.context.limits.hold(grid.len)?;
+        let mut column = Column::new();
+        column.reset(grid.len);
+        self.metas.push(SeriesMeta::new(labels));
+        self.columns.push(column);
+        Ok(self.columns.len() - 1)
+    }
+}
+
+impl Operator for CountValues {
+    fn series(&self) -> &[SeriesMeta] {
+        &self.metas
+    }
+
+    fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
+        out.clone_from(&self.columns[index]);
+        Ok(())
+    }
+}
+
+impl Drop for CountValues {
+    fn drop(&mut self) {
+        self.context.limits.release(self.columns.iter().map(Column::len).sum());
+    }
+}

@@ -1,0 +1,135 @@
+//! `limitk` and `limit_ratio`: a sample of the series, whatever their values.
+
+use ferula_index::Labels;
+
+use super::Counts;
+use super::table::Groups;
+use crate::exec::batch::{Column, Grid, SeriesMeta};
+use crate::exec::{BoxOperator, Context, Operator, Scalar};
+use crate::{AnnotationKind, Error, ParameterError, Span};
+
+/// Makes the operator of `limitk`: the first series of each group that have a value.
+pub(super) fn first(input: BoxOperator, groups: Groups, counts: Counts, grid: Grid) -> BoxOperator {
+    let taken = vec![vec![0; grid.len]; groups.metas.len()];
+    Box::new(LimitK { input, groups, counts, grid, taken, columns: Vec::new() })
+}
+
+struct LimitK {
+    input: BoxOperator,
+    groups: Groups,
+    counts: Counts,
+    grid: Grid,
+    /// Number of series taken per group and step, among those in `columns`.
+    taken: Vec<Vec<usize>>,
+    /// What is left of the series that were looked at, in order.
+    columns: Vec<Column>,
+}
+
+impl LimitK {
+    /// Looks at the next series.
+    fn advance(&mut self) -> Result<(), Error> {
+        let index = self.columns.len();
+        let mut column = Column::new();
+        if self.counts.is_zero() {
+            column.reset(self.grid.len);
+        } else {
+            self.input.read(index, &mut column)?;
+        }
+        let n_series = self.input.series().len();
+        let taken = &mut self.taken[self.groups.of_series[index]];
+        let counts = &self.counts;
+        column.map(|step, value| {
+            let wanted = taken[step] < counts.at(step, n_series);
+            taken[step] += usize::from(wanted);
+            wanted.then_some(value)
+        });
+        self.columns.push(column);
+        Ok(())
+    }
+}
+
+impl Operator for LimitK {
+    fn series(&self) -> &[SeriesMeta] {
+        self.input.series()
+    }
+
+    fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
+        while self.columns.len() <= index {
+            self.advance()?;
+        }
+        out.clone_from(&self.columns[index]);
+        Ok(())
+    }
+}
+
+/// Makes the operator of `limit_ratio`: a part of the series, chosen by a hash of their labels.
+pub(super) fn ratio(
+    input: BoxOperator,
+    ratio: Scalar,
+    span: Span,
+    grid: Grid,
+    context: &Context,
+) -> Result<BoxOperator, Error> {
+    let all = || (0..grid.len).map(|step| ratio.at(step));
+    let (mut largest, mut smallest) = (f64::MIN, f64::MAX);
+    for value in all() {
+        if value.is_nan() {
+            return Err(Error::Parameter(ParameterError::RatioNaN));
+        }
+        largest = largest.max(value);
+        smallest = smallest.min(value);
+    }
+    if largest > 1.0 {
+        let kind = AnnotationKind::InvalidRatio { value: largest, capped_to: 1.0 };
+        context.annotate(kind, span);
+    }
+    if smallest < -1.0 {
+        let kind = AnnotationKind::InvalidRatio { value: smallest, capped_to: -1.0 };
+        context.annotate(kind, span);
+    }
+    Ok(Box::new(LimitRatio { input, ratio }))
+}
+
+struct LimitRatio {
+    input: BoxOperator,
+    ratio: Scalar,
+}
+
+impl Operator for LimitRatio {
+    fn series(&self) -> &[SeriesMeta] {
+        self.input.series()
+    }
+
+    fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
+        let place = place(&self.input.series()[index].labels);
+        self.input.read(index, out)?;
+        let ratio = &self.ratio;
+        out.map(|step, value| is_chosen(place, ratio.at(step)).then_some(value));
+        Ok(())
+    }
+}
+
+/// Where the labels of a series fall between 0 and 1.
+#[expect(clippy::cast_precision_loss, reason = "the lowest bits do not matter")]
+fn place(labels: &Labels) -> f64 {
+    labels.stable_hash() as f64 / u64::MAX as f64
+}
+
+/// A positive ratio takes from below, a negative one what its complement leaves.
+fn is_chosen(place: f64, ratio: f64) -> bool {
+    let ratio = ratio.clamp(-1.0, 1.0);
+    (ratio > 0.0 && place < ratio) || (ratio < 0.0 && place >= 1.0 + ratio)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_and_its_complement_take_each_series_once() {
+        for place in [0.0, 0.2, 0.3, 0.300_001, 0.9] {
+            assert!(is_chosen(place, 0.3) != is_chosen(place, 0.3 - 1.0));
+            assert!(is_chosen(place, 1.5) && is_chosen(place, -1.0) && !is_chosen(place, 0.0));
+        }
+    }
+}

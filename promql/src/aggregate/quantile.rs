@@ -1,0 +1,75 @@
+//! `quantile`: the values of each group at each step are kept, for they must be sorted.
+
+use super::table::Groups;
+use crate::exec::batch::{Column, Grid, SeriesMeta};
+use crate::exec::{BoxOperator, Context, Operator, Scalar, read_all};
+use crate::functions::over_time;
+use crate::{AnnotationKind, Error, Span};
+
+/// Makes the operator of `quantile`.
+pub(super) fn build(
+    input: BoxOperator,
+    groups: Groups,
+    q: Scalar,
+    span: Span,
+    grid: Grid,
+    context: &Context,
+) -> BoxOperator {
+    for value in (0..grid.len).map(|step| q.at(step)).filter(|q| !(0.0..=1.0).contains(q)) {
+        context.annotate(AnnotationKind::InvalidQuantile { value }, span);
+    }
+    let context = context.clone();
+    Box::new(Quantile { input: Some(input), groups, values: Vec::new(), q, grid, held: 0, context })
+}
+
+struct Quantile {
+    input: Option<BoxOperator>,
+    groups: Groups,
+    /// Values by group and step, once the input was read.
+    values: Vec<Vec<Vec<f64>>>,
+    q: Scalar,
+    grid: Grid,
+    /// Number of values.
+    held: usize,
+    context: Context,
+}
+
+impl Quantile {
+    fn collect(&mut self) -> Result<(), Error> {
+        let Some(mut input) = self.input.take() else { return Ok(()) };
+        self.values = vec![vec![Vec::new(); self.grid.len]; self.groups.metas.len()];
+        let (groups, values, held) = (&self.groups.of_series, &mut self.values, &mut self.held);
+        let limits = &self.context.limits;
+        read_all(&mut *input, &self.context, |index, column| {
+            let count = column.count();
+            *held += count;
+            limits.hold(count)?;
+            let steps = &mut values[groups[index]];
+            column.for_each(|step, value| steps[step].push(value));
+            Ok(())
+        })
+    }
+}
+
+impl Operator for Quantile {
+    fn series(&self) -> &[SeriesMeta] {
+        &self.groups.metas
+    }
+
+    fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
+        self.collect()?;
+        out.reset(self.grid.len);
+        for (step, values) in self.values[index].iter_mut().enumerate() {
+            if !values.is_empty() {
+                out.set(step, over_time::quantile(self.q.at(step), values));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Quantile {
+    fn drop(&mut self) {
+        self.context.limits.release(self.held);
+    }
+}

@@ -1,0 +1,109 @@
+//! Groups: which series of the input belong to which series of the output.
+//!
+//! Found once from labels. Afterwards a series is a number and a group is a number, and nothing is
+//! hashed again.
+
+use std::collections::HashMap;
+
+use ferula_index::{Labels, METRIC_NAME};
+
+use crate::Error;
+use crate::ast::AggregateGrouping;
+use crate::exec::batch::SeriesMeta;
+
+/// The groups of an aggregation.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    /// Group of each input series.
+    pub(super) of_series: Vec<usize>,
+    /// What is known of each group's series.
+    pub(super) metas: Vec<SeriesMeta>,
+}
+
+/// The labels that groups are made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GroupLabels<'a> {
+    grouping: Option<&'a AggregateGrouping>,
+}
+
+impl<'a> GroupLabels<'a> {
+    pub(super) fn new(grouping: Option<&'a AggregateGrouping>) -> Self {
+        Self { grouping }
+    }
+
+    /// Tells whether a label is among them.
+    pub(super) fn covers(self, name: &str) -> bool {
+        match self.grouping {
+            None => false,
+            Some(AggregateGrouping::By(names)) => names.iter().any(|n| n == name),
+            Some(AggregateGrouping::Without(names)) => {
+                name != METRIC_NAME && !names.iter().any(|n| n == name)
+            }
+        }
+    }
+
+    /// Tells whether a label that is added to the groups survives: unless it is removed by name.
+    pub(super) fn keeps(self, name: &str) -> bool {
+        !matches!(self.grouping, Some(AggregateGrouping::Without(_))) || self.covers(name)
+    }
+
+    /// The labels of the group of a series.
+    pub(super) fn of(self, labels: &Labels) -> Result<Labels, Error> {
+        Ok(Labels::from_pairs(labels.iter().filter(|(name, _)| self.covers(name)))?)
+    }
+}
+
+impl Groups {
+    pub(super) fn new(labels: GroupLabels<'_>, series: &[SeriesMeta]) -> Result<Self, Error> {
+        let mut groups = Self { of_series: Vec::with_capacity(series.len()), metas: Vec::new() };
+        let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
+        let mut key = Vec::new();
+        for meta in series {
+            key.clear();
+            for (name, value) in meta.labels.iter().filter(|(name, _)| labels.covers(name)) {
+                for text in [name, value] {
+                    // This byte occurs in no UTF-8 text.
+                    key.extend_from_slice(text.as_bytes());
+                    key.push(0xff);
+                }
+            }
+            let group = match known.get(key.as_slice()) {
+                Some(group) => *group,
+                None => {
+                    known.insert(key.clone(), groups.metas.len());
+                    groups.metas.push(SeriesMeta::new(labels.of(&meta.labels)?));
+                    groups.metas.len() - 1
+                }
+            };
+            groups.metas[group].drop_name |= meta.drop_name;
+            groups.of_series.push(group);
+        }
+        Ok(groups)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_made_of_the_named_labels() {
+        let meta = |pairs: &[(&str, &str)]| {
+            SeriesMeta::new(Labels::from_pairs(pairs.iter().copied()).unwrap())
+        };
+        let series = [
+            meta(&[("__name__", "a"), ("x", "1"), ("y", "1")]),
+            meta(&[("__name__", "b"), ("x", "1"), ("y", "2")]),
+            meta(&[("__name__", "b"), ("x", "2")]),
+        ];
+        let of = |grouping: Option<AggregateGrouping>| {
+            Groups::new(GroupLabels::new(grouping.as_ref()), &series).unwrap()
+        };
+        assert_eq!(of(None).of_series, [0, 0, 0]);
+        let by = of(Some(AggregateGrouping::By(vec!["x".to_owned()])));
+        assert_eq!(by.of_series, [0, 0, 1]);
+        assert_eq!(by.metas[1].labels.to_string(), r#"{x="2"}"#);
+        let without = of(Some(AggregateGrouping::Without(vec!["y".to_owned()])));
+        assert_eq!(without.of_series, [0, 0, 1]);
+    }
+}

@@ -1,0 +1,234 @@
+//! Range functions: where their samples come from, and the operators around their arithmetic.
+
+use std::sync::Arc;
+
+use ferula_chunkenc::{SampleBatch, stale};
+use ferula_index::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
+
+use super::batch::{Column, Grid, SeriesMeta};
+use super::window::{Windowed, Windows};
+use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same, scan, subquery};
+use crate::functions::RangeFunction;
+use crate::plan::{RangeCall, RangeSource};
+use crate::storage::SeriesSet;
+use crate::{AnnotationKind, Error, Span};
+
+/// Series of samples at times of their own.
+pub(crate) trait SampleSource: Send {
+    /// What is known of the series.
+    fn series(&self) -> &[SeriesMeta];
+
+    /// Replaces what `batch` holds by the samples of the series at `index`, without staleness
+    /// markers.
+    fn read(&mut self, index: usize, batch: &mut SampleBatch) -> Result<(), Error>;
+}
+
+/// Makes the source of the samples of the windows that end at the steps of `grid`.
+pub(crate) fn source(
+    source: &RangeSource,
+    grid: Grid,
+    context: &Context,
+) -> Result<Box<dyn SampleSource>, Error> {
+    match source {
+        RangeSource::Selector { selector, range_ms } => {
+            let set = scan::select(selector, Some(*range_ms), grid, context)?;
+            let metas = scan::metas(&*set);
+            Ok(Box::new(Stored { set, metas, context: context.clone() }))
+        }
+        RangeSource::Subquery(subquery) => subquery::source(subquery, grid, context),
+    }
+}
+
+/// Samples of a storage.
+struct Stored {
+    set: Arc<dyn SeriesSet>,
+    metas: Vec<SeriesMeta>,
+    context: Context,
+}
+
+impl SampleSource for Stored {
+    fn series(&self) -> &[SeriesMeta] {
+        &self.metas
+    }
+
+    fn read(&mut self, index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
+        scan::read(&*self.set, index, batch, &self.context)?;
+        if batch.values().iter().any(|value| stale::is_stale(*value)) {
+            let mut kept = SampleBatch::new();
+            for sample in batch.iter().filter(|sample| !stale::is_stale(sample.value)) {
+                kept.push(sample.timestamp, sample.value);
+            }
+            self.context.limits.release(batch.len() - kept.len());
+            *batch = kept;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the operator of a range function.
+pub(super) fn build(call: &RangeCall, grid: Grid, context: &Context) -> Result<BoxOperator, Error> {
+    let source = source(&call.source, grid, context)?;
+    let params = call
+        .params
+        .iter()
+        .map(|param| Scalar::evaluate(param, grid, context))
+        .collect::<Result<Vec<_>, _>>()?;
+    let windows = Windows {
+        grid,
+        shift: call.source.shift(),
+        range_ms: call.source.range_ms(),
+        boundary: call.source.boundary(),
+        lookback_ms: context.lookback_ms,
+    };
+    let windowed = Windowed::new(call.function, params, windows);
+    if call.function == RangeFunction::Absent {
+        let labels = match &call.source {
+            RangeSource::Selector { selector, .. } => absent_labels(&selector.matchers)?,
+            RangeSource::Subquery(_) => Labels::empty(),
+        };
+        let metas = [SeriesMeta { labels, drop_name: true }];
+        return Ok(Box::new(AbsentOverTime { source, windowed, metas, context: context.clone() }));
+    }
+    let metas =
+        source
+            .series()
+            .iter()
+            .map(|meta| {
+                if call.function.keeps_name() { Ok(meta.clone()) } else { context.drop_name(meta) }
+            })
+            .collect::<Result<_, _>>()?;
+    let operator = Box::new(RangeOperator {
+        source,
+        metas,
+        windowed,
+        batch: SampleBatch::new(),
+        first_span: call.first_span,
+        noted: None,
+        context: context.clone(),
+    });
+    if call.function.keeps_name() || context.features.delayed_name_removal {
+        return Ok(operator);
+    }
+    Ok(merge_same(operator, Overlap::Anywhere))
+}
+
+struct RangeOperator {
+    source: Box<dyn SampleSource>,
+    metas: Vec<SeriesMeta>,
+    windowed: Windowed,
+    batch: SampleBatch,
+    first_span: Span,
+    /// Metric that was last said to be no counter.
+    noted: Option<String>,
+    context: Context,
+}
+
+impl Operator for RangeOperator {
+    fn series(&self) -> &[SeriesMeta] {
+        &self.metas
+    }
+
+    fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
+        self.source.read(index, &mut self.batch)?;
+        self.windowed.compute(&self.batch, out)?;
+        if !out.is_empty() {
+            self.annotate(index, out);
+        }
+        Ok(())
+    }
+}
+
+impl RangeOperator {
+    fn annotate(&mut self, index: usize, out: &Column) {
+        if self.windowed.function.wants_counter() {
+            self.doubt_counter(index);
+        }
+        if self.windowed.function == RangeFunction::Quantile
+            && let Some(q) = self.windowed.params.first()
+        {
+            for (step, _) in out.iter() {
+                let value = q.at(step);
+                if !(0.0..=1.0).contains(&value) {
+                    let kind = AnnotationKind::InvalidQuantile { value };
+                    self.context.annotate(kind, self.first_span);
+                }
+            }
+        }
+    }
+
+    /// Tells if a metric does not look like a counter.
+    fn doubt_counter(&mut self, index: usize) {
+        let labels = &self.source.series()[index].labels;
+        let metric = labels.metric_name();
+        if metric.is_empty() || self.noted.as_deref() == Some(metric) {
+            return;
+        }
+        let metric = metric.to_owned();
+        let kind = if self.context.features.type_and_unit_labels {
+            match labels.get("__type__").unwrap_or_default() {
+                "counter" | "histogram" => return,
+                other => AnnotationKind::PossibleNonCounterLabel {
+                    metric: metric.clone(),
+                    type_label: other.to_owned(),
+                },
+            }
+        } else {
+            let suffixes = ["_total", "_sum", "_count", "_bucket"];
+            if suffixes.iter().any(|suffix| metric.ends_with(suffix)) {
+                return;
+            }
+            AnnotationKind::PossibleNonCounter { metric: metric.clone() }
+        };
+        self.context.annotate(kind, self.first_span);
+        self.noted = Some(metric);
+    }
+}
+
+impl Drop for RangeOperator {
+    fn drop(&mut self) {
+        self.context.limits.release(self.batch.len());
+    }
+}
+
+/// `absent_over_time`: 1 at the steps whose window holds no sample of any series.
+struct AbsentOverTime {
+    source: Box<dyn SampleSource>,
+    windowed: Windowed,
+    metas: [SeriesMeta; 1],
+    context: Context,
+}
+
+impl Operator for AbsentOverTime {
+    fn series(&self) -> &[SeriesMeta] {
+        &self.metas
+    }
+
+    fn read(&mut self, _index: usize, out: &mut Column) -> Result<(), Error> {
+        *out = Column::full(vec![1.0; self.windowed.windows.grid.len]);
+        let (mut batch, mut found) = (SampleBatch::new(), Column::new());
+        for index in 0..self.source.series().len() {
+            self.source.read(index, &mut batch)?;
+            self.windowed.compute(&batch, &mut found)?;
+            for (step, _) in found.iter() {
+                out.unset(step);
+            }
+        }
+        self.context.limits.release(batch.len());
+        Ok(())
+    }
+}
+
+/// The labels that a series must have had if it were not absent: those asked for with `=` once.
+pub(super) fn absent_labels(matchers: &[Matcher]) -> Result<Labels, Error> {
+    let mut labels = LabelsBuilder::new();
+    let mut set: Vec<&str> = Vec::new();
+    for matcher in matchers.iter().filter(|matcher| matcher.name() != METRIC_NAME) {
+        if matcher.op() == MatchOp::Equal && !set.contains(&matcher.name()) {
+            labels.set(matcher.name(), matcher.value());
+            set.push(matcher.name());
+        } else {
+            labels.remove(matcher.name());
+        }
+    }
+    Ok(labels.build()?)
+}

@@ -1,0 +1,85 @@
+//! Pull operators: series by series, all steps at once.
+//!
+//! An [`Operator`] knows the labels of all its output series when it is made, and then computes the
+//! column of any one of them when it is read. Whoever reads chooses the order, and asks for each
+//! series once if it can, for reading twice may mean computing twice. What an operator must hold to
+//! answer (the groups of an aggregation, say) it computes at the first read.
+
+pub(crate) mod arithmetic;
+pub(crate) mod batch;
+mod binary;
+mod call;
+mod context;
+mod histogram;
+mod invariant;
+mod matching;
+mod matrix;
+mod merge;
+mod pair_rule;
+mod pairs;
+mod scalar;
+mod scan;
+mod set;
+mod sort;
+mod subquery;
+mod unary;
+mod window;
+
+use crate::Error;
+use crate::functions::signatures::ValueType;
+use crate::plan::{Node, NodeKind};
+
+use self::batch::{Column, Grid, SeriesMeta};
+pub(crate) use self::context::{Context, without_metadata};
+pub(crate) use self::matrix::SampleSource;
+pub(crate) use self::matrix::source as build_source;
+pub(crate) use self::merge::{Overlap, merge_same};
+pub(crate) use self::scalar::Scalar;
+pub(crate) use self::sort::by_size;
+
+/// A part of a running query that yields series.
+pub(crate) trait Operator: Send {
+    /// What is known of the output series. Each has a column of its own, which may be empty.
+    fn series(&self) -> &[SeriesMeta];
+
+    /// Computes the column of the series at `index` into `out`, whatever that held before.
+    fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error>;
+}
+
+/// An operator behind a pointer.
+pub(crate) type BoxOperator = Box<dyn Operator>;
+
+/// Makes the operator that evaluates `node`, a vector or scalar, at the steps of `grid`.
+pub(crate) fn build(node: &Node, grid: Grid, context: &Context) -> Result<BoxOperator, Error> {
+    if node.value_type() == ValueType::Scalar {
+        let scalar = Scalar::evaluate(node, grid, context)?;
+        return Ok(Box::new(scalar::ScalarSeries::new(scalar, grid)));
+    }
+    match &node.kind {
+        NodeKind::Selector(selector) => scan::instant(selector, node.span, grid, context),
+        NodeKind::Call(call) => call::build(call, node.span, grid, context),
+        NodeKind::RangeCall(call) => matrix::build(call, grid, context),
+        NodeKind::Aggregate(aggregate) => crate::aggregate::build(aggregate, grid, context),
+        NodeKind::Binary(binary) => binary::build(binary, node.span, grid, context),
+        NodeKind::Negate(inner) => unary::negate(inner, grid, context),
+        NodeKind::Invariant(inner) => invariant::build(inner, grid, context),
+        NodeKind::Number(_) | NodeKind::String(_) | NodeKind::Range(_) => {
+            Err(context.unsupported("a value of this type here", node.span))
+        }
+    }
+}
+
+/// Reads all series of `operator` in order.
+pub(crate) fn read_all(
+    operator: &mut dyn Operator,
+    context: &Context,
+    mut each: impl FnMut(usize, &Column) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut column = Column::new();
+    for index in 0..operator.series().len() {
+        context.limits.check()?;
+        operator.read(index, &mut column)?;
+        each(index, &column)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! Subqueries: an expression evaluated at steps of its own, whose values become the samples of
+//! windows.
+
+use ferula_chunkenc::SampleBatch;
+
+use super::batch::{Column, Grid, SeriesMeta};
+use super::{BoxOperator, Context, SampleSource, build};
+use crate::Error;
+use crate::plan::Subquery;
+
+/// Makes the source of the samples of a subquery for windows that end at the steps of `grid`.
+pub(super) fn source(
+    subquery: &Subquery,
+    grid: Grid,
+    context: &Context,
+) -> Result<Box<dyn SampleSource>, Error> {
+    let (start, end) = subquery.bounds(grid.start, grid.end());
+    let inner_grid = context.grid(start, end, subquery.step_ms)?;
+    if inner_grid.len == 0 {
+        return Ok(Box::new(Nothing));
+    }
+    let inner = build(&subquery.node, inner_grid, context)?;
+    let source =
+        Evaluated { inner, grid: inner_grid, column: Column::new(), context: context.clone() };
+    Ok(Box::new(source))
+}
+
+struct Evaluated {
+    inner: BoxOperator,
+    grid: Grid,
+    column: Column,
+    context: Context,
+}
+
+impl SampleSource for Evaluated {
+    fn series(&self) -> &[SeriesMeta] {
+        self.inner.series()
+    }
+
+    fn read(&mut self, index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
+        self.context.limits.check()?;
+        self.context.limits.release(batch.len());
+        batch.clear();
+        self.inner.read(index, &mut self.column)?;
+        let grid = self.grid;
+        self.column.for_each(|step, value| batch.push(grid.time(step), value));
+        self.context.limits.hold(batch.len())
+    }
+}
+
+/// A subquery without steps.
+struct Nothing;
+
+impl SampleSource for Nothing {
+    fn series(&self) -> &[SeriesMeta] {
+        &[]
+    }
+
+    fn read(&mut self, _index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
+        batch.clear();
+        Ok(())
+    }
+}

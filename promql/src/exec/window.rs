@@ -1,0 +1,300 @@
+//! Windows over the samples of a series, and what range functions make of them.
+//!
+//! Times are walked with two cursors that never go back, so that finding the windows costs what the
+//! samples and steps cost. Functions that need no more than the ends of a window, counts, extremes
+//! or sums carry their state along; the others look at each window afresh.
+
+use std::ops::Range;
+
+use super::Scalar;
+use super::batch::{Column, Grid};
+use crate::ast::Boundary;
+use crate::functions::rate::{self, RateKind};
+use crate::functions::sliding::{self, Extreme, SlidingSum};
+use crate::functions::{RangeFunction, over_time, trend};
+use crate::plan::Shift;
+use crate::{Error, ParameterError};
+use ferula_chunkenc::SampleBatch;
+
+/// The windows of all steps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Windows {
+    pub(super) grid: Grid,
+    pub(super) shift: Shift,
+    pub(super) range_ms: i64,
+    pub(super) boundary: Option<Boundary>,
+    pub(super) lookback_ms: i64,
+}
+
+/// One window: left-open, right-closed.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    pub(super) step: usize,
+    /// Exclusive.
+    pub(super) start: i64,
+    /// Inclusive.
+    pub(super) end: i64,
+    /// The samples in it, and beyond it as far as an extended selector reaches; never empty.
+    pub(super) samples: Range<usize>,
+}
+
+impl Windows {
+    /// Calls `each` with every window that has samples.
+    #[inline]
+    pub(super) fn each(&self, timestamps: &[i64], mut each: impl FnMut(Window)) {
+        let back = if self.boundary.is_some() { self.lookback_ms } else { 0 };
+        let ahead = if self.smoothed() { self.lookback_ms } else { 0 };
+        let (mut low, mut high) = (0, 0);
+        for step in 0..self.grid.len {
+            let end = self.shift.apply(self.grid.time(step));
+            let start = end.saturating_sub(self.range_ms);
+            let (from, to) = (start.saturating_sub(back), end.saturating_add(ahead));
+            while low < timestamps.len() && timestamps[low] <= from {
+                low += 1;
+            }
+            high = high.max(low);
+            while high < timestamps.len() && timestamps[high] <= to {
+                high += 1;
+            }
+            if low < high {
+                each(Window { step, start, end, samples: low..high });
+            }
+        }
+    }
+
+    fn smoothed(&self) -> bool {
+        self.boundary == Some(Boundary::Smoothed)
+    }
+}
+
+/// A range function, its scalar arguments, and the memory it reuses from series to series.
+pub(super) struct Windowed {
+    pub(super) function: RangeFunction,
+    pub(super) params: Vec<Scalar>,
+    pub(super) windows: Windows,
+    marks: Vec<usize>,
+    scratch: Vec<f64>,
+}
+
+impl Windowed {
+    pub(super) fn new(function: RangeFunction, params: Vec<Scalar>, windows: Windows) -> Self {
+        Self { function, params, windows, marks: Vec::new(), scratch: Vec::new() }
+    }
+
+    /// Computes the function over all windows of a series.
+    pub(super) fn compute(&mut self, batch: &SampleBatch, out: &mut Column) -> Result<(), Error> {
+        use RangeFunction as F;
+        out.reset(self.windows.grid.len);
+        let (times, values) = (batch.timestamps(), batch.values());
+        let windows = self.windows;
+        match self.function {
+            F::Rate | F::Increase | F::Delta => self.rate(times, values, out),
+            F::Irate | F::Idelta => {
+                let kind = RateKind::of(self.function);
+                windows.each(times, |w| {
+                    let rate = rate::instant(&times[w.samples.clone()], &values[w.samples], kind);
+                    if let Some(rate) = rate {
+                        out.set(w.step, rate);
+                    }
+                });
+            }
+            F::Resets => self.count_marks(times, values, out, |before, value| value < before),
+            F::Changes => self.count_marks(times, values, out, |before, value| {
+                value != before && !(value.is_nan() && before.is_nan())
+            }),
+            F::Deriv | F::PredictLinear => self.regression(times, values, out),
+            F::DoubleExponentialSmoothing => return self.smoothing(times, values, out),
+            F::Sum | F::Avg => self.sum(times, values, out),
+            F::Min | F::Max | F::TsOfMin | F::TsOfMax => self.extreme(times, values, out),
+            F::Count => windows.each(times, |w| out.set(w.step, count(w.samples.len()))),
+            F::First => windows.each(times, |w| out.set(w.step, values[w.samples.start])),
+            F::Last => windows.each(times, |w| out.set(w.step, values[w.samples.end - 1])),
+            F::Present | F::Absent => windows.each(times, |w| out.set(w.step, 1.0)),
+            F::TsOfFirst => {
+                windows.each(times, |w| out.set(w.step, seconds(times[w.samples.start])))
+            }
+            F::TsOfLast => {
+                windows.each(times, |w| out.set(w.step, seconds(times[w.samples.end - 1])));
+            }
+            F::Stdvar => {
+                windows.each(times, |w| out.set(w.step, over_time::variance(&values[w.samples])));
+            }
+            F::Stddev => windows
+                .each(times, |w| out.set(w.step, over_time::variance(&values[w.samples]).sqrt())),
+            F::Quantile => {
+                let scratch = &mut self.scratch;
+                let q = self.params.first();
+                windows.each(times, |w| {
+                    scratch.clear();
+                    scratch.extend_from_slice(&values[w.samples]);
+                    let q = q.map_or(f64::NAN, |q| q.at(w.step));
+                    out.set(w.step, over_time::quantile(q, scratch));
+                });
+            }
+            F::Mad => {
+                let scratch = &mut self.scratch;
+                windows.each(times, |w| {
+                    let values = &values[w.samples];
+                    out.set(w.step, over_time::median_absolute_deviation(values, scratch));
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn rate(&mut self, times: &[i64], values: &[f64], out: &mut Column) {
+        let kind = RateKind::of(self.function);
+        let windows = self.windows;
+        if windows.boundary.is_some() {
+            let smoothed = windows.smoothed();
+            windows.each(times, |w| {
+                let span = span(times, values, &w);
+                if let Some(rate) = rate::extended(span, smoothed, kind) {
+                    out.set(w.step, rate);
+                }
+            });
+            return;
+        }
+        let resets = &mut self.marks;
+        resets.clear();
+        if kind.is_counter {
+            let fell = values.windows(2).enumerate().filter(|(_, pair)| pair[1] < pair[0]);
+            resets.extend(fell.map(|(before, _)| before));
+        }
+        // Resets before the current window, which only moves on.
+        let mut passed = 0;
+        windows.each(times, |w| {
+            while passed < resets.len() && resets[passed] < w.samples.start {
+                passed += 1;
+            }
+            let last = w.samples.end - 1;
+            let lost = resets[passed..]
+                .iter()
+                .take_while(|before| **before < last)
+                .map(|before| values[*before]);
+            if let Some(rate) = rate::extrapolated(span(times, values, &w), lost, kind) {
+                out.set(w.step, rate);
+            }
+        });
+    }
+
+    /// Counts the samples of each window that differ from the one before as `marked` says.
+    fn count_marks(
+        &mut self,
+        times: &[i64],
+        values: &[f64],
+        out: &mut Column,
+        marked: impl Fn(f64, f64) -> bool,
+    ) {
+        // `marks[i]` is the number of marked samples up to and including the one at `i`.
+        let marks = &mut self.marks;
+        marks.clear();
+        marks.push(0);
+        for (i, pair) in values.windows(2).enumerate() {
+            marks.push(marks[i] + usize::from(marked(pair[0], pair[1])));
+        }
+        let anchored = self.windows.boundary == Some(Boundary::Anchored);
+        self.windows.each(times, |w| {
+            let mut first = w.samples.start;
+            if anchored {
+                let inside = first + times[w.samples.clone()].partition_point(|t| *t <= w.start);
+                if inside == w.samples.end {
+                    return;
+                }
+                first = first.max(inside.saturating_sub(1));
+            }
+            out.set(w.step, count(marks[w.samples.end - 1] - marks[first]));
+        });
+    }
+
+    fn regression(&mut self, times: &[i64], values: &[f64], out: &mut Column) {
+        let windows = self.windows;
+        let predict = self.function == RangeFunction::PredictLinear;
+        let ahead = self.params.first();
+        windows.each(times, |w| {
+            let (times, values) = (&times[w.samples.clone()], &values[w.samples]);
+            if values.len() < 2 {
+                return;
+            }
+            let origin = if predict { windows.grid.time(w.step) } else { times[0] };
+            let (slope, value) = trend::linear_regression(times, values, origin);
+            if predict {
+                let ahead = ahead.map_or(f64::NAN, |ahead| ahead.at(w.step));
+                out.set(w.step, slope * ahead + value);
+            } else {
+                out.set(w.step, slope);
+            }
+        });
+    }
+
+    fn smoothing(&mut self, times: &[i64], values: &[f64], out: &mut Column) -> Result<(), Error> {
+        let [smoothing, trend] = self.params.as_slice() else { return Ok(()) };
+        let mut failed = None;
+        self.windows.each(times, |w| {
+            let (smoothing, trend) = (smoothing.at(w.step), trend.at(w.step));
+            let invalid = |factor: f64| factor <= 0.0 || factor >= 1.0;
+            if invalid(smoothing) {
+                failed = failed.take().or(Some(("smoothing", "sf", smoothing)));
+            } else if invalid(trend) {
+                failed = failed.take().or(Some(("trend", "tf", trend)));
+            } else if let Some(value) =
+                trend::double_exponential_smoothing(&values[w.samples], smoothing, trend)
+            {
+                out.set(w.step, value);
+            }
+        });
+        match failed {
+            Some((which, short, value)) => {
+                Err(Error::Parameter(ParameterError::Factor { which, short, value }))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn sum(&mut self, times: &[i64], values: &[f64], out: &mut Column) {
+        let windows = self.windows;
+        let mean = self.function == RangeFunction::Avg;
+        if !sliding::pays(values, windows.range_ms, windows.grid.step) {
+            let of = if mean { over_time::mean } else { over_time::sum };
+            windows.each(times, |w| out.set(w.step, of(&values[w.samples])));
+            return;
+        }
+        let mut sums = SlidingSum::default();
+        windows.each(times, |w| {
+            let n = count(w.samples.len());
+            let sum = sums.slide(values, w.samples);
+            let value = if mean { sum.value / n + sum.compensation / n } else { sum.total() };
+            out.set(w.step, value);
+        });
+    }
+
+    fn extreme(&mut self, times: &[i64], values: &[f64], out: &mut Column) {
+        use RangeFunction::{Max, TsOfMax, TsOfMin};
+        let largest = matches!(self.function, Max | TsOfMax);
+        let when = matches!(self.function, TsOfMax | TsOfMin);
+        let mut extreme = Extreme::new(largest, when);
+        self.windows.each(times, |w| {
+            let found = extreme.slide(values, w.samples);
+            out.set(w.step, if when { seconds(times[found]) } else { values[found] });
+        });
+    }
+}
+
+fn span<'a>(times: &'a [i64], values: &'a [f64], window: &Window) -> rate::Span<'a> {
+    rate::Span {
+        timestamps: &times[window.samples.clone()],
+        values: &values[window.samples.clone()],
+        start: window.start,
+        end: window.end,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "times are given in seconds")]
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1e3
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no window holds 2^53 samples")]
+fn count(n: usize) -> f64 {
+    n as f64
+}

@@ -1,0 +1,209 @@
+//! How fast values change: from the first to the last sample of a window, and between the last two.
+//!
+//! Extrapolation to the bounds of the window follows Prometheus's `extrapolatedRate`, the variants
+//! for `anchored` and `smoothed` its `extendedRate`.
+
+use super::RangeFunction;
+
+/// What a function of this module computes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RateKind {
+    /// Falls are counter resets, and values below zero cannot have been.
+    pub(crate) is_counter: bool,
+    /// The result is per second.
+    pub(crate) per_second: bool,
+}
+
+impl RateKind {
+    pub(crate) fn of(function: RangeFunction) -> Self {
+        Self {
+            is_counter: matches!(
+                function,
+                RangeFunction::Rate | RangeFunction::Increase | RangeFunction::Irate
+            ),
+            per_second: matches!(function, RangeFunction::Rate | RangeFunction::Irate),
+        }
+    }
+}
+
+/// Samples of a window, and the window itself; times in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span<'a> {
+    pub(crate) timestamps: &'a [i64],
+    pub(crate) values: &'a [f64],
+    /// Exclusive.
+    pub(crate) start: i64,
+    /// Inclusive.
+    pub(crate) end: i64,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "spans of time are far below 2^53 ms")]
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1e3
+}
+
+/// Rate, increase or delta over the window, extrapolated to its bounds.
+///
+/// `lost` are the values before which a counter fell, in order of time.
+pub(crate) fn extrapolated(
+    window: Span<'_>,
+    lost: impl Iterator<Item = f64>,
+    kind: RateKind,
+) -> Option<f64> {
+    let Span { timestamps, values, start, end } = window;
+    let last = values.len().checked_sub(1).filter(|last| *last > 0)?;
+    let mut result = values[last] - values[0];
+    if kind.is_counter {
+        for value in lost {
+            result += value;
+        }
+    }
+    let mut to_start = seconds(timestamps[0] - start);
+    let mut to_end = seconds(end - timestamps[last]);
+    let sampled = seconds(timestamps[last] - timestamps[0]);
+    #[expect(clippy::cast_precision_loss, reason = "no window holds 2^53 samples")]
+    let average = sampled / last as f64;
+    // Farther away than this, the series is taken to begin or end within the window.
+    let threshold = average * 1.1;
+    if to_start >= threshold {
+        to_start = average / 2.0;
+    }
+    if kind.is_counter && result > 0.0 && values[0] >= 0.0 {
+        to_start = to_start.min(sampled * (values[0] / result));
+    }
+    if to_end >= threshold {
+        to_end = average / 2.0;
+    }
+    let mut factor = if sampled == 0.0 { 1.0 } else { (sampled + to_start + to_end) / sampled };
+    if kind.per_second {
+        factor /= seconds(end - start);
+    }
+    Some(result * factor)
+}
+
+/// Rate or delta between the last two samples.
+pub(crate) fn instant(timestamps: &[i64], values: &[f64], kind: RateKind) -> Option<f64> {
+    let &[.., before, last] = values else { return None };
+    let &[.., before_at, last_at] = timestamps else { return None };
+    if last_at == before_at {
+        return None;
+    }
+    let mut result = if kind.is_counter && last < before { last } else { last - before };
+    if kind.per_second {
+        result /= seconds(last_at - before_at);
+    }
+    Some(result)
+}
+
+/// Rate, increase or delta between the bounds of the window, for `anchored` and `smoothed`.
+///
+/// The samples reach beyond the window: back to one before its start at least if there is one, and
+/// ahead too if `smoothed`.
+pub(crate) fn extended(window: Span<'_>, smoothed: bool, kind: RateKind) -> Option<f64> {
+    let Span { timestamps, values, start, end } = window;
+    let mut last = values.len().checked_sub(1)?;
+    let mut first = timestamps[..last].partition_point(|t| *t <= start).saturating_sub(1);
+    if smoothed {
+        last = timestamps[..last].partition_point(|t| *t < end);
+    }
+    if timestamps[last] <= start || (smoothed && timestamps[first] > end) {
+        return None;
+    }
+    let left = left_bound(&window, first, smoothed, kind.is_counter);
+    let right = right_bound(&window, last, smoothed, kind.is_counter);
+    let mut result = right - left;
+    if kind.is_counter {
+        if timestamps[first] <= start {
+            first += 1;
+        }
+        // The samples strictly inside of the window.
+        let inside = if timestamps[last] >= end { first..last } else { first..last + 1 };
+        let mut before = left;
+        for &value in values.get(inside).unwrap_or_default() {
+            if value < before {
+                result += before;
+            }
+            before = value;
+        }
+        if right < before {
+            result += before;
+        }
+    }
+    Some(if kind.per_second { result / seconds(end - start) } else { result })
+}
+
+fn left_bound(window: &Span<'_>, first: usize, smoothed: bool, is_counter: bool) -> f64 {
+    if smoothed && window.timestamps[first] < window.start && first + 1 < window.values.len() {
+        return interpolate(window, first, window.start, is_counter);
+    }
+    window.values[first]
+}
+
+fn right_bound(window: &Span<'_>, last: usize, smoothed: bool, is_counter: bool) -> f64 {
+    if smoothed && last > 0 && window.timestamps[last] > window.end {
+        return interpolate(window, last - 1, window.end, is_counter);
+    }
+    window.values[last]
+}
+
+fn interpolate(window: &Span<'_>, index: usize, time: i64, is_counter: bool) -> f64 {
+    let at = |i: usize| (window.timestamps[i], window.values[i]);
+    between(at(index), at(index + 1), time, is_counter)
+}
+
+/// The value at `time` on the line between two samples; a counter that was reset between them is
+/// taken to have started from zero.
+#[expect(clippy::cast_precision_loss, reason = "spans of time are far below 2^53 ms")]
+pub(crate) fn between(
+    (from, low): (i64, f64),
+    (to, high): (i64, f64),
+    time: i64,
+    is_counter: bool,
+) -> f64 {
+    let low = if is_counter && high < low { 0.0 } else { low };
+    low + (high - low) * (time - from) as f64 / (to - from) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: RateKind = RateKind { is_counter: true, per_second: true };
+
+    fn window<'a>(timestamps: &'a [i64], values: &'a [f64], start: i64, end: i64) -> Span<'a> {
+        Span { timestamps, values, start, end }
+    }
+
+    fn none() -> std::iter::Empty<f64> {
+        std::iter::empty()
+    }
+
+    #[test]
+    fn rates_are_extrapolated_to_near_bounds_only() {
+        let (times, values) = ([10_000, 20_000, 30_000], [100.0, 110.0, 120.0]);
+        let near = extrapolated(window(&times, &values, 0, 40_000), none(), RATE);
+        assert_eq!(near, Some(1.0));
+        let far = extrapolated(window(&times, &values, -100_000, 140_000), none(), RATE).unwrap();
+        assert!((far - 30.0 / 240.0).abs() < 1e-12);
+        assert_eq!(extrapolated(window(&times[..1], &values[..1], 0, 40_000), none(), RATE), None);
+    }
+
+    #[test]
+    fn resets_add_what_was_lost() {
+        let (times, values) = ([0, 10_000, 20_000], [5.0, 2.0, 4.0]);
+        let kind = RateKind { is_counter: true, per_second: false };
+        assert_eq!(
+            extrapolated(window(&times, &values, 0, 20_000), [5.0].into_iter(), kind),
+            Some(4.0)
+        );
+        assert_eq!(instant(&times[..2], &values[..2], RATE), Some(0.2));
+    }
+
+    #[test]
+    fn bounds_are_interpolated_if_smoothed() {
+        let (times, values) = ([0, 10_000, 20_000], [0.0, 10.0, 20.0]);
+        let kind = RateKind { is_counter: true, per_second: false };
+        assert_eq!(extended(window(&times, &values, 5_000, 15_000), true, kind), Some(10.0));
+        assert_eq!(extended(window(&times, &values, 5_000, 25_000), false, kind), Some(20.0));
+    }
+}

@@ -1,0 +1,144 @@
+//! From the operators of a query to its value.
+
+use std::collections::HashMap;
+
+use ferula_chunkenc::{Sample, SampleBatch};
+use ferula_index::Labels;
+
+use crate::exec::batch::{Column, Grid, SeriesMeta};
+use crate::exec::{
+    Context, Operator, Overlap, Scalar, build, build_source, merge_same, read_all, without_metadata,
+};
+use crate::functions::signatures::ValueType;
+use crate::plan::{Node, NodeKind, RangeSource};
+use crate::{Error, MatrixSeries, Value, VectorSample};
+
+/// Evaluates a plan at one step.
+pub(crate) fn instant(plan: &Node, grid: Grid, context: &Context) -> Result<Value, Error> {
+    let timestamp = grid.start;
+    match (&plan.kind, plan.value_type()) {
+        (NodeKind::String(text), _) => Ok(Value::String { timestamp, text: text.clone() }),
+        (NodeKind::Range(source), _) => matrix(source, grid, context),
+        (_, ValueType::Scalar) => {
+            let value = Scalar::evaluate(plan, grid, context)?.at(0);
+            Ok(Value::Scalar(Sample::new(timestamp, value)))
+        }
+        _ => {
+            let mut operator = root(plan, grid, context)?;
+            let mut samples: Vec<(usize, f64)> = Vec::new();
+            read_all(&mut *operator, context, |index, column| {
+                if let Some(value) = column.get(0) {
+                    context.limits.hold(1)?;
+                    samples.push((index, value));
+                }
+                Ok(())
+            })?;
+            let labelled = |(index, value): (usize, f64)| VectorSample {
+                labels: operator.series()[index].labels.clone(),
+                timestamp,
+                value,
+            };
+            let vector: Vec<VectorSample> = samples.into_iter().map(labelled).collect();
+            Ok(Value::Vector(vector))
+        }
+    }
+}
+
+/// Evaluates a plan at every step of `grid`.
+pub(crate) fn range(plan: &Node, grid: Grid, context: &Context) -> Result<Value, Error> {
+    let mut operator = root(plan, grid, context)?;
+    let mut rows: Vec<(usize, SampleBatch)> = Vec::new();
+    read_all(&mut *operator, context, |index, column| {
+        let count = column.count();
+        if count > 0 {
+            context.limits.hold(count)?;
+            let mut samples = SampleBatch::new();
+            samples.reserve(count);
+            column.for_each(|step, value| samples.push(grid.time(step), value));
+            rows.push((index, samples));
+        }
+        Ok(())
+    })?;
+    let series = operator.series();
+    Ok(sorted(
+        rows.into_iter()
+            .map(|(index, samples)| MatrixSeries { labels: series[index].labels.clone(), samples }),
+    ))
+}
+
+fn sorted(series: impl Iterator<Item = MatrixSeries>) -> Value {
+    let mut series: Vec<MatrixSeries> = series.collect();
+    // Storages and most operators keep the order of labels.
+    if !series.is_sorted_by(|a, b| a.labels <= b.labels) {
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    }
+    Value::Matrix(series)
+}
+
+/// The operator of the whole query, which removes the names that are to be removed at the end.
+fn root(plan: &Node, grid: Grid, context: &Context) -> Result<Box<dyn Operator>, Error> {
+    let operator = build(plan, grid, context)?;
+    if operator.series().iter().all(|meta| !meta.drop_name) {
+        return Ok(operator);
+    }
+    let metas = operator
+        .series()
+        .iter()
+        .map(|meta| {
+            if !meta.drop_name {
+                return Ok(meta.clone());
+            }
+            Ok(SeriesMeta { labels: without_metadata(&meta.labels)?, drop_name: false })
+        })
+        .collect::<Result<_, Error>>()?;
+    Ok(merge_same(Box::new(Unnamed { inner: operator, metas }), Overlap::AtSameStep))
+}
+
+struct Unnamed {
+    inner: Box<dyn Operator>,
+    metas: Vec<SeriesMeta>,
+}
+
+impl Operator for Unnamed {
+    fn series(&self) -> &[SeriesMeta] {
+        &self.metas
+    }
+
+    fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
+        self.inner.read(index, out)
+    }
+}
+
+/// The samples of a range vector as they are.
+fn matrix(source: &RangeSource, grid: Grid, context: &Context) -> Result<Value, Error> {
+    let end = source.shift().apply(grid.start);
+    let start = end.saturating_sub(source.range_ms());
+    if source.boundary().is_some() {
+        return Err(
+            context.unsupported("an extended range selector by itself", crate::Span::default())
+        );
+    }
+    let mut samples = build_source(source, grid, context)?;
+    let mut batch = SampleBatch::new();
+    let mut rows: Vec<(Labels, SampleBatch)> = Vec::new();
+    for index in 0..samples.series().len() {
+        samples.read(index, &mut batch)?;
+        let first = batch.timestamps().partition_point(|time| *time <= start);
+        let last = batch.timestamps().partition_point(|time| *time <= end);
+        if first >= last {
+            continue;
+        }
+        context.limits.hold(last - first)?;
+        let mut kept = SampleBatch::new();
+        kept.extend_from_columns(&batch.timestamps()[first..last], &batch.values()[first..last]);
+        let meta = &samples.series()[index];
+        let labels =
+            if meta.drop_name { without_metadata(&meta.labels)? } else { meta.labels.clone() };
+        rows.push((labels, kept));
+    }
+    let mut known: HashMap<Labels, ()> = HashMap::with_capacity(rows.len());
+    if rows.iter().any(|(labels, _)| known.insert(labels.clone(), ()).is_some()) {
+        return Err(Error::DuplicateLabelset);
+    }
+    Ok(sorted(rows.into_iter().map(|(labels, samples)| MatrixSeries { labels, samples })))
+}

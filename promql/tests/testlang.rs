@@ -1,0 +1,137 @@
+//! What the script language accepts, and that its runner finds what is wrong.
+
+use ferula_promql::Engine;
+use ferula_promql::testlang::parse::{CommandKind, Expected, parse_script};
+use ferula_promql::testlang::run::{Failure, run_script};
+use ferula_promql::testlang::series::{
+    SeriesError, SeriesValue, parse_series, parse_start_timestamps,
+};
+use ferula_promql::testlang::suite::Baseline;
+use ferula_promql::testlang::{MemoryStorage, engine_options};
+
+#[expect(clippy::unwrap_used, reason = "a helper of tests")]
+fn floats(text: &str) -> Vec<Option<f64>> {
+    let values = parse_series(&format!("x {text}")).unwrap().values;
+    values
+        .into_iter()
+        .map(|value| match value {
+            SeriesValue::Float(value) => Some(value),
+            SeriesValue::Omitted => None,
+            SeriesValue::Histogram => panic!("a histogram"),
+        })
+        .collect()
+}
+
+#[test]
+fn short_notation_stands_for_its_values() {
+    assert_eq!(floats("1 2.5 -3"), [Some(1.0), Some(2.5), Some(-3.0)]);
+    assert_eq!(floats("1+2x2"), [Some(1.0), Some(3.0), Some(5.0)]);
+    assert_eq!(floats("1-2x1"), [Some(1.0), Some(-1.0)]);
+    assert_eq!(floats("-2x2"), [Some(-2.0); 3]);
+    assert_eq!(floats("_ 7 _x2"), [None, Some(7.0), None, None]);
+    assert_eq!(
+        floats("1e3 1e-2 Inf -Inf"),
+        [Some(1000.0), Some(0.01), Some(f64::INFINITY), Some(f64::NEG_INFINITY)]
+    );
+    assert!(floats("NaN")[0].unwrap().is_nan());
+    assert_eq!(floats(""), []);
+}
+
+#[test]
+fn series_have_quoted_names_and_trailing_commas() {
+    let line = parse_series(r#"{"a.b", 'c d'="e\"f",} 1"#).unwrap();
+    assert_eq!(line.labels.to_string(), r#"{__name__="a.b", "c d"="e\"f"}"#);
+    assert_eq!(parse_series("{} 1").unwrap().labels.len(), 0);
+}
+
+#[test]
+fn histograms_are_read_and_counted() {
+    let line = parse_series("h {{schema:1 buckets:[1 2 -3] count:3}}+{{sum:1}}x3 5").unwrap();
+    assert_eq!(line.values.len(), 5);
+    assert!(line.has_histogram());
+    for wrong in ["{{", "{{sum}}", "{{sum:x}}", "{{frob:1}}", "{{buckets:[1}}"] {
+        assert!(parse_series(&format!("h {wrong}")).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn wrong_values_are_refused() {
+    for wrong in ["1x", "1+x2", "a", "1 2y", "stalex2", "0x10+", "_y", "1+2"] {
+        assert!(parse_series(&format!("x {wrong}")).is_err(), "{wrong}");
+    }
+    let many = parse_series("x 1x2000000");
+    assert!(matches!(many, Err(SeriesError::TooManyValues { .. })));
+}
+
+#[test]
+fn start_timestamps_are_counted() {
+    let (labels, count) = parse_start_timestamps("x@st _ _x2 -1m 0sx2 -1m+30sx1").unwrap();
+    assert_eq!((labels.metric_name(), count), ("x", 9));
+    assert!(parse_start_timestamps("x@st 5").is_err());
+}
+
+#[test]
+fn commands_end_at_blank_lines_and_comments() {
+    let script = "load 5m\n  a 1\n# note\nclear\neval instant at 1h30m a + b\n  {} 3\n\nfrob";
+    let commands = parse_script(script);
+    assert_eq!(commands.iter().map(|c| c.line).collect::<Vec<_>>(), [1, 4, 5, 8]);
+    let CommandKind::Eval(eval) = &commands[2].kind else { panic!("{:?}", commands[2]) };
+    assert_eq!(eval.query, "a + b");
+    assert!(matches!(&eval.expected, Expected::Series(series) if series.len() == 1));
+    assert!(matches!(commands[3].kind, CommandKind::Broken(_)));
+}
+
+fn failures(script: &str) -> Vec<Option<Failure>> {
+    let engine = Engine::new(engine_options());
+    let outcomes = run_script(script, &engine, &mut MemoryStorage::new());
+    outcomes.into_iter().map(|outcome| outcome.result.err()).collect()
+}
+
+#[test]
+fn histograms_that_are_not_stored_fail_what_needs_them() {
+    let script = r#"
+load 1m
+  h {{count:1}} 2
+  g{a="b"} 1 2
+  i@st -1m 0s
+  i 1 2
+
+load_with_nhcb 1m
+  c_bucket{le="1"} 1
+
+eval instant at 1m h
+  h 2
+
+eval instant at 1m sum({__name__=~"h|g"})
+  {} 4
+
+eval instant at 1m rate(i[1m])
+  {} 4
+
+eval instant at 0 histogram_count(c)
+  {} 1
+
+eval instant at 0 g
+  g{a="b"} {{count:1}}
+"#;
+    let failures = failures(script);
+    assert_eq!(failures.len(), 5);
+    for failure in failures {
+        assert!(matches!(failure, Some(Failure::NotStored { .. })), "{failure:?}");
+    }
+}
+
+#[test]
+fn broken_commands_fail_what_follows() {
+    let script = "load 1m\n  a one\n\neval instant at 0 a\n\nclear\n\neval instant nowhere\n";
+    let failures = failures(script);
+    assert!(matches!(failures[0], Some(Failure::Load { line: 2, .. } | Failure::Load { .. })));
+    assert!(matches!(failures[1], Some(Failure::Script(_))));
+}
+
+#[test]
+fn baselines_read_back() {
+    let baseline = Baseline::parse("# note\na.test 5\nb c.test 7\n").unwrap();
+    assert_eq!(Baseline::parse(&baseline.to_string()).unwrap(), baseline);
+    assert!(Baseline::parse("a.test five").is_err());
+}

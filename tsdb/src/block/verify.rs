@@ -1,0 +1,60 @@
+//! Reading a whole block back: does it hold what its description and its index say?
+//!
+//! This is done before the sources of a block are given up, so nothing is trusted: every checksum,
+//! the order of series and chunks, the times of every sample, and all counts.
+
+use ferula_chunkenc::SampleBatch;
+use ferula_index::{ChunkMeta, Labels};
+
+use super::Block;
+use crate::error::{BlockFault, Error};
+
+/// Verifies a block.
+pub(crate) fn verify(block: &Block) -> Result<(), Error> {
+    let fault = |fault| Err(Error::Block { dir: block.dir().to_path_buf(), fault });
+    let (mut n_series, mut n_chunks, mut n_samples) = (0_u64, 0_u64, 0_u64);
+    let mut last: Option<Labels> = None;
+    let mut chunks = Vec::new();
+    let mut batch = SampleBatch::new();
+    for series in &block.select(&[])? {
+        let labels = block.series(series, &mut chunks)?;
+        if last.as_ref().is_some_and(|last| *last >= labels) || labels.is_empty() {
+            return fault(BlockFault::SeriesOrder { labels });
+        }
+        let mut after = None;
+        for chunk in &chunks {
+            batch.clear();
+            block.of_chunk(chunk, block.chunk(chunk)?.decode_into(&mut batch))?;
+            if !has_times_of(block, chunk, after, batch.timestamps()) {
+                return fault(BlockFault::ChunkRange { labels, chunk: chunk.chunk });
+            }
+            after = Some(chunk.maxt);
+            n_chunks += 1;
+            n_samples += batch.len() as u64;
+        }
+        n_series += 1;
+        last = Some(labels);
+    }
+    let stats = &block.meta().stats;
+    let counts = [
+        ("series", n_series, stats.num_series),
+        ("chunks", n_chunks, stats.num_chunks),
+        ("samples", n_samples, stats.num_samples),
+    ];
+    match counts.into_iter().find(|(_, found, expected)| found != expected) {
+        Some((what, found, expected)) => fault(BlockFault::Count { what, found, expected }),
+        None => Ok(()),
+    }
+}
+
+/// Tells whether the samples of a chunk ascend, lie in the block and after the chunk before, and
+/// begin and end as the index says.
+fn has_times_of(block: &Block, chunk: &ChunkMeta, after: Option<i64>, times: &[i64]) -> bool {
+    let meta = block.meta();
+    times.first() == Some(&chunk.mint)
+        && times.last() == Some(&chunk.maxt)
+        && times.is_sorted_by(|a, b| a < b)
+        && after.is_none_or(|after| after < chunk.mint)
+        && meta.mint <= chunk.mint
+        && chunk.maxt < meta.maxt
+}

@@ -1,0 +1,134 @@
+//! Cutting blocks from the head, and giving up in memory and in the log what they hold.
+//!
+//! The order makes every step safe against a crash. The head stops to take samples of the block's
+//! range and makes durable what it took. The block is written, verified and given its name; from
+//! then on an opening finds it and leaves its range out of the replay. Readers switch to it in one
+//! step. Only then do chunks leave the head, and samples the log.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use ferula_wal::fs::Fs;
+use ulid::Ulid;
+
+use super::{Shared, View};
+use crate::block::{Block, BlockWriter, CREATION_SUFFIX};
+use crate::clock::new_ulid;
+use crate::error::Error;
+use crate::head::range_end;
+use crate::options::Options;
+use crate::querier::HeadReader;
+
+impl Shared {
+    /// Cuts the blocks that are due: as in Prometheus, when the head spans one and a half ranges.
+    pub(super) fn maintain(&self) -> Result<Vec<Ulid>, Error> {
+        let range = self.options.block_range_ms;
+        self.cut_while(|mint, maxt| maxt.saturating_sub(mint) > range.saturating_mul(3) / 2)
+    }
+
+    /// Cuts the whole head.
+    pub(super) fn compact_head(&self) -> Result<Vec<Ulid>, Error> {
+        self.cut_while(|_, _| true)
+    }
+
+    fn cut_while(&self, is_due: impl Fn(i64, i64) -> bool) -> Result<Vec<Ulid>, Error> {
+        let _maintenance = self.maintenance.lock();
+        self.check_open()?;
+        let mut cut = Vec::new();
+        let mut from = self.view.read().head_from;
+        while let Some((mint, maxt)) = self.head.time_range().filter(|(_, maxt)| *maxt >= from) {
+            if !is_due(mint.max(from), maxt) {
+                break;
+            }
+            self.head.check_writable()?;
+            // The earliest time of the head counts samples that are in blocks by now.
+            let oldest = if mint >= from { Some(mint) } else { self.head.oldest_from(from) };
+            let Some(mint) = oldest.filter(|oldest| is_due(*oldest, maxt)) else { break };
+            from = range_end(mint, self.options.block_range_ms);
+            cut.extend(self.cut(from)?);
+        }
+        // Also what an open reader kept from being removed at an earlier turn.
+        let has_covered = self.head.time_range().is_some_and(|(mint, _)| mint < from);
+        if !cut.is_empty() || has_covered {
+            self.head.truncate(from);
+        }
+        if !cut.is_empty() {
+            self.truncate_log(from)?;
+        }
+        Ok(cut)
+    }
+
+    /// Cuts what lies before `end` and is not in a block yet.
+    fn cut(&self, end: i64) -> Result<Option<Ulid>, Error> {
+        self.head.seal_before(end)?;
+        let from = self.view.read().head_from;
+        let head = HeadReader::new(Arc::clone(&self.head), from);
+        let block = write_block(&*self.fs, &self.dir, &self.options, &head, from, end)?;
+        let ulid = block.as_ref().map(|block| block.meta().ulid);
+        let mut view = self.view.write();
+        let mut blocks = view.blocks.to_vec();
+        blocks.extend(block.map(Arc::new));
+        *view = View::new(blocks, end);
+        Ok(ulid)
+    }
+
+    /// Condenses the log: what lies before `mint` is in blocks. As in Prometheus the newest third of
+    /// its segments is left alone, for most of what they hold is still wanted.
+    fn truncate_log(&self, mint: i64) -> Result<(), Error> {
+        let Some(wal) = self.head.wal() else { return Ok(()) };
+        let failed = |source| Error::Wal { op: "truncate", source };
+        let last = wal.rotate().map_err(failed)?.saturating_sub(1);
+        let Some(first) = first_segment(&*self.fs, wal.dir())? else { return Ok(()) };
+        let through = first + last.saturating_sub(first) * 2 / 3;
+        if through <= first {
+            return Ok(());
+        }
+        let keep = |series| self.head.needs_record_of(series);
+        wal.checkpoint(through, mint, keep).map(drop).map_err(failed)
+    }
+}
+
+/// Number of the first segment of the log in `dir`.
+fn first_segment(fs: &dyn Fs, dir: &Path) -> Result<Option<u32>, Error> {
+    let entries = fs.list(dir).map_err(Error::io("list", dir))?;
+    Ok(entries.iter().filter(|entry| !entry.is_dir).find_map(|entry| entry.name.parse().ok()))
+}
+
+/// Writes what `head` sees from `mint` to `maxt`, exclusive, as a block into the directory
+/// `parent`. Returns nothing if it sees nothing there.
+pub(super) fn write_block(
+    fs: &dyn Fs,
+    parent: &Path,
+    options: &Options,
+    head: &HeadReader,
+    mint: i64,
+    maxt: i64,
+) -> Result<Option<Block>, Error> {
+    let series = head.select(&[], mint, maxt - 1);
+    if series.is_empty() {
+        return Ok(None);
+    }
+    let symbols: BTreeSet<&str> =
+        series.iter().flat_map(|(labels, _)| labels).flat_map(|(n, v)| [n, v]).collect();
+    let ulid = new_ulid(&*options.clock);
+    let write = || {
+        let mut writer =
+            BlockWriter::create(fs, parent, ulid, symbols, options.chunk_segment_bytes)?;
+        let mut oldest = i64::MAX;
+        for (labels, series) in &series {
+            let chunks = head.chunks(series, mint, maxt - 1)?;
+            if let Some(first) = chunks.first() {
+                oldest = oldest.min(first.mint);
+                writer.add(labels, &chunks)?;
+            }
+        }
+        writer.finish(oldest.max(mint), maxt)
+    };
+    let written = write();
+    if written.is_err() {
+        // The next opening would do it too; the error that counts is the first one.
+        let _ = fs.remove_dir_all(&parent.join(format!("{ulid}{CREATION_SUFFIX}")));
+    }
+    written.map(Some)
+}

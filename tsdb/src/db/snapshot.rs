@@ -1,0 +1,100 @@
+//! Copies of a database as a directory of blocks, which this crate and Prometheus can open.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ferula_wal::fs::{Fs, OpenMode};
+use ulid::Ulid;
+
+use super::Shared;
+use super::cut::write_block;
+use crate::block::{Block, CREATION_SUFFIX};
+use crate::error::Error;
+use crate::head::range_end;
+use crate::querier::HeadReader;
+
+/// Bytes copied at a time where a file cannot be linked.
+const COPY_BYTES: usize = 1 << 20;
+
+impl Shared {
+    /// Writes everything committed as blocks into `dir`.
+    pub(super) fn snapshot(&self, dir: &Path) -> Result<Vec<Ulid>, Error> {
+        // Blocks come and go under this lock only.
+        let _maintenance = self.maintenance.lock();
+        self.check_open()?;
+        if dir == self.dir {
+            return Err(Error::SnapshotTarget { dir: dir.to_path_buf() });
+        }
+        self.fs.create_dir_all(dir).map_err(Error::io("create", dir))?;
+        let (head, blocks) = self.read();
+        let mut ulids = Vec::new();
+        for block in blocks.iter().filter(|block| block.damage().is_none()) {
+            link_block(&*self.fs, block, dir)?;
+            ulids.push(block.meta().ulid);
+        }
+        ulids.extend(self.snapshot_head(&head, dir)?);
+        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            self.fs.sync_dir(parent).map_err(Error::io("sync", parent))?;
+        }
+        Ok(ulids)
+    }
+
+    /// Writes the head as one block for each block range that it has samples in.
+    fn snapshot_head(&self, head: &HeadReader, dir: &Path) -> Result<Vec<Ulid>, Error> {
+        let mut ulids = Vec::new();
+        let mut from = head.guard().from();
+        while let Some(oldest) = head.oldest_from(from) {
+            let end = range_end(oldest, self.options.block_range_ms);
+            let block = write_block(&*self.fs, dir, &self.options, head, oldest, end)?;
+            ulids.extend(block.map(|block| block.meta().ulid));
+            from = end;
+        }
+        Ok(ulids)
+    }
+
+    fn read(&self) -> (HeadReader, Arc<[Arc<Block>]>) {
+        let view = self.view.read();
+        (HeadReader::new(Arc::clone(&self.head), view.head_from), Arc::clone(&view.blocks))
+    }
+}
+
+/// Gives the files of a block second names in `parent`, or copies them to another file system.
+fn link_block(fs: &dyn Fs, block: &Block, parent: &Path) -> Result<(), Error> {
+    let name = block.meta().ulid.to_string();
+    let (target, tmp) = (parent.join(&name), parent.join(format!("{name}{CREATION_SUFFIX}")));
+    link_dir(fs, block.dir(), &tmp)?;
+    fs.rename(&tmp, &target).map_err(Error::io("rename", &tmp))?;
+    fs.sync_dir(parent).map_err(Error::io("sync", parent))
+}
+
+fn link_dir(fs: &dyn Fs, from: &Path, to: &Path) -> Result<(), Error> {
+    let mut pending = vec![(from.to_path_buf(), to.to_path_buf())];
+    while let Some((from, to)) = pending.pop() {
+        fs.create_dir_all(&to).map_err(Error::io("create", &to))?;
+        for entry in fs.list(&from).map_err(Error::io("list", &from))? {
+            let (from, to) = (from.join(&entry.name), to.join(&entry.name));
+            if entry.is_dir {
+                pending.push((from, to));
+            } else if fs.hard_link(&from, &to).is_err() {
+                copy_file(fs, &from, &to)?;
+            }
+        }
+        fs.sync_dir(&to).map_err(Error::io("sync", &to))?;
+    }
+    Ok(())
+}
+
+fn copy_file(fs: &dyn Fs, from: &Path, to: &Path) -> Result<(), Error> {
+    let source = fs.open(from, OpenMode::Read).map_err(Error::io("open", from))?;
+    let target = fs.open(to, OpenMode::Truncate).map_err(Error::io("create", to))?;
+    let (mut buf, mut at) = (vec![0; COPY_BYTES], 0);
+    loop {
+        let n = source.read_at(&mut buf, at).map_err(Error::io("read", from))?;
+        if n == 0 {
+            break;
+        }
+        target.write_at(&buf[..n], at).map_err(Error::io("write", to))?;
+        at += n as u64;
+    }
+    target.sync_data().map_err(Error::io("sync", to))
+}

@@ -1,0 +1,60 @@
+//! Reading blocks: which series there are in the range, and their samples.
+
+use std::sync::Arc;
+
+use ferula_chunkenc::SampleBatch;
+use ferula_index::{ChunkMeta, Labels, Matcher, SeriesRef};
+
+use super::chunks::decode_between;
+use crate::block::Block;
+use crate::error::Error;
+
+/// What a block has of a series: its chunks that overlap the range.
+#[derive(Debug)]
+pub(crate) struct BlockPart {
+    block: Arc<Block>,
+    series: SeriesRef,
+    chunks: Box<[ChunkMeta]>,
+}
+
+/// The series of a block that pass all `matchers` and have chunks from `mint` to `maxt`, both
+/// inclusive, in label order.
+pub(crate) fn select(
+    block: &Arc<Block>,
+    matchers: &[Matcher],
+    mint: i64,
+    maxt: i64,
+) -> Result<Vec<(Labels, BlockPart)>, Error> {
+    let mut found = Vec::new();
+    let mut chunks = Vec::new();
+    for series in &block.select(matchers)? {
+        let labels = block.series(series, &mut chunks)?;
+        let is_needed = |chunk: &&ChunkMeta| {
+            let ChunkMeta { mint: from, maxt: to, .. } = **chunk;
+            from <= maxt && mint <= to && !block.tombstones().covers(series, from, to)
+        };
+        let chunks: Box<[ChunkMeta]> = chunks.iter().filter(is_needed).copied().collect();
+        if !chunks.is_empty() {
+            found.push((labels, BlockPart { block: Arc::clone(block), series, chunks }));
+        }
+    }
+    Ok(found)
+}
+
+impl BlockPart {
+    /// Appends the samples from `mint` to `maxt`, both inclusive, to `batch`.
+    pub(crate) fn read(&self, mint: i64, maxt: i64, batch: &mut SampleBatch) -> Result<(), Error> {
+        let start = batch.len();
+        for meta in &self.chunks {
+            let chunk = self.block.chunk(meta)?;
+            let decoded = if mint <= meta.mint && meta.maxt <= maxt {
+                chunk.decode_into(batch)
+            } else {
+                chunk.iter().and_then(|samples| decode_between(samples, mint, maxt, batch))
+            };
+            self.block.of_chunk(meta, decoded)?;
+        }
+        self.block.tombstones().apply(self.series, batch, start);
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! A checkpoint stands for what it replaced, less what was not wanted.
+#![expect(clippy::unwrap_used, reason = "a test stops where something fails")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ferula_index::{Labels, SeriesRef};
+use ferula_wal::fs::{FaultFs, Fs, OpenMode, Survival};
+use ferula_wal::record::samples::RefSample;
+use ferula_wal::record::tombstones::Tombstone;
+use ferula_wal::record::{Record, samples, series, tombstones};
+use ferula_wal::{DamageReason, Error, Options, SyncPolicy, Wal};
+
+fn dir() -> &'static Path {
+    Path::new("wal")
+}
+
+fn open(fs: &FaultFs) -> (Wal, Vec<String>) {
+    let options = Options::builder().sync(SyncPolicy::Never).build().unwrap();
+    let (wal, mut recovery) = Wal::open(Arc::new(fs.clone()), dir(), options).unwrap();
+    let mut entries = Vec::new();
+    while let Some(record) = recovery.next_record().unwrap() {
+        describe(record.decode().unwrap(), &mut entries);
+    }
+    (wal, entries)
+}
+
+fn describe(record: Record<'_>, entries: &mut Vec<String>) {
+    match record {
+        Record::Series(mut decoder) => {
+            while let Some((series, labels)) = decoder.next().unwrap() {
+                entries.push(format!("series {series} {labels}"));
+            }
+        }
+        Record::Samples(mut decoder) => {
+            while let Some(sample) = decoder.next().unwrap() {
+                entries.push(format!("sample {} {}", sample.series, sample.timestamp));
+            }
+        }
+        Record::Tombstones(mut decoder) => {
+            while let Some(Tombstone { series, mint, maxt }) = decoder.next().unwrap() {
+                entries.push(format!("tombstone {series} {mint} {maxt}"));
+            }
+        }
+        Record::Other { kind, bytes } => entries.push(format!("{kind} of {}", bytes.len())),
+        _ => unreachable!("no other kinds are decoded"),
+    }
+}
+
+fn log_segment(wal: &Wal, n: u64) {
+    let mut record = Vec::new();
+    let labels: Vec<Labels> = (0..3)
+        .map(|i| Labels::from_pairs([("n", n.to_string()), ("i", i.to_string())]).unwrap())
+        .collect();
+    let refs = (0..3).map(|i| SeriesRef(10 * n + i));
+    series::encode(refs.zip(&labels), &mut record);
+    wal.log(&[&record]).unwrap();
+    record.clear();
+    let timestamps = (0..3).map(|i| i64::try_from(100 * n + i).unwrap());
+    let sample = |timestamp| RefSample { series: SeriesRef(10 * n), timestamp, value: 1.0 };
+    samples::encode(timestamps.map(sample), &mut record);
+    wal.log(&[&record]).unwrap();
+    record.clear();
+    let maxt = i64::try_from(100 * n + 1).unwrap();
+    let tombstone = Tombstone { series: SeriesRef(10 * n), mint: 0, maxt };
+    tombstones::encode([tombstone], &mut record);
+    wal.append(&[&record, &[6, 1, 2]]).unwrap();
+    wal.rotate().unwrap();
+}
+
+fn names(fs: &FaultFs) -> Vec<String> {
+    fs.list(dir()).unwrap().into_iter().map(|entry| entry.name).collect()
+}
+
+#[test]
+fn a_checkpoint_keeps_what_is_wanted() {
+    let fs = FaultFs::new();
+    let (wal, _) = open(&fs);
+    for n in 1..=3 {
+        log_segment(&wal, n);
+    }
+    let report = wal.checkpoint(1, 201, |series| series.0 % 10 != 1).unwrap();
+    assert_eq!((report.n_entries, report.n_dropped, report.n_segments), (16, 2 + 4 + 1, 2));
+    assert_eq!(names(&fs), ["00000002", "00000003", "checkpoint.00000001"]);
+    let wanted = [
+        r#"series 10 {i="0", n="1"}"#,
+        r#"series 12 {i="2", n="1"}"#,
+        "metadata of 3",
+        r#"series 20 {i="0", n="2"}"#,
+        r#"series 22 {i="2", n="2"}"#,
+        "sample 20 201",
+        "sample 20 202",
+        "tombstone 20 0 201",
+        "metadata of 3",
+    ];
+    wal.close().unwrap();
+    let (wal, entries) = open(&fs);
+    assert_eq!(entries[..9], wanted);
+    assert_eq!(entries.len(), 9 + 8);
+
+    // The next one reads the one before, and a repeated one changes nothing.
+    let report = wal.checkpoint(2, 202, |series| series.0 != 12).unwrap();
+    assert_eq!((report.n_entries, report.n_dropped), (17, 1 + 1 + 1));
+    assert_eq!(wal.checkpoint(2, 999, |_| false).unwrap(), Default::default());
+    assert_eq!(wal.checkpoint(0, 999, |_| false).unwrap(), Default::default());
+    wal.close().unwrap();
+    let (_, entries) = open(&fs);
+    assert_eq!(entries.len(), 14);
+    assert_eq!(names(&fs), ["00000003", "checkpoint.00000002"]);
+}
+
+#[test]
+fn ranges_that_would_lose_something_are_refused() {
+    let fs = FaultFs::new();
+    let (wal, _) = open(&fs);
+    log_segment(&wal, 1);
+    log_segment(&wal, 2);
+    let early = wal.checkpoint(2, 0, |_| true);
+    assert!(matches!(early, Err(Error::CheckpointRange { through: 2, current: 2 })));
+    wal.checkpoint(0, 0, |_| true).unwrap();
+    let gap = wal.truncate_before(2);
+    assert!(matches!(gap, Err(Error::TruncateRange { segment: 2, checkpoint: 0 })));
+    wal.truncate_before(1).unwrap();
+    wal.close().unwrap();
+    assert_eq!(open(&fs).1.len(), 16);
+}
+
+#[test]
+fn truncation_keeps_the_current_segment() {
+    let fs = FaultFs::new();
+    let (wal, _) = open(&fs);
+    for n in 1..=3 {
+        log_segment(&wal, n);
+    }
+    wal.truncate_before(2).unwrap();
+    assert_eq!(names(&fs), ["00000002", "00000003"]);
+    wal.truncate_before(99).unwrap();
+    assert_eq!(names(&fs), ["00000003"]);
+    let fs = fs.crash(Survival::Nothing);
+    assert_eq!(names(&fs), ["00000003"]);
+    open(&fs);
+}
+
+#[test]
+fn damage_in_a_checkpoint_is_refused() {
+    let fs = FaultFs::new();
+    let (wal, _) = open(&fs);
+    log_segment(&wal, 1);
+    wal.checkpoint(0, 0, |_| true).unwrap();
+    wal.close().unwrap();
+    let path = dir().join("checkpoint.00000000").join("00000000");
+    fs.open(&path, OpenMode::Write).unwrap().write_at(b"x", 20).unwrap();
+    let (_wal, mut recovery) = Wal::open(Arc::new(fs.clone()), dir(), Options::default()).unwrap();
+    let error = recovery.next_record().unwrap_err();
+    let Error::Damaged { file, offset: 0, reason: DamageReason::Checksum { .. } } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(file, path);
+    fs.remove_file(&path).unwrap();
+    let missing = Wal::open(Arc::new(fs.clone()), dir(), Options::default());
+    assert!(matches!(missing, Err(Error::MissingSegment { missing: 0, .. })));
+}
+
+#[test]
+fn unfinished_checkpoints_are_removed() {
+    let fs = FaultFs::new();
+    let (wal, _) = open(&fs);
+    log_segment(&wal, 1);
+    wal.close().unwrap();
+    fs.create_dir_all(&dir().join("checkpoint.00000000.tmp")).unwrap();
+    let half = dir().join("checkpoint.00000000.tmp").join("00000000");
+    fs.open(&half, OpenMode::CreateNew).unwrap();
+    let (_wal, entries) = open(&fs);
+    assert_eq!(entries.len(), 8);
+    assert_eq!(names(&fs), ["00000000", "00000001"]);
+}
