@@ -165,9 +165,7 @@ fn labels_of_page_and_target_are_joined() {
     assert_eq!(bench.scrape(1000, page).1, None);
     assert_eq!(
         bench.stored(),
-        [
-            r#"{__name__="a", exported_exported_job="x", exported_job="y"} 1000:1"#
-        ]
+        [r#"{__name__="a", exported_exported_job="x", exported_job="y"} 1000:1"#]
     );
     let mut bench = Bench::new("honor_labels: true,");
     assert_eq!(bench.scrape(1000, page).1, None);
