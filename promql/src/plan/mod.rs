@@ -16,7 +16,7 @@ use crate::functions::signatures::ValueType;
 use crate::functions::{InstantFunction, RangeFunction};
 
 pub(crate) use build::{QueryTimes, build};
-pub(crate) use selectors::needed_times;
+pub(crate) use selectors::{needed_times, reference_shift};
 
 /// A part of a plan.
 #[derive(Clone, Debug)]
@@ -66,6 +66,14 @@ pub(crate) struct Shift {
 }
 
 impl Shift {
+    /// This shift, and then `inner` from where it led.
+    pub(crate) fn then(self, inner: Self) -> Self {
+        match inner.at {
+            Some(_) => inner,
+            None => Self { offset_ms: self.offset_ms.saturating_add(inner.offset_ms), at: self.at },
+        }
+    }
+
     /// The time looked at for a step at `time`.
     pub(crate) fn apply(self, time: i64) -> i64 {
         self.at.unwrap_or(time).saturating_sub(self.offset_ms)
