@@ -48,7 +48,7 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     let targets = targets(&server.local_address().to_string(), &flags);
     let file = ScrapeFile::parse(&targets, Path::new("--interval"))?;
     let registry = Arc::new(Registry::new());
-    let db = flags.store.open(&registry)?;
+    let db = flags.store.open()?;
     let scraper = Scraper::start(&file, db.clone(), &registry)?;
     let state = ApiState::builder(db.clone())
         .store(db.clone())
@@ -60,7 +60,7 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
         .flags(values)
         .enable_admin(flags.store.enable_admin_api)
         .build();
-    let page = Page::new().query(FIRST_QUERY).range("5m").refresh("1s");
+    let page = Page::new().query(FIRST_QUERY).range("1m").refresh("1s");
     let outcome = server.serve(api::router(state).merge(page.router())).await;
     // The series end here instead of being looked back to, unless that takes long.
     let _ = timeout(cli::GRACE_PERIOD, scraper.remove_targets()).await;
