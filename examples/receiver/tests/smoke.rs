@@ -74,10 +74,16 @@ fn send(client: &Client, url: &str, body: Vec<u8>) -> bool {
 
 #[test]
 fn everything_acknowledged_survives_a_crash_under_load() {
+    for policy in ["always", "interval", "never"] {
+        crash_under_load(policy);
+    }
+}
+
+fn crash_under_load(policy: &str) {
     let data = tempfile::tempdir().expect("a directory");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
     let start_ms = i64::try_from(now).expect("before the year 292 million") - 600_000;
-    let receiver = Program::start(RECEIVER, data.path(), &[]);
+    let receiver = Program::start(RECEIVER, data.path(), &["--wal-sync", policy]);
 
     let acknowledged: Arc<[AtomicUsize; 2]> = Arc::default();
     let (progress, progressed) = mpsc::channel();
@@ -118,7 +124,7 @@ fn everything_acknowledged_survives_a_crash_under_load() {
         assert_eq!(kept, count("max"), "a request is there in part");
         assert!(
             kept >= acknowledged as f64 && kept <= unanswered as f64 + 1.0,
-            "{acknowledged} requests were acknowledged, {kept} are left"
+            "{policy}: {acknowledged} requests were acknowledged, {kept} are left"
         );
     }
 
