@@ -10,7 +10,6 @@ use ferula_promql::{Clock, Engine, EngineOptions};
 use ferula_tsdb::Stats;
 use tokio::sync::Semaphore;
 
-use crate::exposition::MetricType;
 use crate::remote::write1::Receiver;
 use crate::scrape::Targets;
 use crate::store::Store;
@@ -51,7 +50,7 @@ pub(super) struct Shared {
 }
 
 /// Asks a storage what it holds.
-pub(super) type StatsSource = Arc<dyn Fn() -> Stats + Send + Sync>;
+pub(super) type StatsSource = Box<dyn Fn() -> Stats + Send + Sync>;
 
 impl ApiState {
     /// Starts the state of an API that answers from `storage`.
@@ -121,7 +120,7 @@ impl ApiBuilder {
 
     /// Sets where the numbers of `/api/v1/status/tsdb` come from if there is no store.
     pub fn stats(mut self, stats: impl Fn() -> Stats + Send + Sync + 'static) -> Self {
-        self.stats = Some(Arc::new(stats));
+        self.stats = Some(Box::new(stats));
         self
     }
 
@@ -207,11 +206,8 @@ impl ApiBuilder {
         };
         let stats = self.stats.or_else(|| {
             let store = self.store.clone()?;
-            Some(Arc::new(move || store.stats()) as StatsSource)
+            Some(Box::new(move || store.stats()) as StatsSource)
         });
-        if let Some(stats) = &stats {
-            expose(&self.registry, stats);
-        }
         ApiState {
             shared: Arc::new(Shared {
                 app_name: self.app_name,
@@ -234,31 +230,6 @@ impl ApiBuilder {
                 start_time: SystemTime::now(),
             }),
         }
-    }
-}
-
-/// Adds the numbers of a storage to the registry.
-fn expose(registry: &Registry, stats: &StatsSource) {
-    type Number = fn(&Stats) -> u64;
-    let numbers: [(_, _, _, Number); 4] = [
-        ("ferula_head_series", "Series in the head.", MetricType::Gauge, |s| s.n_series),
-        ("ferula_head_chunks", "Chunks in the head.", MetricType::Gauge, |s| s.n_chunks),
-        (
-            "ferula_samples_appended_total",
-            "Samples appended since the store was opened.",
-            MetricType::Counter,
-            |s| s.appended,
-        ),
-        (
-            "ferula_samples_refused_total",
-            "Samples refused since the store was opened.",
-            MetricType::Counter,
-            |s| s.refused,
-        ),
-    ];
-    for (name, help, kind, number) in numbers {
-        let stats = stats.clone();
-        registry.read(name, help, kind, move || number(&stats()) as f64);
     }
 }
 
