@@ -11,6 +11,10 @@ fn what_was_scraped_survives_a_crash() {
     let (status, page) = demo.get("/");
     assert_eq!(status, 200);
     assert!(page.contains("rate(process_cpu_seconds_total[10s])"), "{page}");
+    let (_, metrics) = demo.get("/metrics");
+    for name in ["ferula_tsdb_head_series ", "ferula_tsdb_samples_appended_total "] {
+        assert!(metrics.contains(name), "the page's status line needs {name}: {metrics}");
+    }
     let seen = demo.wait_for("count_over_time(up[1h])", 10.0);
     demo.kill();
 

@@ -11,6 +11,7 @@ use clap::Parser;
 use ferula_tsdb::{Db, ReadOnlyDb};
 use ferula_wire::api::{self, ApiState, page::Page};
 use ferula_wire::cli::{self, Failure, Server, ServerFlags};
+use ferula_wire::telemetry::Registry;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info};
 
@@ -43,9 +44,13 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     info!(data = %flags.data.display(), "opening the store to be read");
     let db = Arc::new(Db::open_read_only(&flags.data)?);
     cli::log_open_report(&db.open_report());
+    let registry = Arc::new(Registry::new());
+    let counted = db.clone();
+    cli::expose_store(&registry, move || counted.stats());
     let counted = db.clone();
     let state = ApiState::builder(db.clone())
         .stats(move || counted.stats())
+        .registry(registry)
         .build_information(cli::build_information())
         .flags(values)
         .build();

@@ -19,13 +19,15 @@ use std::time::{Duration, UNIX_EPOCH};
 use axum::Router;
 use axum::serve::ListenerExt;
 use clap::{Args, Parser, ValueEnum};
-use ferula_tsdb::{Db, OpenReport, Options, SyncPolicy};
+use ferula_tsdb::{Db, OpenReport, Options, Stats, SyncPolicy};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::api::{self, BuildInformation};
+use crate::exposition::MetricType;
+use crate::telemetry::Registry;
 use crate::{Error, calendar};
 
 /// Address served unless the command line says otherwise.
@@ -125,16 +127,18 @@ impl From<WalSync> for SyncPolicy {
 }
 
 impl StoreFlags {
-    /// Opens the store, and logs what opening read, cut and set aside.
+    /// Opens the store, logs what opening read, cut and set aside, and exposes what it holds.
     ///
     /// # Errors
     /// Whatever keeps the store from being opened, for instance another process that holds it.
-    pub fn open(&self) -> Result<Arc<Db>, ferula_tsdb::Error> {
+    pub fn open(&self, registry: &Registry) -> Result<Arc<Db>, ferula_tsdb::Error> {
         info!(data = %self.data.display(), "opening the store");
         let options = Options::builder().sync(self.wal_sync.into()).build()?;
-        let db = Db::open(&self.data, options)?;
+        let db = Arc::new(Db::open(&self.data, options)?);
         log_open_report(db.open_report());
-        Ok(Arc::new(db))
+        let counted = Arc::clone(&db);
+        expose_store(registry, move || counted.stats());
+        Ok(db)
     }
 }
 
@@ -165,6 +169,24 @@ pub fn log_open_report(report: &OpenReport) {
     for path in &report.removed {
         info!(path = %path.display(), "removed what interrupted work had left");
     }
+}
+
+/// Exposes what a store holds on `/metrics`; the page reads it there too.
+pub fn expose_store(registry: &Registry, stats: impl Fn() -> Stats + Send + Sync + 'static) {
+    let stats = Arc::new(stats);
+    let read = |name, help, kind, value: fn(&Stats) -> u64| {
+        let stats = Arc::clone(&stats);
+        registry.read(name, help, kind, move || value(&stats()) as f64);
+    };
+    use MetricType::{Counter, Gauge};
+    read("ferula_tsdb_blocks", "Blocks that serve.", Gauge, |stats| stats.blocks.len() as u64);
+    read("ferula_tsdb_head_chunks", "Chunks in the head.", Gauge, |stats| stats.n_chunks);
+    read("ferula_tsdb_head_series", "Series in the head.", Gauge, |stats| stats.n_series);
+    read("ferula_tsdb_samples_appended_total", "Samples committed.", Counter, |stats| {
+        stats.appended
+    });
+    read("ferula_tsdb_samples_refused_total", "Samples refused.", Counter, |stats| stats.refused);
+    read("ferula_tsdb_wal_size_bytes", "Size of the log.", Gauge, |stats| stats.wal_bytes);
 }
 
 /// Reads the command line; `--help`, `--version` and mistakes end the process.

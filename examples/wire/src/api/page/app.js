@@ -274,8 +274,8 @@ function statusParts(metrics) {
   if (!metrics) return [el('span', 'offline', {}, 'no answer from the server')];
   const part = (n, what) => el('span', '', {}, el('b', '', {}, formatCount(n)), ` ${what}`);
   const parts = [];
-  const series = metrics.get('ferula_head_series');
-  const appended = metrics.get('ferula_samples_appended_total');
+  const series = metrics.get('ferula_tsdb_head_series');
+  const appended = metrics.get('ferula_tsdb_samples_appended_total');
   if (series !== undefined) parts.push(part(series, 'series'));
   if (appended > 0) {
     const at = performance.now();
