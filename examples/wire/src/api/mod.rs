@@ -24,7 +24,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
-pub use crate::error::chain;
 pub(crate) use params::{parse_duration, parse_time, to_ms};
 pub use state::{
     ApiBuilder, ApiState, BuildInformation, DEFAULT_QUERY_CONCURRENCY, DEFAULT_WRITE_CONCURRENCY,
