@@ -94,6 +94,28 @@ pub enum Error {
     /// Two results of a grouped match have the same labels.
     #[error("multiple matches for labels: grouping labels must ensure unique matches")]
     AmbiguousGrouping,
+    /// Two info series of one metric belong to the same series and are equally new.
+    #[error(
+        "found duplicate series for info metric: existing {existing} @ {timestamp}, new {new} @ \
+         {timestamp}"
+    )]
+    DuplicateInfo {
+        /// One of the series.
+        existing: Labels,
+        /// The other one.
+        new: Labels,
+        /// Time of their samples, in milliseconds since the Unix epoch.
+        timestamp: i64,
+    },
+    /// Info series of two metrics do not agree on a label.
+    #[error("conflicting label: {label}")]
+    InfoConflict {
+        /// Name of the label.
+        label: String,
+    },
+    /// The arguments of `info` are not a vector and a selector.
+    #[error("the second argument of info() must be a label selector")]
+    InfoSelector,
     /// A parameter of an aggregation or function has a value it cannot have.
     #[error("{0}")]
     Parameter(ParameterError),

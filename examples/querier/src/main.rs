@@ -11,6 +11,7 @@ use clap::Parser;
 use ferula_tsdb::{Db, ReadOnlyDb};
 use ferula_wire::api::{self, ApiState, page::Page};
 use ferula_wire::cli::{self, Failure, Server, ServerFlags};
+use ferula_wire::telemetry::Registry;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info};
 
@@ -43,7 +44,13 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     info!(data = %flags.data.display(), "opening the store to be read");
     let db = Arc::new(Db::open_read_only(&flags.data)?);
     cli::log_open_report(&db.open_report());
+    let registry = Arc::new(Registry::new());
+    let counted = db.clone();
+    cli::expose_store(&registry, move || counted.stats());
+    let counted = db.clone();
     let state = ApiState::builder(db.clone())
+        .stats(move || counted.stats())
+        .registry(registry)
         .build_information(cli::build_information())
         .flags(values)
         .build();
@@ -63,7 +70,9 @@ async fn reload(db: Arc<ReadOnlyDb>, every: Duration) {
         let reading = db.clone();
         match tokio::task::spawn_blocking(move || reading.reload()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => error!(error = cli::chain(&error), "cannot read what was written"),
+            Ok(Err(error)) => {
+                error!(error = ferula_wire::chain(&error), "cannot read what was written")
+            }
             // The runtime is shutting down.
             Err(_) => return,
         }

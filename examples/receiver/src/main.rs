@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use ferula_wire::api::{self, ApiState, page::Page};
 use ferula_wire::cli::{self, Failure, Server, ServerFlags, StoreFlags};
+use ferula_wire::telemetry::Registry;
 
 /// Receives remote write 1.0 at /api/v1/write into a store, and serves the query API and a page.
 #[derive(Debug, Parser)]
@@ -26,10 +28,12 @@ fn main() -> ExitCode {
 
 async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failure> {
     let server = Server::bind(&flags.server).await?;
-    let db = flags.store.open()?;
+    let registry = Arc::new(Registry::new());
+    let db = flags.store.open(&registry)?;
     let state = ApiState::builder(db.clone())
         .store(db.clone())
         .data_dir(&flags.store.data)
+        .registry(registry)
         .build_information(cli::build_information())
         .flags(values)
         .enable_admin(flags.store.enable_admin_api)

@@ -14,19 +14,21 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Router;
 use axum::serve::ListenerExt;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
-use ferula_tsdb::{Db, OpenReport, Options, SyncPolicy};
+use clap::{Args, Parser, ValueEnum};
+use ferula_tsdb::{Db, OpenReport, Options, Stats, SyncPolicy};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::Error;
-use crate::api::BuildInformation;
+use crate::api::{self, BuildInformation};
+use crate::exposition::MetricType;
+use crate::telemetry::Registry;
+use crate::{Error, calendar};
 
 /// Address served unless the command line says otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9090";
@@ -125,16 +127,18 @@ impl From<WalSync> for SyncPolicy {
 }
 
 impl StoreFlags {
-    /// Opens the store, and logs what opening read, cut and set aside.
+    /// Opens the store, logs what opening read, cut and set aside, and exposes what it holds.
     ///
     /// # Errors
     /// Whatever keeps the store from being opened, for instance another process that holds it.
-    pub fn open(&self) -> Result<Arc<Db>, ferula_tsdb::Error> {
+    pub fn open(&self, registry: &Registry) -> Result<Arc<Db>, ferula_tsdb::Error> {
         info!(data = %self.data.display(), "opening the store");
         let options = Options::builder().sync(self.wal_sync.into()).build()?;
-        let db = Db::open(&self.data, options)?;
+        let db = Arc::new(Db::open(&self.data, options)?);
         log_open_report(db.open_report());
-        Ok(Arc::new(db))
+        let counted = Arc::clone(&db);
+        expose_store(registry, move || counted.stats());
+        Ok(db)
     }
 }
 
@@ -165,6 +169,24 @@ pub fn log_open_report(report: &OpenReport) {
     for path in &report.removed {
         info!(path = %path.display(), "removed what interrupted work had left");
     }
+}
+
+/// Exposes what a store holds on `/metrics`; the page reads it there too.
+pub fn expose_store(registry: &Registry, stats: impl Fn() -> Stats + Send + Sync + 'static) {
+    let stats = Arc::new(stats);
+    let read = |name, help, kind, value: fn(&Stats) -> u64| {
+        let stats = Arc::clone(&stats);
+        registry.read(name, help, kind, move || value(&stats()) as f64);
+    };
+    use MetricType::{Counter, Gauge};
+    read("ferula_tsdb_blocks", "Blocks that serve.", Gauge, |stats| stats.blocks.len() as u64);
+    read("ferula_tsdb_head_chunks", "Chunks in the head.", Gauge, |stats| stats.n_chunks);
+    read("ferula_tsdb_head_series", "Series in the head.", Gauge, |stats| stats.n_series);
+    read("ferula_tsdb_samples_appended_total", "Samples committed.", Counter, |stats| {
+        stats.appended
+    });
+    read("ferula_tsdb_samples_refused_total", "Samples refused.", Counter, |stats| stats.refused);
+    read("ferula_tsdb_wal_size_bytes", "Size of the log.", Gauge, |stats| stats.wal_bytes);
 }
 
 /// Reads the command line; `--help`, `--version` and mistakes end the process.
@@ -213,22 +235,43 @@ pub fn exit_code(outcome: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Standard error may be closed; there is nowhere left to tell that then.
-            let _ = writeln!(io::stderr(), "error: {}", chain(&*failure));
+            let _ = writeln!(io::stderr(), "error: {}", crate::error::chain(&*failure));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Tells an error and its causes in one line.
-pub fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
+/// Reads a time as the API does: Unix seconds or RFC 3339. Returns milliseconds since the Unix epoch.
+///
+/// # Errors
+/// A message for people.
+pub fn parse_time(text: &str) -> Result<i64, String> {
+    api::parse_time(text).map(api::to_ms).map_err(|problem| problem.to_string())
+}
+
+/// Reads a positive duration as the API does: seconds, or with units as in `1m30s`. Returns
+/// milliseconds.
+///
+/// # Errors
+/// A message for people.
+pub fn parse_duration(text: &str) -> Result<i64, String> {
+    match api::parse_duration(text).map(|nanos| nanos / 1_000_000) {
+        Ok(ms) if ms > 0 => Ok(ms),
+        Ok(_) => Err("it must be at least a millisecond".to_owned()),
+        Err(problem) => Err(problem.to_string()),
     }
-    text
+}
+
+/// Writes milliseconds since the Unix epoch as RFC 3339.
+pub fn format_time(ms: i64) -> String {
+    let since = Duration::from_millis(ms.unsigned_abs());
+    let time = if ms < 0 { UNIX_EPOCH.checked_sub(since) } else { UNIX_EPOCH.checked_add(since) };
+    time.map_or_else(|| format!("{ms} ms"), calendar::format_rfc3339)
+}
+
+/// The present, in milliseconds since the Unix epoch.
+pub fn now_ms() -> i64 {
+    calendar::now_ms()
 }
 
 /// A bound address that is not served yet; connections wait meanwhile.
@@ -343,6 +386,8 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[derive(Parser)]
@@ -370,6 +415,6 @@ mod tests {
     #[test]
     fn causes_are_told_in_one_line() {
         let error = Error::Read { file: "a.yml".into(), source: io::Error::other("no light") };
-        assert_eq!(chain(&error), "cannot read a.yml: no light");
+        assert_eq!(crate::error::chain(&error), "cannot read a.yml: no light");
     }
 }

@@ -56,7 +56,7 @@ pub enum Error {
 }
 
 /// The message of an error and of everything that caused it.
-pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

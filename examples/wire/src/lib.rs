@@ -19,5 +19,7 @@ pub mod remote;
 pub mod scrape;
 pub mod store;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 
-pub use error::Error;
+pub use error::{Error, chain};

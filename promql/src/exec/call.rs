@@ -5,8 +5,8 @@ use ferula_index::Labels;
 use super::batch::{Column, Grid, SeriesMeta};
 use super::unary::{Naming, map_columns};
 use super::{
-    BoxOperator, Context, Operator, Overlap, Scalar, build as build_operator, histogram, matrix,
-    merge_same, read_all, scalar, scan, sort,
+    BoxOperator, Context, Operator, Overlap, Scalar, build as build_operator, histogram, info,
+    matrix, merge_same, read_all, scalar, scan, sort,
 };
 use crate::functions::date::DateField;
 use crate::functions::labels::Relabel;
@@ -75,7 +75,7 @@ pub(super) fn build(
             histogram::fraction(bounds, args.vector(2)?, args.node(2)?.span, grid, context)
         }
         F::OfNativeHistograms => args.map(Naming::Drop, |column| column.map(|_, _| None)),
-        F::Info => Err(context.unsupported("function info", span)),
+        F::Info => info::build(&call.args, grid, context),
         F::Time | F::Scalar | F::MinOf | F::MaxOf => {
             Err(context.unsupported("a scalar here", span))
         }

@@ -11,6 +11,7 @@ mod binary;
 mod call;
 mod context;
 mod histogram;
+mod info;
 mod invariant;
 mod matching;
 mod matrix;

@@ -60,18 +60,15 @@ impl Rule {
     pub(super) fn new(binary: &Binary, grid: Grid) -> Self {
         let matching = &binary.matching;
         let swapped = matching.group.as_ref().is_some_and(|group| group.many == Side::Right);
-        let (fill_many, fill_one) = if swapped {
-            (matching.fill_right, matching.fill_left)
-        } else {
-            (matching.fill_left, matching.fill_right)
-        };
         Self {
             op: binary.op,
             return_bool: binary.return_bool,
             swapped,
             one_to_one: matching.group.is_none(),
-            fill_many,
-            fill_one,
+            // With `group_right` the modifiers change sides too: `fill_left` fills in for the
+            // "many" side whichever it is, as in Prometheus.
+            fill_many: matching.fill_left,
+            fill_one: matching.fill_right,
             signature: Signature::new(matching.labels.as_ref()),
             grid,
             include: matching.group.iter().flat_map(|group| group.include.clone()).collect(),

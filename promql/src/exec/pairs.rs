@@ -126,6 +126,7 @@ impl Matched {
         let clash = clashes.into_iter().filter(|(step, ..)| wanted[*step]).min();
         let Some((_, first, second)) = clash else { return Ok(()) };
         let labels = |index: usize| self.one.series()[index].labels.clone();
+        let (first, second) = (first.min(second), first.max(second));
         Err(Error::DuplicateMatch {
             group: self.rule.signature.of(&labels(first))?,
             side: if self.rule.swapped { "left" } else { "right" },

@@ -1,8 +1,8 @@
 //! What the functions of the language compute.
 //!
-//! [`signatures`] is the table the checker uses. The planner turns a name into an
-//! [`InstantFunction`] or a [`RangeFunction`]; the sibling modules hold their arithmetic, free of
-//! anything that has to do with labels or storage.
+//! [`signatures`] is the table the checker uses. The planner turns a name into a function of
+//! vectors or one of windows; the sibling modules hold their arithmetic, free of anything that has
+//! to do with storage.
 
 pub(crate) mod date;
 pub(crate) mod histogram;

@@ -12,11 +12,12 @@ use ferula_index::Matcher;
 
 use crate::Span;
 use crate::ast::{AggregateGrouping, AggregateOp, BinaryOp, Boundary, Matching};
+use crate::exec::batch::Grid;
 use crate::functions::signatures::ValueType;
 use crate::functions::{InstantFunction, RangeFunction};
 
 pub(crate) use build::{QueryTimes, build};
-pub(crate) use selectors::needed_times;
+pub(crate) use selectors::{needed_times, reference_shift};
 
 /// A part of a plan.
 #[derive(Clone, Debug)]
@@ -66,6 +67,22 @@ pub(crate) struct Shift {
 }
 
 impl Shift {
+    /// The times looked at for all steps of `grid`.
+    pub(crate) fn times(self, grid: Grid) -> impl Iterator<Item = i64> {
+        let distance = if self.at.is_some() { 0 } else { grid.step };
+        let first = self.apply(grid.start);
+        std::iter::successors(Some(first), move |time| Some(time.saturating_add(distance)))
+            .take(grid.len)
+    }
+
+    /// This shift, and then `inner` from where it led.
+    pub(crate) fn then(self, inner: Self) -> Self {
+        match inner.at {
+            Some(_) => inner,
+            None => Self { offset_ms: self.offset_ms.saturating_add(inner.offset_ms), at: self.at },
+        }
+    }
+
     /// The time looked at for a step at `time`.
     pub(crate) fn apply(self, time: i64) -> i64 {
         self.at.unwrap_or(time).saturating_sub(self.offset_ms)

@@ -1,7 +1,8 @@
 //! Which times of the storage a plan needs.
 
-use super::{Node, NodeKind, RangeSource, Selector};
+use super::{Node, NodeKind, RangeSource, Selector, Shift};
 use crate::ast::Boundary;
+use crate::functions::InstantFunction;
 use crate::storage::TimeRange;
 
 impl Selector {
@@ -42,7 +43,13 @@ pub(crate) fn needed_times(
         NodeKind::Number(_) | NodeKind::String(_) => None,
         NodeKind::Selector(selector) => Some(selector.needed(first, last, None, lookback_ms)),
         NodeKind::Range(source) => of_source(source, first, last, lookback_ms),
-        NodeKind::Call(call) => nodes(&mut call.args.iter()),
+        NodeKind::Call(call) => {
+            let info = (call.function == InstantFunction::Info)
+                .then(|| call.args.first().and_then(reference_shift))
+                .flatten()
+                .map(|shift| instant_times(shift, first, last, lookback_ms));
+            nodes(&mut call.args.iter()).into_iter().chain(info).reduce(cover)
+        }
         NodeKind::RangeCall(call) => {
             [of_source(&call.source, first, last, lookback_ms), nodes(&mut call.params.iter())]
                 .into_iter()
@@ -56,6 +63,37 @@ pub(crate) fn needed_times(
         NodeKind::Negate(inner) => needed_times(inner, first, last, lookback_ms),
         NodeKind::Invariant(inner) => needed_times(inner, first, first, lookback_ms),
     }
+}
+
+/// How the first selector in `node` is moved in time by itself and the subqueries around it.
+pub(crate) fn reference_shift(node: &Node) -> Option<Shift> {
+    match &node.kind {
+        NodeKind::Number(_) | NodeKind::String(_) => None,
+        NodeKind::Selector(selector) => Some(selector.shift),
+        NodeKind::Range(source) => source_shift(source),
+        NodeKind::Call(call) => call.args.iter().find_map(reference_shift),
+        NodeKind::RangeCall(call) => source_shift(&call.source),
+        NodeKind::Aggregate(aggregate) => reference_shift(&aggregate.input),
+        NodeKind::Binary(binary) => {
+            reference_shift(&binary.left).or_else(|| reference_shift(&binary.right))
+        }
+        NodeKind::Negate(inner) | NodeKind::Invariant(inner) => reference_shift(inner),
+    }
+}
+
+fn source_shift(source: &RangeSource) -> Option<Shift> {
+    match source {
+        RangeSource::Selector { selector, .. } => Some(selector.shift),
+        RangeSource::Subquery(subquery) => {
+            Some(subquery.shift.then(reference_shift(&subquery.node)?))
+        }
+    }
+}
+
+/// The times that an instant selector moved by `shift` looks at.
+fn instant_times(shift: Shift, first: i64, last: i64, lookback_ms: i64) -> TimeRange {
+    let selector = Selector { matchers: Vec::new(), shift, boundary: None, used_by: "" };
+    selector.needed(first, last, None, lookback_ms)
 }
 
 fn of_source(source: &RangeSource, first: i64, last: i64, lookback_ms: i64) -> Option<TimeRange> {

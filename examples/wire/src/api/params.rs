@@ -1,6 +1,7 @@
 //! Parameters of a request, from its address and its form, and what they mean.
 
 use std::fmt;
+use std::num::{IntErrorKind, ParseIntError};
 
 use axum::Form;
 use axum::extract::{FromRequest, Query, Request};
@@ -88,9 +89,13 @@ impl Params {
         if text.is_empty() {
             return Ok(None);
         }
-        let limit: i64 = text.parse().map_err(|_| {
-            let problem = format!("strconv.Atoi: parsing {}: invalid syntax", quote(text));
-            ApiError::parameter("limit", problem)
+        let limit: i64 = text.parse().map_err(|error: ParseIntError| {
+            let problem = match error.kind() {
+                IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            let text = quote(text);
+            ApiError::parameter("limit", format!("strconv.Atoi: parsing {text}: {problem}"))
         })?;
         if limit < 0 {
             return Err(ApiError::parameter("limit", "limit must be non-negative"));
@@ -101,7 +106,7 @@ impl Params {
 
 /// Why a value of a parameter does not do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ParameterProblem {
+pub(crate) enum ParameterProblem {
     Time(String),
     Duration(String),
     DurationOverflow(String),
@@ -120,13 +125,13 @@ impl fmt::Display for ParameterProblem {
 }
 
 /// Milliseconds, rounded down, of nanoseconds.
-pub(super) fn to_ms(nanos: i128) -> i64 {
+pub(crate) fn to_ms(nanos: i128) -> i64 {
     let ms = nanos.div_euclid(NANOS_PER_MS);
     i64::try_from(ms).unwrap_or(if ms < 0 { i64::MIN } else { i64::MAX })
 }
 
 /// Reads seconds since the epoch, or a time in RFC 3339, as nanoseconds since the epoch.
-pub(super) fn parse_time(text: &str) -> Result<i128, ParameterProblem> {
+pub(crate) fn parse_time(text: &str) -> Result<i128, ParameterProblem> {
     let problem = || ParameterProblem::Time(text.to_owned());
     if let Some(seconds) = parse_seconds(text) {
         // Seconds are rounded to milliseconds, so that a float's last bits do not matter.
@@ -143,7 +148,7 @@ pub(super) fn parse_time(text: &str) -> Result<i128, ParameterProblem> {
 }
 
 /// Reads seconds or a duration with units, as nanoseconds.
-pub(super) fn parse_duration(text: &str) -> Result<i64, ParameterProblem> {
+pub(crate) fn parse_duration(text: &str) -> Result<i64, ParameterProblem> {
     if let Some(seconds) = parse_seconds(text) {
         return whole_number((seconds * NANOS_PER_SECOND).trunc())
             .ok_or_else(|| ParameterProblem::DurationOverflow(text.to_owned()));

@@ -48,6 +48,16 @@ function noteClock(date) {
   skew = Math.abs(difference) < 2000 ? 0 : difference;
 }
 
+/** The values without labels of the server's own metrics by name, null if it does not answer. */
+export async function ownMetrics() {
+  try {
+    const text = await (await fetch(new URL('metrics', document.baseURI))).text();
+    return new Map(Array.from(text.matchAll(/^([a-z]\w*) (\S+)$/gm), ([, name, value]) => [name, Number(value)]));
+  } catch {
+    return null;
+  }
+}
+
 const seconds = (ms) => (ms / 1000).toFixed(3);
 
 export const instantQuery = (query, time, signal) =>

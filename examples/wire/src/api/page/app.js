@@ -1,6 +1,6 @@
 // The page: what is asked, where it is kept (the address), and when it runs.
 
-import { ApiError, instantQuery, rangeQuery, request, serverNow } from './api.js';
+import { ApiError, instantQuery, ownMetrics, rangeQuery, request, serverNow } from './api.js';
 import { Chart } from './chart.js';
 import { byId, el } from './dom.js';
 import { Editor } from './editor.js';
@@ -229,15 +229,15 @@ async function runTable(signal) {
   byId('outcome').textContent = `${formatCount(n)} series`;
 }
 
-/** The place in `expr` that an error such as `1:16: parse error: …` names, which counts bytes from one. */
+/** The place in `expr` that an error such as `1:16: parse error: …` names, which counts characters from one. */
 function errorOffset(message, expr) {
   const place = /(\d+):(\d+): parse error/.exec(message);
   if (!place) return null;
   const lines = expr.split('\n');
   const row = Number(place[1]) - 1;
   if (row >= lines.length) return null;
-  const bytes = new TextEncoder().encode(lines[row]).slice(0, Number(place[2]) - 1);
-  return lines.slice(0, row).join('\n').length + (row > 0 ? 1 : 0) + new TextDecoder().decode(bytes).length;
+  const before = Array.from(lines[row]).slice(0, Number(place[2]) - 1).join('');
+  return lines.slice(0, row).join('\n').length + (row > 0 ? 1 : 0) + before.length;
 }
 
 async function runTargets(signal) {
@@ -255,34 +255,35 @@ let lastAppended = null;
 
 async function refreshStatus() {
   if (!document.hidden) {
-    const [tsdb, targets] = await Promise.all([
-      request('status/tsdb', { params: { limit: 1 } }).catch(() => null),
-      request('targets', { params: { state: 'active' } }).catch(() => null),
-    ]);
-    byId('status').replaceChildren(...statusParts(tsdb?.data.headStats));
-    const active = targets?.data.activeTargets ?? [];
-    const down = active.filter((t) => t.health === 'down').length;
-    byId('nav-targets').hidden = active.length === 0 && state.view !== 'targets';
-    byId('targets-badge').hidden = down === 0;
-    byId('targets-badge').textContent = `${down} down`;
+    const [metrics, targets] = await Promise.all([ownMetrics(), request('targets', { params: { state: 'active' } }).catch(() => null)]);
+    byId('status').replaceChildren(...statusParts(metrics));
+    if (targets) showBadge(targets.data.activeTargets ?? []);
   }
   setTimeout(refreshStatus, STATUS_MS);
 }
 
-function statusParts(head) {
-  if (!head) return [el('span', 'offline', {}, 'no answer from the server')];
-  const parts = [el('span', '', {}, el('b', '', {}, formatCount(head.numSeries)), ' series')];
-  const appended = head.numSamplesAppended;
-  if (appended !== undefined) {
-    parts.push(el('span', '', {}, el('b', '', {}, formatCount(appended)), ' samples'));
+/** Offers the view of targets to a server that has some, and counts those that are down. */
+function showBadge(targets) {
+  const down = targets.filter((t) => t.health === 'down').length;
+  byId('nav-targets').hidden = targets.length === 0 && state.view !== 'targets';
+  byId('targets-badge').hidden = down === 0;
+  byId('targets-badge').textContent = `${down} down`;
+}
+
+function statusParts(metrics) {
+  if (!metrics) return [el('span', 'offline', {}, 'no answer from the server')];
+  const part = (n, what) => el('span', '', {}, el('b', '', {}, formatCount(n)), ` ${what}`);
+  const parts = [];
+  const series = metrics.get('ferula_tsdb_head_series');
+  const appended = metrics.get('ferula_tsdb_samples_appended_total');
+  if (series !== undefined) parts.push(part(series, 'series'));
+  if (appended > 0) {
     const at = performance.now();
     if (lastAppended && appended >= lastAppended.count) {
-      const rate = (appended - lastAppended.count) / ((at - lastAppended.at) / 1000);
-      parts.push(el('span', '', {}, el('b', '', {}, formatCount(rate)), ' samples/s'));
+      parts.push(part((appended - lastAppended.count) / ((at - lastAppended.at) / 1000), 'samples/s'));
     }
+    parts.push(part(appended, 'samples since start'));
     lastAppended = { count: appended, at };
-  } else {
-    parts.push(el('span', '', {}, el('b', '', {}, formatCount(head.chunkCount)), ' chunks'));
   }
   return parts;
 }

@@ -22,6 +22,10 @@ function bounded(items, row, container, limit = ROWS) {
 /** Shows an error with a caret below its place in the expression. */
 export function showError(error, expr, offset) {
   const box = byId('message-error');
+  const same = JSON.stringify(error && [error.kind, error.message, expr]);
+  // While live the same error comes again and again; it is announced once.
+  if (box.dataset.shown === same) return;
+  box.dataset.shown = same;
   if (!error) return box.replaceChildren();
   const parts = [el('strong', '', {}, error.kind.replaceAll('_', ' ')), ' ', error.message];
   if (offset !== null) {

@@ -1,0 +1,175 @@
+//! `ferula query`: a PromQL expression over a directory.
+
+use std::fmt;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use ferula_index::labels::is_legacy_metric_name;
+use ferula_index::{Labels, LabelsBuilder, METRIC_NAME};
+use ferula_promql::{Engine, EngineOptions, Error, QueryResult, Value};
+use ferula_tsdb::Db;
+use ferula_wire::cli::{self, Failure};
+
+/// Flags of `ferula query`.
+#[derive(Args, Debug)]
+pub(crate) struct Flags {
+    /// Data directory.
+    dir: PathBuf,
+
+    /// PromQL expression.
+    expression: String,
+
+    /// When to evaluate, in Unix seconds or RFC 3339; now if absent.
+    #[arg(long, value_name = "TIME", value_parser = cli::parse_time)]
+    time: Option<i64>,
+
+    /// First step of a range query, in Unix seconds or RFC 3339.
+    #[arg(long, value_name = "TIME", value_parser = cli::parse_time, conflicts_with = "time",
+          requires_all = ["end", "step"])]
+    start: Option<i64>,
+
+    /// End of a range query, in Unix seconds or RFC 3339.
+    #[arg(long, value_name = "TIME", value_parser = cli::parse_time, requires = "start")]
+    end: Option<i64>,
+
+    /// Distance of the steps of a range query, in seconds or with a unit as in 1m30s.
+    #[arg(long, value_name = "DURATION", value_parser = cli::parse_duration, requires = "start")]
+    step: Option<i64>,
+}
+
+/// Writes the answer to standard output, warnings and infos to standard error.
+pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
+    let db = Arc::new(Db::open_read_only(&flags.dir)?);
+    let engine = Engine::new(EngineOptions::default());
+    let text = flags.expression.as_str();
+    let query = match (flags.start, flags.end, flags.step) {
+        (Some(start), Some(end), Some(step)) => engine.range(db, text, start, end, step),
+        _ => engine.instant(db, text, flags.time.unwrap_or_else(cli::now_ms)),
+    }
+    .map_err(with_excerpt)?;
+    let result = query.run()?;
+    for annotation in result.annotations.iter() {
+        eprintln!("{}", annotation.text(text));
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    match write(&mut out, &result).and_then(|()| out.flush()) {
+        // Whoever reads may stop early, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+/// Adds the line of the expression, with the place marked, to what is wrong with it.
+fn with_excerpt(error: Error) -> Failure {
+    match error {
+        Error::Parse(error) => format!("{error:#}").into(),
+        error => error.into(),
+    }
+}
+
+fn write(out: &mut impl Write, result: &QueryResult) -> io::Result<()> {
+    match &result.value {
+        Value::Scalar(sample) => {
+            writeln!(out, "scalar: {} @[{}]", Number(sample.value), Seconds(sample.timestamp))
+        }
+        Value::String { timestamp, text } => {
+            writeln!(out, "string: {text:?} @[{}]", Seconds(*timestamp))
+        }
+        Value::Vector(samples) => samples.iter().try_for_each(|sample| {
+            let (series, value) = (Series(&sample.labels), Number(sample.value));
+            writeln!(out, "{series} => {value} @[{}]", Seconds(sample.timestamp))
+        }),
+        Value::Matrix(all) => all.iter().try_for_each(|series| {
+            writeln!(out, "{} =>", Series(&series.labels))?;
+            series.samples.iter().try_for_each(|sample| {
+                writeln!(out, "{} @[{}]", Number(sample.value), Seconds(sample.timestamp))
+            })
+        }),
+        _ => Err(io::Error::new(io::ErrorKind::Unsupported, "a value of a kind not known here")),
+    }
+}
+
+/// A value, with as many digits as tell it apart and no exponent.
+struct Number(f64);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            f64::INFINITY => f.write_str("+Inf"),
+            f64::NEG_INFINITY => f.write_str("-Inf"),
+            value => write!(f, "{value}"),
+        }
+    }
+}
+
+/// Milliseconds, written as seconds.
+struct Seconds(i64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let ms = self.0.unsigned_abs();
+        write!(f, "{sign}{}", ms / 1000)?;
+        match ms % 1000 {
+            0 => Ok(()),
+            fraction => write!(f, ".{fraction:03}"),
+        }
+    }
+}
+
+/// A series as one would select it: the metric's name in front where that is possible.
+struct Series<'a>(&'a Labels);
+
+impl fmt::Display for Series<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.0.metric_name();
+        if name.is_empty() || !is_legacy_metric_name(name) {
+            return write!(f, "{}", self.0);
+        }
+        let mut rest = LabelsBuilder::from_labels(self.0);
+        rest.remove(METRIC_NAME);
+        match rest.build() {
+            Ok(rest) if rest.is_empty() => f.write_str(name),
+            Ok(rest) => write!(f, "{name}{rest}"),
+            Err(_) => write!(f, "{}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_and_times_have_no_exponent() {
+        for (value, text) in [
+            (1e21, "1000000000000000000000"),
+            (1e-7, "0.0000001"),
+            (-0.5, "-0.5"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (f64::INFINITY, "+Inf"),
+        ] {
+            assert_eq!(Number(value).to_string(), text);
+        }
+        for (ms, text) in [(1500, "1.500"), (-1, "-0.001"), (60_000, "60"), (-61_000, "-61")] {
+            assert_eq!(Seconds(ms).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn names_stand_in_front_where_they_can() {
+        for (pairs, text) in [
+            (vec![("__name__", "up")], "up"),
+            (vec![("__name__", "up"), ("job", "a")], r#"up{job="a"}"#),
+            (vec![("job", "a")], r#"{job="a"}"#),
+            (vec![("__name__", "ü p")], r#"{__name__="ü p"}"#),
+            (vec![], "{}"),
+        ] {
+            let labels = Labels::from_pairs(pairs).expect("valid labels");
+            assert_eq!(Series(&labels).to_string(), text);
+        }
+    }
+}
