@@ -33,11 +33,11 @@ struct Columns {
 impl Columns {
     /// Counters that rise by small jittered steps and are reset now and then.
     fn counters() -> Self {
-        let mut labels = Vec::new();
+        let mut labels: Vec<Labels> = (0..N_SERIES).map(series_labels).collect();
+        labels.sort();
         let mut values = Vec::new();
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-        for series in 0..N_SERIES {
-            labels.push(series_labels(series));
+        for _ in &labels {
             let mut counter = 0.0;
             let column = (0..N_SAMPLES).map(|_| {
                 random ^= random << 13;

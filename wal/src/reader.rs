@@ -265,9 +265,12 @@ impl SegmentReader {
             let Some((offset, header, range)) = self.fragment()? else {
                 return Err(damage(self.record_start, DamageReason::CutShort));
             };
-            let is_next = matches!(header.kind, Kind::Middle | Kind::Last);
-            if !is_next || header.flags != flags {
+            if !matches!(header.kind, Kind::Middle | Kind::Last) {
                 return Err(damage(offset, DamageReason::Order));
+            }
+            // Which of the headers is wrong is unknown, so the record as a whole is.
+            if header.flags != flags {
+                return Err(damage(self.record_start, DamageReason::Order));
             }
             self.joined.extend_from_slice(&self.window[range]);
             if self.joined.len() > MAX_BATCH_BYTES {

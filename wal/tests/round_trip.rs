@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ferula_wal::fs::StdFs;
-use ferula_wal::{Compression, LogReader, Options, PAGE_BYTES, SyncPolicy, Wal};
+use ferula_wal::fs::{FaultFs, StdFs, Survival};
+use ferula_wal::{Compression, Error, LogReader, Options, PAGE_BYTES, SyncPolicy, Wal};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -108,4 +108,61 @@ fn concurrent_committers_keep_their_own_order() {
             records.iter().filter(|r| r[..2] == [99, thread]).map(|r| r[2]).collect();
         assert_eq!(own, (0..50).collect::<Vec<u8>>());
     }
+}
+
+#[test]
+fn records_that_look_compressed_are_read_back() {
+    let zstd = [&[0x28, 0xb5, 0x2f, 0xfd][..], &[7; 20]].concat();
+    let snappy = snap::raw::Encoder::new().compress_vec(&[0xaa; 300]).unwrap();
+    for codec in [Compression::None, Compression::Snappy, Compression::Zstd] {
+        let tmp = tempfile::tempdir().unwrap();
+        let (wal, _) = Wal::open(Arc::new(StdFs), tmp.path(), options(codec)).unwrap();
+        wal.append(&[&zstd, &snappy]).unwrap();
+        wal.close().unwrap();
+        assert_eq!(read_all(tmp.path()), [zstd.clone(), snappy.clone()]);
+    }
+}
+
+#[test]
+fn a_commit_syncs_at_the_interval_and_the_thread_ends() {
+    let fs = FaultFs::new();
+    let interval = std::time::Duration::from_millis(1);
+    let options = Options::builder().sync(SyncPolicy::Interval(interval)).build().unwrap();
+    let dir = Path::new("wal");
+    let (wal, _) = Wal::open(Arc::new(fs.clone()), dir, options.clone()).unwrap();
+    let before = fs.operations();
+    wal.append(&[b"record"]).unwrap();
+    while fs.operations() < before + 2 {
+        std::thread::yield_now();
+    }
+    wal.close().unwrap();
+    wal.close().unwrap();
+    assert!(matches!(wal.append(&[b"late"]), Err(Error::Closed)));
+    let (_wal, mut recovery) =
+        Wal::open(Arc::new(fs.crash(Survival::Nothing)), dir, options).unwrap();
+    assert_eq!(recovery.next_record().unwrap().unwrap().bytes, b"record");
+}
+
+#[test]
+fn a_batch_larger_than_a_segment_gets_its_own() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (wal, _) = Wal::open(Arc::new(StdFs), tmp.path(), options(Compression::None)).unwrap();
+    let long = vec![7; 9 * PAGE_BYTES];
+    wal.append(&[&[1]]).unwrap();
+    wal.append(&[&long, &[2]]).unwrap();
+    wal.append(&[&[3]]).unwrap();
+    assert_eq!(wal.current_segment(), 2);
+    wal.close().unwrap();
+    assert_eq!(read_all(tmp.path()), [vec![1], long, vec![2], vec![3]]);
+}
+
+#[test]
+fn records_without_bytes_are_refused() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (wal, _) = Wal::open(Arc::new(StdFs), tmp.path(), options(Compression::None)).unwrap();
+    assert!(matches!(wal.append(&[]), Err(Error::EmptyRecord)));
+    assert!(matches!(wal.append(&[&[1], &[]]), Err(Error::EmptyRecord)));
+    wal.append(&[&[2]]).unwrap();
+    wal.close().unwrap();
+    assert_eq!(read_all(tmp.path()), [[2]]);
 }

@@ -127,16 +127,33 @@ impl Context {
         Error::Unsupported { what: what.to_owned(), span, line, column }
     }
 
-    /// The series after a change that makes another metric of it: without its name, or marked to
-    /// lose it when the query ends.
-    pub(crate) fn drop_name(&self, meta: &SeriesMeta) -> Result<SeriesMeta, Error> {
-        let labels = if self.features.delayed_name_removal {
-            meta.labels.clone()
-        } else {
-            without_metadata(&meta.labels)?
+    /// The series after a change that makes other metrics of them: without their names, or marked
+    /// to lose them when the query ends.
+    pub(crate) fn drop_names(&self, series: &[SeriesMeta]) -> Result<Unnamed, Error> {
+        let delayed = self.features.delayed_name_removal;
+        let drop_one = |meta: &SeriesMeta| {
+            let labels =
+                if delayed { meta.labels.clone() } else { without_metadata(&meta.labels)? };
+            Ok(SeriesMeta { labels, drop_name: true })
         };
-        Ok(SeriesMeta { labels, drop_name: true })
+        let metas = series.iter().map(drop_one).collect::<Result<_, Error>>()?;
+        let same_metric = || {
+            let same = |pair: &[SeriesMeta]| metadata(&pair[0]).eq(metadata(&pair[1]));
+            series.windows(2).all(same)
+        };
+        Ok(Unnamed { metas, may_clash: !delayed && !same_metric() })
     }
+}
+
+/// Series that lost their names.
+pub(crate) struct Unnamed {
+    pub(crate) metas: Vec<SeriesMeta>,
+    /// Some may be equal now. Series of one metric that differed before still do.
+    pub(crate) may_clash: bool,
+}
+
+fn metadata(meta: &SeriesMeta) -> impl Iterator<Item = (&str, &str)> {
+    meta.labels.iter().filter(|(name, _)| is_metadata_label(name))
 }
 
 /// The labels without those that describe the metric.

@@ -71,14 +71,12 @@ fn finish(
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
-    let metas = metas.iter().map(|meta| context.drop_name(meta)).collect::<Result<_, _>>()?;
+    let metas = context.drop_names(&metas)?.metas;
     for (q, span) in wanted.iter().filter_map(Wanted::as_quantile) {
         warn_of_quantile(q, *span, grid, context);
     }
     let operator = Box::new(OfHistograms { histograms, wanted, metas, grid });
-    if context.features.delayed_name_removal {
-        return Ok(operator);
-    }
+    // The label of a quantile may take the place of one that told histograms apart.
     Ok(merge_same(operator, Overlap::AtSameStep))
 }
 
