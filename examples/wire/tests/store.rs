@@ -1,6 +1,8 @@
 //! The API over a database: what is written by remote write is there when it is asked for, and
 //! still there after the database was closed.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::sync::Arc;
 
 use axum::Router;

@@ -23,6 +23,8 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
 pub use crate::error::chain;
 pub(crate) use params::{parse_duration, parse_time, to_ms};
@@ -72,6 +74,7 @@ pub fn router(state: ApiState) -> Router {
         .fallback(serve::not_found)
         .method_not_allowed_fallback(serve::method_not_allowed)
         .layer(from_fn_with_state(state.clone(), serve::count))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .with_state(state)
 }
 

@@ -188,6 +188,16 @@ async fn pages_of_other_origins_may_read() {
 }
 
 #[tokio::test]
+async fn answers_are_compressed_for_those_who_ask() {
+    let request = Request::get("/api/v1/status/flags").header("Accept-Encoding", "gzip");
+    let api = api_with(|builder| builder.flags([("flag".to_owned(), "value".repeat(100))]));
+    let response = api.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    assert!(body.len() < 200 && body.starts_with(b"\x1f\x8b"));
+}
+
+#[tokio::test]
 async fn snapshots_are_made_only_where_allowed() {
     let dir = tempfile::tempdir().unwrap();
     let request = || {
