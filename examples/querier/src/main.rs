@@ -70,7 +70,9 @@ async fn reload(db: Arc<ReadOnlyDb>, every: Duration) {
         let reading = db.clone();
         match tokio::task::spawn_blocking(move || reading.reload()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => error!(error = api::chain(&error), "cannot read what was written"),
+            Ok(Err(error)) => {
+                error!(error = ferula_wire::chain(&error), "cannot read what was written")
+            }
             // The runtime is shutting down.
             Err(_) => return,
         }

@@ -44,6 +44,7 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
         .data_dir(&flags.store.data)
         .targets(scraper.targets())
         .registry(registry)
+        .config_text(file.text)
         .build_information(cli::build_information())
         .flags(values)
         .enable_admin(flags.store.enable_admin_api)

@@ -235,7 +235,7 @@ pub fn exit_code(outcome: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Standard error may be closed; there is nowhere left to tell that then.
-            let _ = writeln!(io::stderr(), "error: {}", api::chain(&*failure));
+            let _ = writeln!(io::stderr(), "error: {}", crate::error::chain(&*failure));
             ExitCode::FAILURE
         }
     }
@@ -415,6 +415,6 @@ mod tests {
     #[test]
     fn causes_are_told_in_one_line() {
         let error = Error::Read { file: "a.yml".into(), source: io::Error::other("no light") };
-        assert_eq!(api::chain(&error), "cannot read a.yml: no light");
+        assert_eq!(crate::error::chain(&error), "cannot read a.yml: no light");
     }
 }

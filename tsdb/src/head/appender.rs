@@ -113,14 +113,12 @@ impl Appender {
 
     fn add(&mut self, series: Arc<Series>, sample: Sample) -> Result<(), AppendError> {
         let mut state = series.lock();
-        if !state.is_published && state.slot == u32::MAX {
+        let pending = usize::try_from(state.slot).ok().and_then(|slot| self.pending.get(slot));
+        let pending = pending.filter(|pending| Arc::ptr_eq(&pending.series, &series));
+        let newest = pending.map(|pending| pending.sample).or_else(|| state.newest());
+        if !state.is_published && pending.is_none() {
             self.unpublished.push(series.series_ref());
         }
-        let pending = usize::try_from(state.slot).ok().and_then(|slot| self.pending.get(slot));
-        let newest = match pending {
-            Some(pending) if Arc::ptr_eq(&pending.series, &series) => Some(pending.sample),
-            _ => state.newest(),
-        };
         match self.check(newest, sample) {
             Ok(true) => {
                 state.slot = u32::try_from(self.pending.len()).unwrap_or(u32::MAX);

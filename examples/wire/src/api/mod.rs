@@ -26,7 +26,6 @@ use axum::routing::{get, post};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
-pub use crate::error::chain;
 pub(crate) use params::{parse_duration, parse_time, to_ms};
 pub use state::{
     ApiBuilder, ApiState, BuildInformation, DEFAULT_QUERY_CONCURRENCY, DEFAULT_WRITE_CONCURRENCY,
