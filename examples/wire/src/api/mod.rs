@@ -61,7 +61,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/status/walreplay", get(status::wal_replay))
         .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
-        .route("/write", post(write::receive).layer(DefaultBodyLimit::max(write::MAX_BODY_BYTES)))
+        .route("/write", post(write::receive))
         .method_not_allowed_fallback(serve::method_not_allowed)
         .layer(from_fn(serve::cross_origin))
         .layer(from_fn_with_state(state.clone(), serve::when_ready));
