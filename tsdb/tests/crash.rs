@@ -2,6 +2,8 @@
 //! acknowledged sample is lost, no batch is half there, nothing is invented, and opening once more
 //! changes nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::BTreeMap;

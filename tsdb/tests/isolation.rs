@@ -1,5 +1,7 @@
 //! A batch is visible as a whole or not at all, to every reader.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::sync::atomic::{AtomicBool, Ordering};

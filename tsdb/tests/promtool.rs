@@ -1,5 +1,7 @@
 //! Prometheus's own tool accepts the blocks that are cut here.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::env;

@@ -1,0 +1,146 @@
+//! Prometheus's own test scripts, over the head and over blocks: what passes over samples in memory
+//! passes over them too.
+
+#![cfg(feature = "promql")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ferula_chunkenc::Sample;
+use ferula_index::Labels;
+use ferula_promql::Engine;
+use ferula_promql::storage::{Queryable, StorageError};
+use ferula_promql::testlang::run::run_script;
+use ferula_promql::testlang::suite::Suite;
+use ferula_promql::testlang::{MemoryStorage, TestStorage, engine_options};
+use ferula_tsdb::{Db, MAX_BLOCK_RANGE_MS, Options, SyncPolicy};
+use ferula_wal::fs::FaultFs;
+
+/// A database on a file system in memory.
+fn open(block_range_ms: i64) -> Result<Db, StorageError> {
+    let options = Options::builder()
+        .sync(SyncPolicy::Never)
+        .maintenance_interval(None)
+        .block_range_ms(block_range_ms)
+        .build()?;
+    Ok(Db::open_with(Arc::new(FaultFs::new()), "/data", options)?)
+}
+
+/// Everything stays in the head.
+#[derive(Default)]
+struct InHead {
+    db: Option<Arc<Db>>,
+    loaded: Vec<(Labels, Vec<Sample>)>,
+}
+
+impl TestStorage for InHead {
+    fn clear(&mut self) -> Result<(), StorageError> {
+        self.loaded.clear();
+        // Loads begin at time zero again and again, which only a wide window accepts.
+        self.db = Some(Arc::new(open(MAX_BLOCK_RANGE_MS)?));
+        Ok(())
+    }
+
+    fn append(&mut self, labels: &Labels, samples: &[Sample]) -> Result<(), StorageError> {
+        self.loaded.push((labels.clone(), samples.to_vec()));
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StorageError> {
+        let db = self.db.as_ref().expect("cleared before a script");
+        append(db, &self.loaded)?;
+        self.loaded.clear();
+        Ok(())
+    }
+
+    fn queryable(&mut self) -> Result<Arc<dyn Queryable>, StorageError> {
+        Ok(Arc::clone(self.db.as_ref().expect("cleared before a script")) as Arc<dyn Queryable>)
+    }
+}
+
+/// Everything is cut into blocks of two hours before it is queried.
+#[derive(Default)]
+struct InBlocks {
+    db: Option<Arc<Db>>,
+    /// Of all loads: blocks do not take what a later load adds.
+    loaded: Vec<(Labels, Vec<Sample>)>,
+}
+
+impl TestStorage for InBlocks {
+    fn clear(&mut self) -> Result<(), StorageError> {
+        *self = Self::default();
+        Ok(())
+    }
+
+    fn append(&mut self, labels: &Labels, samples: &[Sample]) -> Result<(), StorageError> {
+        self.db = None;
+        self.loaded.push((labels.clone(), samples.to_vec()));
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn queryable(&mut self) -> Result<Arc<dyn Queryable>, StorageError> {
+        if self.db.is_none() {
+            let db = open(ferula_tsdb::DEFAULT_BLOCK_RANGE_MS)?;
+            append(&db, &self.loaded)?;
+            db.compact_head()?;
+            assert_eq!(db.stats().n_series, 0, "the head is empty");
+            self.db = Some(Arc::new(db));
+        }
+        Ok(Arc::clone(self.db.as_ref().expect("made above")) as Arc<dyn Queryable>)
+    }
+}
+
+fn append(db: &Db, loaded: &[(Labels, Vec<Sample>)]) -> Result<(), StorageError> {
+    let mut appender = db.appender();
+    for (labels, samples) in loaded {
+        for sample in samples {
+            appender.append(labels, sample.timestamp, sample.value)?;
+        }
+    }
+    appender.commit()?;
+    Ok(())
+}
+
+fn compare_with_memory(mut storage: impl TestStorage) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let suite = Suite::from_env(root, Path::new("unused"));
+    let engine = Engine::new(engine_options());
+    let mut n_passed = 0;
+    for directory in &suite.directories {
+        let Ok(entries) = std::fs::read_dir(directory) else {
+            println!("skipped, there is no {}", directory.display());
+            continue;
+        };
+        let mut paths: Vec<_> = entries.map(|entry| entry.expect("listable").path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "test"));
+        paths.sort();
+        for path in paths {
+            let script = std::fs::read_to_string(&path).expect("readable");
+            let expected = run_script(&script, &engine, &mut MemoryStorage::new());
+            let found = run_script(&script, &engine, &mut storage);
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(&expected) {
+                let (line, query) = (found.line, &found.query);
+                if expected.result.is_ok() {
+                    assert!(found.result.is_ok(), "{path:?}:{line}: {query}: {:?}", found.result);
+                    n_passed += 1;
+                }
+            }
+        }
+    }
+    println!("{n_passed} evaluations pass as they do over samples in memory");
+}
+
+#[test]
+fn scripts_pass_over_the_head() {
+    compare_with_memory(InHead::default());
+}
+
+#[test]
+fn scripts_pass_over_blocks() {
+    compare_with_memory(InBlocks::default());
+}
