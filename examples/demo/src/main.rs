@@ -48,7 +48,7 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     let targets = targets(&server.local_address().to_string(), &flags);
     let file = ScrapeFile::parse(&targets, Path::new("--interval"))?;
     let registry = Arc::new(Registry::new());
-    let db = flags.store.open(&registry)?;
+    let db = flags.store.open(&registry).await?;
     let scraper = Scraper::start(&file, db.clone(), &registry)?;
     let state = ApiState::builder(db.clone())
         .store(db.clone())

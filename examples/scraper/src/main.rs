@@ -37,7 +37,7 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     let file = ScrapeFile::read(&flags.config)?;
     let server = Server::bind(&flags.server).await?;
     let registry = Arc::new(Registry::new());
-    let db = flags.store.open(&registry)?;
+    let db = flags.store.open(&registry).await?;
     let scraper = Scraper::start(&file, db.clone(), &registry)?;
     let state = ApiState::builder(db.clone())
         .store(db.clone())
