@@ -291,7 +291,7 @@ pub struct BinaryExpr {
 }
 
 /// How the series of two vectors are matched.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Matching {
     /// `on` or `ignoring`, if written.
     pub labels: Option<MatchingLabels>,
@@ -301,6 +301,17 @@ pub struct Matching {
     pub fill_left: Option<f64>,
     /// `fill` or `fill_right`: value for series missing on the right.
     pub fill_right: Option<f64>,
+}
+
+impl PartialEq for Matching {
+    /// Compares the bits of the fill values, so that NaN equals itself.
+    fn eq(&self, other: &Self) -> bool {
+        let bits = |value: Option<f64>| value.map(f64::to_bits);
+        self.labels == other.labels
+            && self.group == other.group
+            && bits(self.fill_left) == bits(other.fill_left)
+            && bits(self.fill_right) == bits(other.fill_right)
+    }
 }
 
 /// The labels by which series are matched.

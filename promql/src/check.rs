@@ -176,10 +176,13 @@ impl Checker<'_> {
             }
             _ => {}
         }
+        let info_selector = if call.function == "info" { call.args.get(1) } else { None };
+        if let Some(arg) = info_selector {
+            self.info_selector(arg, span)?;
+        }
         for (i, arg) in call.args.iter().enumerate() {
             let expected = signature.args[i.min(signature.args.len() - 1)];
-            if call.function == "info" && i == 1 {
-                self.info_selector(arg, span)?;
+            if info_selector.is_some() && i == 1 {
                 continue;
             }
             let found = self.expr(arg)?;

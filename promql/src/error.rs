@@ -204,8 +204,10 @@ pub enum ParseErrorKind {
         "wrong number of arguments for aggregate expression provided, expected {expected}, got {found}"
     )]
     AggregateArgumentCount { expected: usize, found: usize },
-    #[error("error parsing regexp: {reason}")]
-    Regex { reason: String },
+    #[error("error parsing regexp: {reason}: `{pattern}`")]
+    Regex { pattern: String, reason: String },
+    #[error("{reason}")]
+    Matcher { reason: String },
 
     // Meaning.
     #[error("expected {expected} argument(s) in call to {}, got {found}", quote::quote(.function))]
@@ -255,8 +257,12 @@ pub enum ParseErrorKind {
 impl From<IndexError> for ParseErrorKind {
     fn from(error: IndexError) -> Self {
         match error {
-            IndexError::Regex { reason, .. } => Self::Regex { reason },
-            other => Self::Regex { reason: other.to_string() },
+            IndexError::Regex { pattern, reason } => {
+                // Above the last line stands a drawing of the pattern, which has no place here.
+                let reason = reason.rsplit("error: ").next().unwrap_or_default().trim().to_owned();
+                Self::Regex { pattern, reason }
+            }
+            other => Self::Matcher { reason: other.to_string() },
         }
     }
 }

@@ -1,13 +1,18 @@
 //! What the script language accepts, and that its runner finds what is wrong.
 
+use std::sync::Arc;
+
+use ferula_chunkenc::Sample;
+use ferula_index::Labels;
 use ferula_promql::Engine;
+use ferula_promql::storage::{Querier, Queryable, StorageError, TimeRange};
 use ferula_promql::testlang::parse::{CommandKind, Expected, parse_script};
 use ferula_promql::testlang::run::{Failure, run_script};
 use ferula_promql::testlang::series::{
     SeriesError, SeriesValue, parse_series, parse_start_timestamps,
 };
 use ferula_promql::testlang::suite::Baseline;
-use ferula_promql::testlang::{MemoryStorage, engine_options};
+use ferula_promql::testlang::{MemoryStorage, TestStorage, engine_options};
 
 #[expect(clippy::unwrap_used, reason = "a helper of tests")]
 fn floats(text: &str) -> Vec<Option<f64>> {
@@ -134,4 +139,112 @@ fn baselines_read_back() {
     let baseline = Baseline::parse("# note\na.test 5\nb c.test 7\n").unwrap();
     assert_eq!(Baseline::parse(&baseline.to_string()).unwrap(), baseline);
     assert!(Baseline::parse("a.test five").is_err());
+}
+
+fn failure(eval: &str) -> Option<Failure> {
+    let load = "load 1m\n  a{x=\"1\"} 1 2 3\n  a{x=\"2\"} 5 4 3\n  b_total 0+1x10\n\n";
+    failures(&format!("{load}{eval}")).remove(0)
+}
+
+fn assert_mismatch(eval: &str, text: &str) {
+    match failure(eval) {
+        Some(failure) => assert!(failure.to_string().contains(text), "{eval}: {failure}"),
+        None => panic!("{eval} passed"),
+    }
+}
+
+#[test]
+fn right_results_pass() {
+    for eval in [
+        "eval instant at 1m a\n  a{x=\"2\"} 4\n  a{x=\"1\"} 2",
+        "eval instant at 1m sum(a)\n  {} 6.0000001",
+        "eval instant at 1m 1 + 1\n  2",
+        "eval instant at 1m \"text\"\n  expect string \"text\"",
+        "eval instant at 1m sort_desc(a)\n  expect ordered\n  a{x=\"2\"} 4\n  a{x=\"1\"} 2",
+        "eval_ordered instant at 1m sort(a)\n  a{x=\"1\"} 2\n  a{x=\"2\"} 4",
+        "eval range from 0 to 2m step 1m sum(a)\n  expect no_warn\n  {} 6 6 6",
+        "eval instant at 1m a{x=\"1\"}[2m]\n  \
+         expect range vector from 0s to 1m step 1m\n  a{x=\"1\"} 1 2",
+        "eval instant at 1m a + on () a\n  expect fail",
+        "eval_fail instant at 1m a + on () a\n  expected_fail_regexp duplicate series",
+        "eval instant at 1m quantile(2, a)\n  \
+         expect warn regex: quantile value should be .* got 2\n  {} Inf",
+        "eval_warn instant at 1m quantile(2, a)\n  {} Inf",
+        "eval instant at 1m rate(a{x=\"1\"}[2m])\n  expect info\n  {x=\"1\"} 0.0166666667",
+        "eval instant at 1m nothing",
+    ] {
+        assert!(failure(eval).is_none(), "{eval}: {:?}", failure(eval));
+    }
+}
+
+#[test]
+fn wrong_results_fail() {
+    assert_mismatch("eval instant at 1m sum(a)\n  {} 6.1", "expected 6.1");
+    assert_mismatch("eval instant at 1m a\n  a{x=\"1\"} 2", "unexpected series");
+    assert_mismatch("eval instant at 1m a\n  a{x=\"1\"} 2\n  a{x=\"2\"} 4\n  c 1", "not found");
+    assert_mismatch("eval instant at 1m a", "unexpected series");
+    assert_mismatch("eval instant at 1m 1 + 1\n  3", "expected 3");
+    assert_mismatch("eval instant at 1m sum(a)\n  6", "expected a scalar");
+    assert_mismatch("eval instant at 1m 1\n  {} 1", "expected series");
+    assert_mismatch("eval instant at 1m \"a\"\n  expect string \"b\"", "string");
+    assert_mismatch(
+        "eval instant at 1m sort(a)\n  expect ordered\n  a{x=\"2\"} 4\n  a{x=\"1\"} 2",
+        "at position",
+    );
+    assert_mismatch("eval range from 0 to 2m step 1m sum(a)\n  {} 6 6", "to have");
+    assert_mismatch("eval range from 0 to 2m step 1m sum(a)\n  {} 6 _ 6", "to have");
+    assert_mismatch("eval range from 0 to 2m step 1m sum(a)\n  {} 6 6 6 6", "more steps");
+    assert_mismatch("eval range from 0 to 2m step 1m sum(a)\n  {} 6 7 6", "expected 7");
+}
+
+#[test]
+fn wrong_errors_and_annotations_fail() {
+    assert_mismatch("eval instant at 1m a + on () a\n", "duplicate series");
+    assert_mismatch("eval instant at 1m a\n  expect fail", "expected an error");
+    assert_mismatch("eval instant at 1m a + on () a\n  expect fail msg: other", "expected error");
+    assert_mismatch("eval instant at 1m sum(a)\n  expect warn\n  {} 6", "not found among []");
+    assert_mismatch("eval instant at 1m quantile(2, a)\n  expect no_warn\n  {} Inf", "unexpected");
+    assert_mismatch("eval instant at 1m quantile(2, a)\n  expect warn msg: x\n  {} Inf", "warning");
+    assert_mismatch("eval instant at 1m rate(b_total[2m])\n  expect info\n  {} 0.0125", "info");
+}
+
+/// A storage whose samples cannot be read without a panic.
+struct Panicking;
+
+impl TestStorage for Panicking {
+    fn clear(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn append(&mut self, _: &Labels, _: &[Sample]) -> Result<(), StorageError> {
+        Err("the disk is full".into())
+    }
+
+    fn commit(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn queryable(&mut self) -> Result<Arc<dyn Queryable>, StorageError> {
+        Ok(Arc::new(Unreadable))
+    }
+}
+
+struct Unreadable;
+
+impl Queryable for Unreadable {
+    fn querier(&self, _: TimeRange) -> Result<Box<dyn Querier>, StorageError> {
+        panic!("no querier");
+    }
+}
+
+#[test]
+fn panics_and_failed_loads_fail_only_what_they_touch() {
+    let script = "eval instant at 0 a\n\nload 1m\n  a 1\n\neval instant at 0 1\n  1\n\nclear\n\n\
+                  eval instant at 0 1\n  1\n";
+    let engine = Engine::new(engine_options());
+    let outcomes = run_script(script, &engine, &mut Panicking);
+    let results: Vec<_> = outcomes.iter().map(|outcome| outcome.result.as_ref()).collect();
+    assert!(matches!(results[0], Err(Failure::Panic(text)) if text == "no querier"));
+    assert!(matches!(results[1], Err(Failure::Load { line: 3, .. })));
+    assert!(results[2].is_ok() || matches!(results[2], Err(Failure::Panic(_))));
 }

@@ -367,3 +367,78 @@ pub(crate) fn has_lost_flag(record: &[u8]) -> bool {
 fn check_len(len: usize) -> Result<(), DamageReason> {
     if len > MAX_BATCH_BYTES { Err(DamageReason::TooLarge { len: len as u64 }) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Flags = Flags { compression: Compression::None, continues: false };
+
+    #[test]
+    fn a_header_alone_fits_the_rest_of_a_page() {
+        // As Prometheus does it: the first part of the second record is empty.
+        let mut out = Vec::new();
+        push_record(&vec![1; PAGE_BYTES - 2 * HEADER_BYTES], PLAIN, 0, &mut out);
+        assert_eq!(page_left(out.len() as u64), HEADER_BYTES);
+        let offset = out.len() as u64;
+        push_record(&[2, 3], PLAIN, offset, &mut out);
+        assert_eq!(out[PAGE_BYTES - HEADER_BYTES..][..3], [2, 0, 0]);
+        assert_eq!(out[PAGE_BYTES..][..3], [4, 0, 2]);
+        let first = Header::parse(&out[PAGE_BYTES - HEADER_BYTES..PAGE_BYTES], HEADER_BYTES);
+        assert_eq!(first.unwrap().len, 0);
+        let elsewhere = Header::parse(&out[PAGE_BYTES - HEADER_BYTES..PAGE_BYTES], 100);
+        assert_eq!(elsewhere, Err(DamageReason::Header { byte: 2 }));
+    }
+
+    #[test]
+    fn a_rest_without_room_for_a_header_is_padded() {
+        for rest in 1..HEADER_BYTES {
+            let mut out = Vec::new();
+            push_record(&vec![1; PAGE_BYTES - HEADER_BYTES - rest], PLAIN, 0, &mut out);
+            assert_eq!(out.len(), PAGE_BYTES);
+            assert!(out[PAGE_BYTES - rest..].iter().all(|&byte| byte == 0));
+        }
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let mut packer = Packer::default();
+        for len in [1, 100, PAGE_BYTES - 8, PAGE_BYTES, 3 * PAGE_BYTES + 5] {
+            for at in [0, 100, PAGE_BYTES - 8, PAGE_BYTES - HEADER_BYTES] {
+                let record = vec![1; len];
+                packer.pack(&[&record, &[1], &record], Compression::None);
+                let mut out = Vec::new();
+                packer.push_framed(at as u64, &mut out);
+                assert!(out.len() as u64 <= packer.framed_bound(), "{len} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn claimed_sizes_are_checked_before_memory_is_taken() {
+        let mut unpacker = Unpacker::default();
+        // Four bytes that claim 256 MiB - 1 in snappy, and a zstd header that claims 2 GiB.
+        let snappy = [0xff, 0xff, 0xff, 0x7f];
+        let claim = unpacker.unpack(&snappy, Compression::Snappy);
+        assert_eq!(claim, Err(DamageReason::Compression));
+        let zstd = [0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 0x80, 1, 0, 0];
+        assert_eq!(unpacker.unpack(&zstd, Compression::Zstd), Err(DamageReason::Compression));
+        assert_eq!(unpacker.record.capacity(), 0);
+        let long = zstd::bulk::compress(&vec![0; MAX_BATCH_BYTES + 1], 1).unwrap();
+        let len = MAX_BATCH_BYTES as u64 + 1;
+        assert_eq!(unpacker.unpack(&long, Compression::Zstd), Err(DamageReason::TooLarge { len }));
+    }
+
+    #[test]
+    fn zstd_frames_without_a_size_are_unpacked() {
+        use std::io::Write;
+        let record: Vec<u8> = (0..100_000_u32).flat_map(|i| (i / 7).to_be_bytes()).collect();
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.write_all(&record).unwrap();
+        let frame = encoder.finish().unwrap();
+        assert_eq!(zstd::zstd_safe::get_frame_content_size(&frame).unwrap(), None);
+        let mut unpacker = Unpacker::default();
+        unpacker.unpack(&frame, Compression::Zstd).unwrap();
+        assert!(unpacker.record() == record);
+    }
+}

@@ -81,6 +81,52 @@ impl Listing {
 
 /// Number that a segment's name stands for.
 fn parse_number(name: &str) -> Option<u32> {
-    let is_number = name.len() >= 8 && name.bytes().all(|byte| byte.is_ascii_digit());
-    name.parse().ok().filter(|_| is_number)
+    // Only the one spelling of a number: another one would name a file that is not meant.
+    name.parse().ok().filter(|number: &u32| format!("{number:08}") == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::{FaultFs, OpenMode};
+
+    fn listing(files: &[&str], dirs: &[&str]) -> Result<Listing, Error> {
+        let fs = FaultFs::new();
+        for dir in dirs {
+            fs.create_dir_all(Path::new(dir)).unwrap();
+        }
+        for file in files {
+            fs.open(Path::new(file), OpenMode::CreateNew).unwrap();
+        }
+        Listing::read(&fs, Path::new(""))
+    }
+
+    #[test]
+    fn other_names_are_left_alone() {
+        let found = listing(
+            &["00000002", "00000003", "000000003", "+0000004", "3", "checkpoint.00000001"],
+            &["00000001", "checkpoint.tmp", "checkpoint.1"],
+        )
+        .unwrap();
+        let segments = vec![2, 3];
+        assert_eq!(found, Listing { segments, ..Listing::default() });
+    }
+
+    #[test]
+    fn the_newest_checkpoint_makes_others_stale() {
+        let found = listing(
+            &["00000002", "00000004", "00000005", "100000000"],
+            &["checkpoint.00000001", "checkpoint.00000003", "checkpoint.00000005.tmp"],
+        );
+        let missing = found.unwrap_err();
+        assert!(matches!(missing, Error::MissingSegment { missing: 6, next: 100_000_000, .. }));
+        let found = listing(
+            &["00000002", "00000004", "00000005"],
+            &["checkpoint.00000001", "checkpoint.00000003", "checkpoint.00000005.tmp"],
+        )
+        .unwrap();
+        assert_eq!((found.checkpoint, found.segments), (Some(3), vec![4, 5]));
+        assert_eq!(found.stale_segments, [2]);
+        assert_eq!(found.stale_dirs, ["checkpoint.00000005.tmp", "checkpoint.00000001"]);
+    }
 }

@@ -12,6 +12,7 @@ use ferula_wire::cli::{self, Failure, Server, ServerFlags, StoreFlags};
 use ferula_wire::config::ScrapeFile;
 use ferula_wire::scrape::Scraper;
 use ferula_wire::telemetry::Registry;
+use tokio::time::timeout;
 
 /// What the page shows first: its own processor time moves as soon as it is looked at.
 const FIRST_QUERY: &str = "rate(process_cpu_seconds_total[10s])";
@@ -47,20 +48,22 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     let targets = targets(&server.local_address().to_string(), &flags);
     let file = ScrapeFile::parse(&targets, Path::new("--interval"))?;
     let registry = Arc::new(Registry::new());
-    let db = flags.store.open(&registry)?;
+    let db = flags.store.open(&registry).await?;
     let scraper = Scraper::start(&file, db.clone(), &registry)?;
     let state = ApiState::builder(db.clone())
         .store(db.clone())
         .data_dir(&flags.store.data)
         .targets(scraper.targets())
         .registry(registry)
+        .config_text(file.text)
         .build_information(cli::build_information())
         .flags(values)
         .enable_admin(flags.store.enable_admin_api)
         .build();
-    let page = Page::new().query(FIRST_QUERY).range("5m").refresh("1s");
+    let page = Page::new().query(FIRST_QUERY).range("1m").refresh("1s");
     let outcome = server.serve(api::router(state).merge(page.router())).await;
-    scraper.stop().await;
+    // The series end here instead of being looked back to, unless that takes long.
+    let _ = timeout(cli::GRACE_PERIOD, scraper.remove_targets()).await;
     db.close()?;
     Ok(outcome?)
 }

@@ -42,7 +42,8 @@ fn main() -> ExitCode {
 async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failure> {
     let server = Server::bind(&flags.server).await?;
     info!(data = %flags.data.display(), "opening the store to be read");
-    let db = Arc::new(Db::open_read_only(&flags.data)?);
+    let data = flags.data.clone();
+    let db = Arc::new(tokio::task::spawn_blocking(|| Db::open_read_only(data)).await??);
     cli::log_open_report(&db.open_report());
     let registry = Arc::new(Registry::new());
     let counted = db.clone();
@@ -70,7 +71,9 @@ async fn reload(db: Arc<ReadOnlyDb>, every: Duration) {
         let reading = db.clone();
         match tokio::task::spawn_blocking(move || reading.reload()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => error!(error = api::chain(&error), "cannot read what was written"),
+            Ok(Err(error)) => {
+                error!(error = ferula_wire::chain(&error), "cannot read what was written")
+            }
             // The runtime is shutting down.
             Err(_) => return,
         }

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failure> {
     let server = Server::bind(&flags.server).await?;
     let registry = Arc::new(Registry::new());
-    let db = flags.store.open(&registry)?;
+    let db = flags.store.open(&registry).await?;
     let state = ApiState::builder(db.clone())
         .store(db.clone())
         .data_dir(&flags.store.data)

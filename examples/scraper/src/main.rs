@@ -37,13 +37,14 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     let file = ScrapeFile::read(&flags.config)?;
     let server = Server::bind(&flags.server).await?;
     let registry = Arc::new(Registry::new());
-    let db = flags.store.open(&registry)?;
+    let db = flags.store.open(&registry).await?;
     let scraper = Scraper::start(&file, db.clone(), &registry)?;
     let state = ApiState::builder(db.clone())
         .store(db.clone())
         .data_dir(&flags.store.data)
         .targets(scraper.targets())
         .registry(registry)
+        .config_text(file.text)
         .build_information(cli::build_information())
         .flags(values)
         .enable_admin(flags.store.enable_admin_api)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use ferula_index::labels::is_legacy_metric_name;
 use ferula_index::{Labels, LabelsBuilder, METRIC_NAME};
-use ferula_promql::{Engine, EngineOptions, QueryResult, Value};
+use ferula_promql::{Engine, EngineOptions, Error, QueryResult, Value};
 use ferula_tsdb::Db;
 use ferula_wire::cli::{self, Failure};
 
@@ -45,9 +45,10 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
     let engine = Engine::new(EngineOptions::default());
     let text = flags.expression.as_str();
     let query = match (flags.start, flags.end, flags.step) {
-        (Some(start), Some(end), Some(step)) => engine.range(db, text, start, end, step)?,
-        _ => engine.instant(db, text, flags.time.unwrap_or_else(cli::now_ms))?,
-    };
+        (Some(start), Some(end), Some(step)) => engine.range(db, text, start, end, step),
+        _ => engine.instant(db, text, flags.time.unwrap_or_else(cli::now_ms)),
+    }
+    .map_err(with_excerpt)?;
     let result = query.run()?;
     for annotation in result.annotations.iter() {
         eprintln!("{}", annotation.text(text));
@@ -57,6 +58,14 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
         // Whoever reads may stop early, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
+    }
+}
+
+/// Adds the line of the expression, with the place marked, to what is wrong with it.
+fn with_excerpt(error: Error) -> Failure {
+    match error {
+        Error::Parse(error) => format!("{error:#}").into(),
+        error => error.into(),
     }
 }
 

@@ -22,4 +22,4 @@ pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use error::Error;
+pub use error::{Error, chain};

@@ -151,8 +151,25 @@ pub fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 /// # Panics
 /// If it cannot be started at all.
 pub fn failure(binary: &str, data: &Path, flags: &[&str]) -> (Option<i32>, String) {
-    let output = command(binary, data, flags).output().expect("the program can be started");
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let mut child = command(binary, data, flags).spawn().expect("the program can be started");
+    let mut messages = String::new();
+    // The pipe closes with the process; killing one that came up all the same closes it, too.
+    let mut stderr = child.stderr.take().expect("standard error is piped");
+    let reader = thread::spawn(move || stderr.read_to_string(&mut messages).map(|_| messages));
+    let start = Instant::now();
+    let status = loop {
+        match child.try_wait().expect("the program was started") {
+            Some(status) => break status,
+            None if start.elapsed() < DEADLINE => thread::sleep(Duration::from_millis(20)),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("{binary} with {flags:?} came up");
+            }
+        }
+    };
+    let messages = reader.join().expect("the reader ends").expect("standard error is text");
+    (status.code(), messages)
 }
 
 fn command(binary: &str, data: &Path, flags: &[&str]) -> Command {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use ferula_index::{Labels, LabelsBuilder};
 
 use super::batch::{Column, Grid, SeriesMeta};
+use super::context::NameReader;
 use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same};
 use crate::annotations::ForcedMonotonicity;
 use crate::functions::histogram::{self, Bucket};
@@ -71,14 +72,12 @@ fn finish(
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
-    let metas = metas.iter().map(|meta| context.drop_name(meta)).collect::<Result<_, _>>()?;
+    let metas = context.drop_names(&metas, NameReader::Anyone)?.metas;
     for (q, span) in wanted.iter().filter_map(Wanted::as_quantile) {
         warn_of_quantile(q, *span, grid, context);
     }
     let operator = Box::new(OfHistograms { histograms, wanted, metas, grid });
-    if context.features.delayed_name_removal {
-        return Ok(operator);
-    }
+    // The label of a quantile may take the place of one that told histograms apart.
     Ok(merge_same(operator, Overlap::AtSameStep))
 }
 

@@ -6,6 +6,7 @@ use ferula_chunkenc::{SampleBatch, stale};
 use ferula_index::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use super::batch::{Column, Grid, SeriesMeta};
+use super::context::{NameReader, Unnamed};
 use super::window::{Windowed, Windows};
 use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same, scan, subquery};
 use crate::functions::RangeFunction;
@@ -66,7 +67,12 @@ impl SampleSource for Stored {
 }
 
 /// Makes the operator of a range function.
-pub(super) fn build(call: &RangeCall, grid: Grid, context: &Context) -> Result<BoxOperator, Error> {
+pub(super) fn build(
+    call: &RangeCall,
+    reader: NameReader,
+    grid: Grid,
+    context: &Context,
+) -> Result<BoxOperator, Error> {
     let source = source(&call.source, grid, context)?;
     let params = call
         .params
@@ -89,14 +95,11 @@ pub(super) fn build(call: &RangeCall, grid: Grid, context: &Context) -> Result<B
         let metas = [SeriesMeta { labels, drop_name: true }];
         return Ok(Box::new(AbsentOverTime { source, windowed, metas, context: context.clone() }));
     }
-    let metas =
-        source
-            .series()
-            .iter()
-            .map(|meta| {
-                if call.function.keeps_name() { Ok(meta.clone()) } else { context.drop_name(meta) }
-            })
-            .collect::<Result<_, _>>()?;
+    let Unnamed { metas, may_clash } = if call.function.keeps_name() {
+        Unnamed { metas: source.series().to_vec(), may_clash: false }
+    } else {
+        context.drop_names(source.series(), reader)?
+    };
     let operator = Box::new(RangeOperator {
         source,
         metas,
@@ -106,10 +109,7 @@ pub(super) fn build(call: &RangeCall, grid: Grid, context: &Context) -> Result<B
         noted: None,
         context: context.clone(),
     });
-    if call.function.keeps_name() || context.features.delayed_name_removal {
-        return Ok(operator);
-    }
-    Ok(merge_same(operator, Overlap::Anywhere))
+    Ok(if may_clash { merge_same(operator, Overlap::Anywhere) } else { operator })
 }
 
 struct RangeOperator {

@@ -113,8 +113,7 @@ impl Operator for Scan {
         out.reset(self.grid.len);
         let (times, values) = (self.batch.timestamps(), self.batch.values());
         let mut next = 0;
-        for step in 0..self.grid.len {
-            let at = self.shift.apply(self.grid.time(step));
+        for (step, at) in self.shift.times(self.grid).enumerate() {
             while next < times.len() && times[next] <= at {
                 next += 1;
             }
@@ -168,8 +167,7 @@ impl Operator for SmoothedScan {
             .map(|sample| (sample.timestamp, sample.value))
             .unzip();
         let lookback = context.lookback_ms;
-        for step in 0..grid.len {
-            let at = shift.apply(grid.time(step));
+        for (step, at) in shift.times(*grid).enumerate() {
             let next = times.partition_point(|time| *time < at);
             let after = (next < times.len() && times[next] <= at.saturating_add(lookback))
                 .then(|| (times[next], values[next]));

@@ -1,6 +1,7 @@
 //! Vectors changed value by value.
 
 use super::batch::{Column, Grid, SeriesMeta};
+use super::context::{NameReader, Unnamed};
 use super::{BoxOperator, Context, Operator, Overlap, build, merge_same};
 use crate::Error;
 use crate::plan::Node;
@@ -19,29 +20,19 @@ pub(super) fn map_columns(
     context: &Context,
     apply: impl FnMut(&mut Column) + Send + 'static,
 ) -> Result<BoxOperator, Error> {
-    let metas = match naming {
-        Naming::Keep => inner.series().to_vec(),
-        Naming::Drop => drop_names(inner.series(), context)?,
-    };
-    let mapped = Box::new(Mapped { inner, metas, apply });
-    if naming == Naming::Keep || context.features.delayed_name_removal {
-        return Ok(mapped);
+    if naming == Naming::Keep {
+        let metas = inner.series().to_vec();
+        return Ok(Box::new(Mapped { inner, metas, apply }));
     }
-    Ok(merge_same(mapped, Overlap::AtSameStep))
+    let Unnamed { metas, may_clash } = context.drop_names(inner.series(), NameReader::Anyone)?;
+    let mapped = Box::new(Mapped { inner, metas, apply });
+    Ok(if may_clash { merge_same(mapped, Overlap::AtSameStep) } else { mapped })
 }
 
 /// Turns the signs of a vector.
 pub(super) fn negate(inner: &Node, grid: Grid, context: &Context) -> Result<BoxOperator, Error> {
     let inner = build(inner, grid, context)?;
     map_columns(inner, Naming::Drop, context, |column| column.map(|_, value| Some(-value)))
-}
-
-/// The series after their names were dropped.
-pub(super) fn drop_names(
-    series: &[SeriesMeta],
-    context: &Context,
-) -> Result<Vec<SeriesMeta>, Error> {
-    series.iter().map(|meta| context.drop_name(meta)).collect()
 }
 
 struct Mapped<F> {

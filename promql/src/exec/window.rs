@@ -45,8 +45,7 @@ impl Windows {
         let back = if self.boundary.is_some() { self.lookback_ms } else { 0 };
         let ahead = if self.smoothed() { self.lookback_ms } else { 0 };
         let (mut low, mut high) = (0, 0);
-        for step in 0..self.grid.len {
-            let end = self.shift.apply(self.grid.time(step));
+        for (step, end) in self.shift.times(self.grid).enumerate() {
             let start = end.saturating_sub(self.range_ms);
             let (from, to) = (start.saturating_sub(back), end.saturating_add(ahead));
             while low < timestamps.len() && timestamps[low] <= from {

@@ -13,7 +13,7 @@ pub(crate) fn linear_regression(timestamps: &[i64], values: &[f64], origin: i64)
     let (mut sum_x, mut sum_y) = (Sum::default(), Sum::default());
     let (mut sum_xy, mut sum_xx) = (Sum::default(), Sum::default());
     for (time, value) in timestamps.iter().zip(values) {
-        let x = (time - origin) as f64 / 1e3;
+        let x = time.saturating_sub(origin) as f64 / 1e3;
         sum_x.add(x);
         sum_y.add(*value);
         sum_xy.add(x * value);

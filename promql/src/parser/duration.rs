@@ -32,12 +32,14 @@ const OFFSET: Place = Place { context: "offset", expected: "number, duration, st
 impl Parser<'_> {
     /// Parses the length of a window.
     pub(super) fn window_duration(&mut self) -> Parsed<DurationExpr> {
-        self.duration(0, WINDOW).and_then(positive)
+        let duration = self.duration(0, WINDOW)?;
+        self.positive(duration)
     }
 
     /// Parses the step of a subquery.
     pub(super) fn step_duration(&mut self) -> Parsed<DurationExpr> {
-        self.duration(0, STEP).and_then(positive)
+        let duration = self.duration(0, STEP)?;
+        self.positive(duration)
     }
 
     /// Parses an offset. Unless it starts with a parenthesis or two signs, it ends before the next
@@ -69,6 +71,17 @@ impl Parser<'_> {
             }
             _ => whole(duration),
         })
+    }
+
+    fn positive(&mut self, duration: DurationExpr) -> Parsed<DurationExpr> {
+        match duration.kind {
+            // What cannot be split into tokens comes before what the tokens mean.
+            _ if self.at(TokenKind::Invalid) => Err(self.unexpected()),
+            DurationKind::Literal(number) if number.value <= 0.0 => {
+                Err(failure(ParseErrorKind::DurationNotPositive, duration.span))
+            }
+            _ => Ok(whole(duration)),
+        }
     }
 
     fn duration(&mut self, min: u8, place: Place) -> Parsed<DurationExpr> {
@@ -128,9 +141,8 @@ impl Parser<'_> {
                 self.duration_token(TokenKind::RightParen, place)?;
                 let span = Span::new(start.start, self.last_end);
                 return Ok(match inner.kind {
-                    kind @ (DurationKind::Literal(_) | DurationKind::Paren(_)) => {
-                        DurationExpr { kind, span }
-                    }
+                    DurationKind::Literal(_) => inner,
+                    kind @ DurationKind::Paren(_) => DurationExpr { kind, span },
                     _ => DurationExpr { kind: DurationKind::Paren(Box::new(inner)), span },
                 });
             }
@@ -227,13 +239,4 @@ fn whole(mut duration: DurationExpr) -> DurationExpr {
         number.is_duration = literal::whole_ms(number.value.abs()).is_some();
     }
     duration
-}
-
-fn positive(duration: DurationExpr) -> Parsed<DurationExpr> {
-    match duration.kind {
-        DurationKind::Literal(number) if number.value <= 0.0 => {
-            Err(failure(ParseErrorKind::DurationNotPositive, duration.span))
-        }
-        _ => Ok(whole(duration)),
-    }
 }

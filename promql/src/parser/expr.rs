@@ -8,7 +8,7 @@ use crate::ast::{
     Modifiers, NumberLiteral, Side, Subquery, UnaryExpr, UnaryOp,
 };
 use crate::error::ParseErrorKind;
-use crate::functions::signatures;
+use crate::functions::signatures::{self, ValueType};
 use crate::lexer::{Keyword, Special, TokenKind};
 
 /// How tightly an operator binds; a sign binds like `*`.
@@ -59,8 +59,16 @@ impl Parser<'_> {
     fn binary(&mut self, left: Node, op: BinaryOp) -> Parsed<Node> {
         let op_span = self.advance().span;
         let return_bool = self.eat(TokenKind::Keyword(Keyword::Bool));
-        let matching = self.matching()?;
+        let mut matching = self.matching()?;
         let right = self.expression(right_precedence(op))?;
+        let is_vector = |node: &Node| node.expr.value_type() == ValueType::Vector;
+        if let Some(MatchingLabels::On(names) | MatchingLabels::Ignoring(names)) = &matching.labels
+            && names.is_empty()
+            && !(is_vector(&left) && is_vector(&right))
+        {
+            // To match on nothing says nothing where nothing is matched.
+            (matching.labels, matching.group) = (None, None);
+        }
         let span = left.expr.span.to(right.expr.span);
         let filled = matching.fill_left.is_some() || matching.fill_right.is_some();
         if filled && !self.options.binop_fill_modifiers {
@@ -87,8 +95,12 @@ impl Parser<'_> {
             };
             if let Some(many) = many {
                 self.advance();
-                let listed = self.at(TokenKind::LeftParen);
-                let include = if listed { self.grouping_labels()? } else { Vec::new() };
+                let is_fill = matches!(
+                    self.current.kind,
+                    TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight)
+                );
+                let is_listed = self.at(TokenKind::LeftParen) || !is_fill && !self.at_operand();
+                let include = if is_listed { self.grouping_labels()? } else { Vec::new() };
                 matching.group = Some(Grouping { many, include });
             } else if matching.labels == Some(MatchingLabels::Ignoring(Vec::new())) {
                 // To ignore nothing is what happens anyway.
@@ -174,6 +186,19 @@ impl Parser<'_> {
         }
     }
 
+    /// Tells whether the current token may begin an expression.
+    fn at_operand(&self) -> bool {
+        match self.current.kind {
+            TokenKind::Number
+            | TokenKind::Duration
+            | TokenKind::String
+            | TokenKind::LeftParen
+            | TokenKind::LeftBrace
+            | TokenKind::Binary(BinaryOp::Add | BinaryOp::Sub) => true,
+            kind => super::is_metric_name(kind),
+        }
+    }
+
     fn primary(&mut self) -> Parsed<Node> {
         let token = self.current;
         match token.kind {
@@ -249,12 +274,12 @@ impl Parser<'_> {
         loop {
             let arg = self.expression(0)?;
             height = height.max(arg.height);
-            push_unboxed(&mut args, arg.expr);
+            push_argument(&mut args, arg);
             let comma = self.current.span;
             if !self.eat(TokenKind::Comma) {
                 break;
             }
-            if self.at(TokenKind::RightParen) {
+            if !self.at_operand() && !self.at(TokenKind::Invalid) {
                 return Err(failure(ParseErrorKind::TrailingComma, comma));
             }
         }
@@ -289,6 +314,10 @@ impl Parser<'_> {
             grouping = self.aggregate_grouping()?;
         }
         let span = Span::new(op_span.start, self.last_end);
+        // Without a clause the next token is read before the aggregation is understood.
+        if grouping.is_none() && self.at(TokenKind::Invalid) {
+            return Err(self.unexpected());
+        }
         if args.is_empty() {
             return Err(failure(ParseErrorKind::NoAggregateArguments, span));
         }
@@ -324,10 +353,11 @@ impl Parser<'_> {
         let end = self.last_end;
         let span = node.expr.span;
         let modifiers = modifiers(node, "offset")?;
-        if modifiers.offset.as_ref().is_some_and(|offset| !is_zero(offset)) {
+        if modifiers.offset.is_some() {
             return Err(failure(ParseErrorKind::OffsetTwice, span));
         }
-        modifiers.offset = Some(offset);
+        // An offset of nothing is as good as none, to Prometheus too.
+        modifiers.offset = Some(offset).filter(|offset| !is_zero(offset));
         node.expr.span.end = end;
         Ok(())
     }
@@ -433,8 +463,8 @@ impl Parser<'_> {
     }
 }
 
-fn push_unboxed(args: &mut Vec<Expr>, arg: Box<Expr>) {
-    args.push(*arg);
+fn push_argument(args: &mut Vec<Expr>, arg: Node) {
+    args.push(*arg.expr);
 }
 
 /// What `offset` and `@` behind an expression apply to.

@@ -62,13 +62,10 @@ fn push_escaped(out: &mut String, c: char, quote: char) {
     }
 }
 
+/// Tells whether a character is shown as it is. Combining marks are not, other than in Go.
 fn is_printable(c: char) -> bool {
-    if c.is_ascii() {
-        return c == ' ' || c.is_ascii_graphic();
+    match c {
+        '\\' | '\'' | '"' => true,
+        _ => c.escape_debug().len() == 1,
     }
-    // Debug output knows which characters print. It also escapes a combining mark that stands
-    // first, hence the letter.
-    let mut text = String::from("a");
-    text.push(c);
-    !format!("{text:?}").contains('\\')
 }

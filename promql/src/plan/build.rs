@@ -227,7 +227,7 @@ impl Builder<'_> {
             "pi" => std::f64::consts::PI,
             "start" => start as f64 / 1e3,
             "end" => end as f64 / 1e3,
-            "range" => (end - start) as f64 / 1e3,
+            "range" => end.saturating_sub(start) as f64 / 1e3,
             "step" if start == end => 0.0,
             "step" => step as f64 / 1e3,
             _ => return None,

@@ -45,7 +45,7 @@ fn seconds(expr: &DurationExpr, times: &QueryTimes) -> Result<f64, Error> {
     Ok(match &expr.kind {
         DurationKind::Literal(number) => number.value,
         DurationKind::Step => to_seconds(times.step),
-        DurationKind::Range => to_seconds(times.end - times.start),
+        DurationKind::Range => to_seconds(times.end.saturating_sub(times.start)),
         DurationKind::Unary { op: UnaryOp::Plus, expr } | DurationKind::Paren(expr) => {
             seconds(expr, times)?
         }

@@ -12,6 +12,7 @@ use ferula_index::Matcher;
 
 use crate::Span;
 use crate::ast::{AggregateGrouping, AggregateOp, BinaryOp, Boundary, Matching};
+use crate::exec::batch::Grid;
 use crate::functions::signatures::ValueType;
 use crate::functions::{InstantFunction, RangeFunction};
 
@@ -66,6 +67,14 @@ pub(crate) struct Shift {
 }
 
 impl Shift {
+    /// The times looked at for all steps of `grid`.
+    pub(crate) fn times(self, grid: Grid) -> impl Iterator<Item = i64> {
+        let distance = if self.at.is_some() { 0 } else { grid.step };
+        let first = self.apply(grid.start);
+        std::iter::successors(Some(first), move |time| Some(time.saturating_add(distance)))
+            .take(grid.len)
+    }
+
     /// This shift, and then `inner` from where it led.
     pub(crate) fn then(self, inner: Self) -> Self {
         match inner.at {

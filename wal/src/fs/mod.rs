@@ -101,7 +101,8 @@ pub trait Fs: fmt::Debug + Send + Sync {
     /// Makes a directory and its missing parents, and makes their names durable.
     ///
     /// All directories above are synced, because an earlier attempt may have made them without
-    /// getting that far; those that may not be opened are left out, they were not made by it.
+    /// getting that far; those that may not be opened, or that are on a file system where nothing
+    /// can be made or synced, are left out.
     ///
     /// # Errors
     /// Those of making and syncing directories.
@@ -110,7 +111,14 @@ pub trait Fs: fmt::Debug + Send + Sync {
         for dir in path.ancestors().skip(1) {
             let is_here = dir.as_os_str().is_empty();
             match self.sync_dir(if is_here { Path::new(".") } else { dir }) {
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::PermissionDenied
+                            | io::ErrorKind::ReadOnlyFilesystem
+                            | io::ErrorKind::InvalidInput
+                            | io::ErrorKind::Unsupported
+                    ) => {}
                 result => result?,
             }
         }

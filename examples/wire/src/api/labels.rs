@@ -32,6 +32,9 @@ pub(super) async fn values(
     params: Params,
 ) -> Result<Response, ApiError> {
     let name = unescape_name(&name).unwrap_or(name);
+    if name.is_empty() {
+        return Err(ApiError::bad_data("invalid label name: \"\""));
+    }
     let lookup = Lookup::new(&params, ApiError::bad_data)?;
     serve::blocking(&state.clone(), move || {
         let values = lookup.union(&state, ErrorKind::Execution, |querier, matchers| {
@@ -81,8 +84,7 @@ impl Lookup {
             matcher_sets.push(selector::parse(text).map_err(problem)?);
         }
         if matcher_sets.iter().any(|set| set.iter().all(Matcher::matches_empty)) {
-            let text = "match[] must contain at least one non-empty matcher";
-            return Err(problem(text.to_owned()));
+            return Err(problem(selector::TOO_BROAD.to_owned()));
         }
         Ok(Self { range: TimeRange::new(start, end), matcher_sets, limit })
     }

@@ -128,7 +128,26 @@ fn escape(text: &str) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
+    use axum::body::{Body, to_bytes};
+    use axum::http::{Request, StatusCode};
+    use tower::ServiceExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn the_page_is_served_with_its_query_and_its_policy() {
+        let router = Page::new().query("up{a=\"b\"}").range("5m").refresh("1s").router();
+        for path in PATHS {
+            let request = Request::get(path).body(Body::empty()).expect("a plain path");
+            let response = router.clone().oneshot(request).await.expect("infallible");
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(response.headers()["content-security-policy"], CONTENT_SECURITY_POLICY);
+            let body = to_bytes(response.into_body(), usize::MAX).await.expect("in memory");
+            let text = std::str::from_utf8(&body).expect("HTML is text");
+            assert!(text.contains(r#"content="up&#123;a=&quot;b&quot;&#125;""#), "{text}");
+            assert!(!text.contains("{{"), "{text}");
+        }
+    }
 
     #[test]
     fn attribute_text_cannot_leave_its_attribute() {

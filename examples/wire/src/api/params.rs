@@ -1,6 +1,7 @@
 //! Parameters of a request, from its address and its form, and what they mean.
 
 use std::fmt;
+use std::num::{IntErrorKind, ParseIntError};
 
 use axum::Form;
 use axum::extract::{FromRequest, Query, Request};
@@ -88,9 +89,13 @@ impl Params {
         if text.is_empty() {
             return Ok(None);
         }
-        let limit: i64 = text.parse().map_err(|_| {
-            let problem = format!("strconv.Atoi: parsing {}: invalid syntax", quote(text));
-            ApiError::parameter("limit", problem)
+        let limit: i64 = text.parse().map_err(|error: ParseIntError| {
+            let problem = match error.kind() {
+                IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            let text = quote(text);
+            ApiError::parameter("limit", format!("strconv.Atoi: parsing {text}: {problem}"))
         })?;
         if limit < 0 {
             return Err(ApiError::parameter("limit", "limit must be non-negative"));

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use ferula_promql::{CancelHandle, Error, Query, QueryStats, Value};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
@@ -47,17 +48,24 @@ pub(super) async fn range(
     }
     let step = super::params::parse_duration(params.get("step"))
         .map_err(|e| ApiError::parameter("step", e))?;
-    let step_ms = step / NANOS_PER_MS;
-    if step_ms <= 0 {
+    let not_positive = || {
         let problem = "zero or negative query resolution step widths are not accepted. Try a \
                        positive integer";
-        return Err(ApiError::parameter("step", problem));
+        ApiError::parameter("step", problem)
+    };
+    if step <= 0 {
+        return Err(not_positive());
     }
     if (end - start) / i128::from(step) > MAX_STEPS {
         return Err(ApiError::bad_data(
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the \
              query resolution (?step=XX)",
         ));
+    }
+    // What is left of a step below a millisecond.
+    let step_ms = step / NANOS_PER_MS;
+    if step_ms == 0 {
+        return Err(not_positive());
     }
     let options = QueryParams::new(&params, limit)?;
     let query = state
@@ -75,7 +83,9 @@ pub(super) async fn exemplars(params: Params) -> Result<Response, ApiError> {
     if end < start {
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
     }
-    selector::canonical(params.get("query")).map_err(ApiError::bad_data)?;
+    if !selector::has_selector(params.get("query")).map_err(ApiError::bad_data)? {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     Ok(reply::data(|out| out.extend_from_slice(b"[]")))
 }
 

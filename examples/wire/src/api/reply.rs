@@ -19,7 +19,6 @@ pub(super) enum ErrorKind {
     Canceled,
     Execution,
     Internal,
-    NotFound,
     Timeout,
     Unavailable,
 }
@@ -31,7 +30,6 @@ impl ErrorKind {
             Self::Canceled => "canceled",
             Self::Execution => "execution",
             Self::Internal => "internal",
-            Self::NotFound => "not_found",
             Self::Timeout => "timeout",
             Self::Unavailable => "unavailable",
         }
@@ -43,7 +41,6 @@ impl ErrorKind {
             // What nginx answers a client that has gone.
             Self::Canceled => StatusCode::from_u16(499).expect("three digits make a status"),
             Self::Execution => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::NotFound => StatusCode::NOT_FOUND,
             Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
             // Prometheus answers 500 to what it calls unavailable, too.
             Self::Internal | Self::Unavailable => StatusCode::INTERNAL_SERVER_ERROR,
@@ -75,11 +72,6 @@ impl ApiError {
     /// An error of the server and not of the request.
     pub(super) fn internal(error: &(dyn StdError + 'static)) -> Self {
         Self::new(ErrorKind::Internal, chain(error))
-    }
-
-    #[cfg(test)]
-    pub(super) fn message(&self) -> &str {
-        &self.message
     }
 }
 

@@ -1,14 +1,41 @@
 //! Parsing without evaluating: selectors of series, and the canonical text of a query.
 
 use ferula_index::Matcher;
+use ferula_promql::ParseErrorKind;
+use ferula_promql::ast::{Expr, ExprKind, Modifiers};
+use ferula_promql::visit::for_each;
+
+/// What is said of a selector that every series would pass.
+pub(super) const TOO_BROAD: &str = "match[] must contain at least one non-empty matcher";
 
 /// Reads a selector without modifiers and yields its matchers.
 pub(super) fn parse(text: &str) -> Result<Vec<Matcher>, String> {
-    let _ = text;
-    Err("not there yet".into())
+    let expr = ferula_promql::parse(text).map_err(|error| match error.kind() {
+        ParseErrorKind::EmptySelector => TOO_BROAD.to_owned(),
+        _ => error.to_string(),
+    })?;
+    match expr.kind {
+        ExprKind::Selector(selector)
+            if selector.modifiers == Modifiers::default() && selector.boundary.is_none() =>
+        {
+            Ok(selector.matchers)
+        }
+        _ => Err("1:1: parse error: expected a series selector and nothing else".to_owned()),
+    }
 }
 
 /// The text of a query in canonical form, broken into lines where it is long.
 pub(super) fn canonical(text: &str) -> Result<String, String> {
-    Ok(text.to_owned())
+    parse_query(text).map(|expr| expr.pretty())
+}
+
+/// Tells whether a query selects any series.
+pub(super) fn has_selector(text: &str) -> Result<bool, String> {
+    let mut found = false;
+    for_each(&parse_query(text)?, |expr| found |= matches!(expr.kind, ExprKind::Selector(_)));
+    Ok(found)
+}
+
+fn parse_query(text: &str) -> Result<Expr, String> {
+    ferula_promql::parse(text).map_err(|e| e.to_string())
 }

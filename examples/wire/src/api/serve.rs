@@ -33,6 +33,14 @@ pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], state.shared.registry.page()).into_response()
 }
 
+pub(super) async fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
+}
+
+pub(super) async fn method_not_allowed() -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n").into_response()
+}
+
 fn unavailable() -> Response {
     let headers = [("X-Prometheus-Stopping", "false")];
     (StatusCode::SERVICE_UNAVAILABLE, headers, "Service Unavailable").into_response()

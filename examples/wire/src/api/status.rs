@@ -1,11 +1,12 @@
 //! What the server is and holds: the endpoints below `status`, and those that have nothing to tell.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::response::Response;
-use ferula_index::{METRIC_NAME, Matcher};
+use ferula_index::METRIC_NAME;
 use ferula_promql::storage::{Querier, SelectHints, StorageError, TimeRange};
 
 use super::params::Params;
@@ -140,7 +141,7 @@ pub(super) async fn tsdb(
         Ok(Success::default().encode(|out| {
             let head = [
                 ("numSeries", stats.n_series.to_string()),
-                ("numLabelPairs", cardinality.n_label_pairs().to_string()),
+                ("numLabelPairs", cardinality.series_by_pair.len().to_string()),
                 ("chunkCount", stats.n_chunks.to_string()),
                 // What Prometheus says of an empty head.
                 ("minTime", mint.unwrap_or(i64::MAX).to_string()),
@@ -152,7 +153,7 @@ pub(super) async fn tsdb(
                 ("seriesCountByMetricName", cardinality.series_by_metric),
                 ("labelValueCountByLabelName", cardinality.values_by_label),
                 ("memoryInBytesByLabelName", cardinality.bytes_by_label),
-                ("seriesCountByLabelValuePair", Vec::new()),
+                ("seriesCountByLabelValuePair", cardinality.series_by_pair),
             ] {
                 out.push(b',');
                 json::push_string(out, name);
@@ -165,35 +166,42 @@ pub(super) async fn tsdb(
     .await
 }
 
-/// How many series and label values the head has, by name.
+/// How many series and label values there are, by name.
 #[derive(Default)]
 struct Cardinality {
     series_by_metric: Vec<(String, u64)>,
+    series_by_pair: Vec<(String, u64)>,
     values_by_label: Vec<(String, u64)>,
+    /// Bytes of all values, once per series that has them.
     bytes_by_label: Vec<(String, u64)>,
 }
 
 impl Cardinality {
     fn count(querier: &dyn Querier, range: TimeRange) -> Result<Self, StorageError> {
-        let mut counted = Self::default();
-        for name in querier.label_names(&[])? {
-            let values = querier.label_values(&name, &[])?;
-            let bytes = values.iter().map(|value| value.len() as u64).sum();
-            counted.values_by_label.push((name.clone(), values.len() as u64));
-            counted.bytes_by_label.push((name.clone(), bytes));
-            if name == METRIC_NAME {
-                for metric in values {
-                    let matchers = [Matcher::equal(METRIC_NAME, &metric)];
-                    let set = querier.select(&matchers, &SelectHints::new(range))?;
-                    counted.series_by_metric.push((metric, set.len() as u64));
+        let mut by_label: HashMap<String, HashMap<String, u64>> = HashMap::new();
+        let set = querier.select(&[], &SelectHints::new(range))?;
+        for index in 0..set.len() {
+            for (name, value) in &set.labels(index) {
+                // Most names and values were seen before, and need no copy then.
+                if let Some(n) = by_label.get_mut(name).and_then(|values| values.get_mut(value)) {
+                    *n += 1;
+                } else {
+                    by_label.entry(name.to_owned()).or_default().insert(value.to_owned(), 1);
                 }
             }
         }
+        let mut counted = Self::default();
+        for (name, values) in by_label {
+            let bytes = values.iter().map(|(value, n)| value.len() as u64 * n).sum();
+            counted.values_by_label.push((name.clone(), values.len() as u64));
+            counted.bytes_by_label.push((name.clone(), bytes));
+            let pairs = values.iter().map(|(value, n)| (format!("{name}={value}"), *n));
+            counted.series_by_pair.extend(pairs);
+            if name == METRIC_NAME {
+                counted.series_by_metric.extend(values);
+            }
+        }
         Ok(counted)
-    }
-
-    fn n_label_pairs(&self) -> u64 {
-        self.values_by_label.iter().map(|(_, n)| n).sum()
     }
 }
 

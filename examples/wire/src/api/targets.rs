@@ -5,19 +5,76 @@ use axum::response::Response;
 
 use super::params::Params;
 use super::{ApiState, json, reply};
+use crate::calendar::format_rfc3339;
+use crate::scrape::Target;
+use crate::{duration, number};
 
-pub(super) async fn scrape_pools(State(_state): State<ApiState>) -> Response {
+/// How Prometheus writes that there was no scrape yet.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+pub(super) async fn scrape_pools(State(state): State<ApiState>) -> Response {
+    let pools = state.shared.targets.iter().flat_map(|targets| targets.pools());
     reply::data(|out| {
         out.extend_from_slice(b"{\"scrapePools\":");
-        json::push_strings(out, [""; 0]);
+        json::push_strings(out, pools.map(|(name, _)| name));
         out.push(b'}');
     })
 }
 
-pub(super) async fn targets(State(_state): State<ApiState>, _params: Params) -> Response {
+pub(super) async fn targets(State(state): State<ApiState>, params: Params) -> Response {
+    let pool = params.get("scrapePool");
+    let wanted = params.get("state").to_lowercase();
+    let shows = |kind| matches!(wanted.as_str(), "" | "any") || wanted == kind;
+    let pools = state.shared.targets.iter().flat_map(|targets| targets.pools());
+    let active = pools
+        .filter(|(name, _)| shows("active") && (pool.is_empty() || pool == *name))
+        .flat_map(|(_, targets)| targets);
     reply::data(|out| {
-        out.extend_from_slice(
-            b"{\"activeTargets\":[],\"droppedTargets\":[],\"droppedTargetCounts\":{}}",
-        );
+        out.extend_from_slice(b"{\"activeTargets\":");
+        json::push_list(out, active, |out, target| push_target(out, target));
+        // Targets are dropped by relabelling only.
+        out.extend_from_slice(b",\"droppedTargets\":[],\"droppedTargetCounts\":");
+        if shows("dropped") {
+            let pools = state.shared.targets.iter().flat_map(|targets| targets.pools());
+            out.push(b'{');
+            for (i, (name, _)) in pools.enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                json::push_string(out, name);
+                out.extend_from_slice(b":0");
+            }
+            out.push(b'}');
+        } else {
+            out.extend_from_slice(b"null");
+        }
+        out.push(b'}');
     })
+}
+
+fn push_target(out: &mut Vec<u8>, target: &Target) {
+    let outcome = target.outcome();
+    let (interval, timeout) = target.interval_and_timeout();
+    let start = outcome.start.map_or_else(|| NEVER.to_owned(), format_rfc3339);
+    let string = |out: &mut Vec<u8>, name: &str, value: &str| {
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
+        json::push_string(out, value);
+    };
+    out.extend_from_slice(b"{\"discoveredLabels\":");
+    json::push_labels(out, target.discovered());
+    out.extend_from_slice(b",\"labels\":");
+    json::push_labels(out, target.labels());
+    string(out, "scrapePool", target.job_name());
+    string(out, "scrapeUrl", target.url());
+    string(out, "globalUrl", target.url());
+    string(out, "lastError", &outcome.error);
+    string(out, "lastScrape", &start);
+    out.extend_from_slice(b",\"lastScrapeDuration\":");
+    number::push_json(out, outcome.duration.as_secs_f64());
+    string(out, "health", outcome.health.as_str());
+    string(out, "scrapeInterval", &duration::format(interval));
+    string(out, "scrapeTimeout", &duration::format(timeout));
+    out.push(b'}');
 }

@@ -1,8 +1,13 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
+use ferula_chunkenc::SampleBatch;
+use ferula_index::{Labels, Matcher};
+use ferula_promql::storage::{Querier, Queryable, SelectHints, SeriesSet, StorageError, TimeRange};
+use parking_lot::Mutex;
 use tower::ServiceExt;
 
 use super::*;
@@ -132,7 +137,7 @@ async fn status_tells_what_the_head_holds() {
     let (_, body) = get(&api(), "/api/v1/status/tsdb?limit=1").await;
     assert_eq!(
         body,
-        r#"{"status":"success","data":{"headStats":{"numSeries":3,"numLabelPairs":5,"chunkCount":0,"minTime":0,"maxTime":540000},"seriesCountByMetricName":[{"name":"up","value":2}],"labelValueCountByLabelName":[{"name":"__name__","value":2}],"memoryInBytesByLabelName":[{"name":"__name__","value":10}],"seriesCountByLabelValuePair":[]}}"#
+        r#"{"status":"success","data":{"headStats":{"numSeries":3,"numLabelPairs":5,"chunkCount":0,"minTime":0,"maxTime":540000},"seriesCountByMetricName":[{"name":"up","value":2}],"labelValueCountByLabelName":[{"name":"__name__","value":2}],"memoryInBytesByLabelName":[{"name":"__name__","value":12}],"seriesCountByLabelValuePair":[{"name":"__name__=up","value":2}]}}"#
     );
 }
 
@@ -157,7 +162,12 @@ async fn health_readiness_and_metrics() {
     assert_eq!(get(&api, "/api/v1/labels").await, (503, "Service Unavailable".to_owned()));
     readiness.set(true);
     assert_eq!(get(&api, "/-/ready").await, (200, "Test is Ready.\n".to_owned()));
-    assert_eq!(get(&api, "/api/v1/nothing").await.0, 404);
+    let not_found = (404, "404 page not found\n".to_owned());
+    assert_eq!(get(&api, "/api/v1/nothing").await, not_found);
+    assert_eq!(get(&api, "/nothing").await, not_found);
+    let not_allowed = (405, "Method Not Allowed\n".to_owned());
+    assert_eq!(get(&api, "/api/v1/write").await, not_allowed);
+    assert_eq!(get(&api, "/api/v1/query_exemplars?query=1").await, (204, String::new()));
 
     let (status, page) = get(&api, "/metrics").await;
     assert_eq!(status, 200);
@@ -175,6 +185,16 @@ async fn pages_of_other_origins_may_read() {
     let (status, headers, _) = send(&api, request.body(Body::empty()).unwrap()).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     assert_eq!(headers["access-control-allow-methods"], "GET, POST, OPTIONS");
+}
+
+#[tokio::test]
+async fn answers_are_compressed_for_those_who_ask() {
+    let request = Request::get("/api/v1/status/flags").header("Accept-Encoding", "gzip");
+    let api = api_with(|builder| builder.flags([("flag".to_owned(), "value".repeat(100))]));
+    let response = api.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    assert!(body.len() < 200 && body.starts_with(b"\x1f\x8b"));
 }
 
 #[tokio::test]
@@ -236,4 +256,197 @@ async fn remote_write_is_answered_by_status() {
     let (status, _, body) = send(&on, write(v1, "snappy", &broken)).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert_eq!(body, "invalid write request: WriteRequest at offset 2: unexpected end\n");
+}
+
+#[tokio::test]
+async fn queries_are_answered_in_the_form_of_their_type() {
+    let api = api();
+    for (query, data) in [
+        (
+            "query?query=up&time=120",
+            r#"{"resultType":"vector","result":[{"metric":{"__name__":"up","job":"a"},"value":[120,"1"]},{"metric":{"__name__":"up","job":"b<c"},"value":[120,"0.5"]}]}"#,
+        ),
+        ("query?query=none&time=120", r#"{"resultType":"vector","result":[]}"#),
+        ("query?query=1e300/1e297&time=1.5", r#"{"resultType":"scalar","result":[1.5,"1000"]}"#),
+        ("query?query=%22a%26b%22&time=1", r#"{"resultType":"string","result":[1,"a\u0026b"]}"#),
+        (
+            "query?query=up%7Bjob=%22a%22%7D%5B2m%5D&time=120",
+            r#"{"resultType":"matrix","result":[{"metric":{"__name__":"up","job":"a"},"values":[[60,"1"],[120,"1"]]}]}"#,
+        ),
+        (
+            "query_range?query=up%7Bjob=%22a%22%7D&start=0&end=60&step=30",
+            r#"{"resultType":"matrix","result":[{"metric":{"__name__":"up","job":"a"},"values":[[0,"1"],[30,"1"],[60,"1"]]}]}"#,
+        ),
+        (
+            "query_range?query=-Inf&start=0.5&end=1.5&step=1s",
+            r#"{"resultType":"matrix","result":[{"metric":{},"values":[[0.500,"-Inf"],[1.500,"-Inf"]]}]}"#,
+        ),
+        ("query_range?query=none&start=0&end=1&step=1", r#"{"resultType":"matrix","result":[]}"#),
+        ("format_query?query=sum(up)by(job)", r#""sum by (job) (up)""#),
+        ("query_exemplars?query=up", "[]"),
+        ("series?match[]=up", r#"[{"__name__":"up","job":"a"},{"__name__":"up","job":"b<c"}]"#),
+        (
+            "series?match[]=up&match[]=%7Bjob=%22a%22%7D&match[]=%7B%22with.dot%22%7D",
+            r#"[{"__name__":"up","job":"a"},{"__name__":"up","job":"b<c"},{"__name__":"with.dot","label.dot":"x"}]"#,
+        ),
+        ("labels?match[]=up", r#"["__name__","job"]"#),
+        ("label/__name__/values?match[]=%7Bjob!=%22%22%7D", r#"["up"]"#),
+    ] {
+        let expected = format!(r#"{{"status":"success","data":{data}}}"#);
+        assert_eq!(get(&api, &format!("/api/v1/{query}")).await, (200, expected), "{query}");
+    }
+    let (status, body) = get(&api, "/api/v1/query?query=up&time=120&limit=1").await;
+    assert_eq!(status, 200);
+    let end = r#""value":[120,"1"]}]},"warnings":["results truncated due to limit"]}"#;
+    assert!(body.ends_with(end), "{body}");
+    let (_, body) = get(&api, "/api/v1/query?query=up&time=120&stats=all").await;
+    assert!(body.contains(r#"}],"stats":{"timings":{"evalTotalTime":"#), "{body}");
+}
+
+#[tokio::test]
+async fn queries_that_fail_tell_why() {
+    let api = api();
+    for (path, status, kind, message) in [
+        (
+            "query?query=",
+            400,
+            "bad_data",
+            r#"invalid parameter \"query\": unknown position: parse error: no expression found in input"#,
+        ),
+        (
+            "query?query=sum(",
+            400,
+            "bad_data",
+            r#"invalid parameter \"query\": 1:5: parse error: unclosed left parenthesis"#,
+        ),
+        (
+            "query?query=rat(up)",
+            400,
+            "bad_data",
+            r#"invalid parameter \"query\": 1:1: parse error: unknown function with name \"rat\""#,
+        ),
+        (
+            "query_range?query=up[1m]&start=0&end=1&step=1",
+            400,
+            "bad_data",
+            r#"invalid parameter \"query\": invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"#,
+        ),
+        ("query?query=topk(NaN,up)&time=0", 422, "execution", "Parameter value is NaN"),
+        (
+            "query?query=broken_storage&time=0",
+            500,
+            "internal",
+            "expanding series: cannot read block",
+        ),
+        (
+            "format_query?query=sum(",
+            400,
+            "bad_data",
+            r#"invalid parameter \"query\": 1:5: parse error: unclosed left parenthesis"#,
+        ),
+        (
+            "query_exemplars?query=sum(",
+            400,
+            "bad_data",
+            "1:5: parse error: unclosed left parenthesis",
+        ),
+        (
+            "series?match[]=sum(",
+            400,
+            "bad_data",
+            r#"invalid parameter \"match[]\": 1:5: parse error: unclosed left parenthesis"#,
+        ),
+        (
+            "series?match[]=%7B%7D",
+            400,
+            "bad_data",
+            r#"invalid parameter \"match[]\": match[] must contain at least one non-empty matcher"#,
+        ),
+        (
+            "labels?match[]=up%5B1m%5D",
+            400,
+            "bad_data",
+            "1:1: parse error: expected a series selector and nothing else",
+        ),
+    ] {
+        let expected = format!(r#"{{"status":"error","errorType":"{kind}","error":"{message}"}}"#);
+        assert_eq!(get(&api, &format!("/api/v1/{path}")).await, (status, expected), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_without_time_left_times_out() {
+    let (status, body) = get(&api(), "/api/v1/query?query=up&time=120&timeout=0.0001").await;
+    let expected = r#"{"status":"error","errorType":"timeout","error":"query timed out in expression evaluation"}"#;
+    assert_eq!((status, body.as_str()), (503, expected));
+}
+
+/// A thousand series; reading the first one waits until it is allowed to go on.
+struct SlowStorage {
+    reading: std::sync::mpsc::Sender<()>,
+    go_on: Mutex<std::sync::mpsc::Receiver<()>>,
+    n_read: AtomicUsize,
+}
+
+const SLOW_COUNT: usize = 1000;
+
+/// A view of a [`SlowStorage`].
+#[derive(Clone)]
+struct SlowView(Arc<SlowStorage>);
+
+impl Queryable for SlowView {
+    fn querier(&self, _: TimeRange) -> Result<Box<dyn Querier>, StorageError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Querier for SlowView {
+    fn select(&self, _: &[Matcher], _: &SelectHints) -> Result<Box<dyn SeriesSet>, StorageError> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn label_names(&self, _: &[Matcher]) -> Result<Vec<String>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    fn label_values(&self, _: &str, _: &[Matcher]) -> Result<Vec<String>, StorageError> {
+        Ok(Vec::new())
+    }
+}
+
+impl SeriesSet for SlowView {
+    fn len(&self) -> usize {
+        SLOW_COUNT
+    }
+
+    fn labels(&self, index: usize) -> Labels {
+        Labels::from_pairs([("__name__", "slow"), ("n", &format!("{index:04}"))]).unwrap()
+    }
+
+    fn read(&self, _: usize, _: &mut SampleBatch) -> Result<(), StorageError> {
+        if self.0.n_read.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.0.reading.send(())?;
+            self.0.go_on.lock().recv()?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_query_whose_client_hangs_up_is_cancelled() {
+    let (reading, is_reading) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    let n_read = AtomicUsize::new(0);
+    let slow = Arc::new(SlowStorage { reading, go_on: Mutex::new(may_go_on), n_read });
+    let state = ApiState::builder(Arc::new(SlowView(slow.clone()))).query_concurrency(1).build();
+    let api = router(state.clone());
+    let request = Request::get("/api/v1/query?query=slow&time=0").body(Body::empty()).unwrap();
+    let client = tokio::spawn(api.oneshot(request));
+    tokio::task::spawn_blocking(move || is_reading.recv()).await.unwrap().unwrap();
+    client.abort();
+    assert!(client.await.unwrap_err().is_cancelled());
+    go_on.send(()).unwrap();
+    // The slot is free when the query has ended.
+    drop(state.shared.query_slots.acquire().await.unwrap());
+    assert!(slow.n_read.load(Ordering::Relaxed) < SLOW_COUNT);
 }

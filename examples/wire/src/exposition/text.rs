@@ -525,7 +525,7 @@ mod tests {
             assert_eq!(found, (labels.to_owned(), value, timestamp), "{line}");
         }
         assert_eq!(one("a NaN").1.to_bits(), NORMAL_NAN.to_bits());
-        assert_eq!(one("a{b=\"x\0y\"} 1").0, r#"{__name__="a", b="x\0y"}"#);
+        assert_eq!(one("a{b=\"x\0y\"} 1").0, r#"{__name__="a", b="x\x00y"}"#);
     }
 
     #[test]

@@ -67,7 +67,12 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(super) fn new(message: &'static str, bytes: &'a [u8]) -> Self {
-        Self { message, bytes, at: 0 }
+        Self::starting_at(message, bytes, 0)
+    }
+
+    /// Walks from a field that starts at `offset`.
+    pub(super) fn starting_at(message: &'static str, bytes: &'a [u8], offset: usize) -> Self {
+        Self { message, bytes, at: offset }
     }
 
     /// Where the next field starts.

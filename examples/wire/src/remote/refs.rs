@@ -9,22 +9,30 @@
 //! has grown to twice what survived the last one, so a table holds at most about twice the series
 //! in use, and what sweeping costs is spread over the insertions.
 
+use std::array;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ferula_index::SeriesRef;
-use parking_lot::Mutex;
+use parking_lot::{RwLock, RwLockReadGuard};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-const N_SHARDS: usize = 64;
+const N_SHARDS: usize = 16;
 
 /// A shard smaller than this is not swept.
-const MIN_SWEEP_COUNT: usize = 1024;
+const MIN_SWEEP_COUNT: usize = 4096;
 
 /// Hash of the bytes of a label set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LabelsKey([u64; 2]);
+
+impl LabelsKey {
+    fn shard(self) -> usize {
+        usize::try_from(self.0[1] % N_SHARDS as u64).expect("below the shard count")
+    }
+}
 
 impl std::hash::Hash for LabelsKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -36,7 +44,7 @@ impl std::hash::Hash for LabelsKey {
 #[derive(Debug)]
 pub(super) struct RefCache {
     seed: u64,
-    shards: Vec<Mutex<Shard>>,
+    shards: [RwLock<Shard>; N_SHARDS],
 }
 
 #[derive(Debug)]
@@ -45,20 +53,17 @@ struct Shard {
     sweep_count: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Entry {
     /// The ref, doubled; the lowest bit tells whether it was used in this generation.
-    bits: u64,
+    bits: AtomicU64,
 }
 
 impl RefCache {
     pub(super) fn new() -> Self {
         let shard =
-            || Mutex::new(Shard { entries: HashMap::default(), sweep_count: MIN_SWEEP_COUNT });
-        Self {
-            seed: RandomState::new().hash_one(0_u64),
-            shards: (0..N_SHARDS).map(|_| shard()).collect(),
-        }
+            || RwLock::new(Shard { entries: HashMap::default(), sweep_count: MIN_SWEEP_COUNT });
+        Self { seed: RandomState::new().hash_one(0_u64), shards: array::from_fn(|_| shard()) }
     }
 
     pub(super) fn key(&self, labels: &[u8]) -> LabelsKey {
@@ -68,34 +73,46 @@ impl RefCache {
         LabelsKey([half(low), half(hash >> 64)])
     }
 
-    pub(super) fn get(&self, key: LabelsKey) -> Option<SeriesRef> {
-        let mut shard = self.shard(key).lock();
-        let entry = shard.entries.get_mut(&key)?;
-        entry.bits |= 1;
-        Some(SeriesRef(entry.bits >> 1))
+    /// Opens the table for many look-ups. Nothing can be inserted while it is open.
+    pub(super) fn open(&self) -> OpenCache<'_> {
+        OpenCache { shards: array::from_fn(|index| self.shards[index].read()) }
     }
 
     pub(super) fn insert(&self, key: LabelsKey, series: SeriesRef) {
-        let mut shard = self.shard(key).lock();
+        let mut shard = self.shards[key.shard()].write();
         if shard.entries.len() >= shard.sweep_count {
             shard.entries.retain(|_, entry| {
-                let was_used = entry.bits & 1 == 1;
-                entry.bits &= !1;
+                let bits = entry.bits.get_mut();
+                let was_used = *bits & 1 == 1;
+                *bits &= !1;
                 was_used
             });
             shard.sweep_count = (shard.entries.len() * 2).max(MIN_SWEEP_COUNT);
         }
-        shard.entries.insert(key, Entry { bits: series.0 << 1 | 1 });
+        shard.entries.insert(key, Entry { bits: AtomicU64::new(series.0 << 1 | 1) });
     }
 
     /// Number of series known.
     pub(super) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().entries.len()).sum()
+        self.shards.iter().map(|shard| shard.read().entries.len()).sum()
     }
+}
 
-    fn shard(&self, key: LabelsKey) -> &Mutex<Shard> {
-        let index = usize::try_from(key.0[1] % N_SHARDS as u64).expect("below the shard count");
-        &self.shards[index]
+/// The table while it is read. Look-ups take no lock, so that the processor can have several of
+/// their cache misses under way at a time.
+pub(super) struct OpenCache<'a> {
+    shards: [RwLockReadGuard<'a, Shard>; N_SHARDS],
+}
+
+impl OpenCache<'_> {
+    #[inline]
+    pub(super) fn get(&self, key: LabelsKey) -> Option<SeriesRef> {
+        let entry = self.shards[key.shard()].entries.get(&key)?;
+        let bits = entry.bits.load(Ordering::Relaxed);
+        if bits & 1 == 0 {
+            entry.bits.fetch_or(1, Ordering::Relaxed);
+        }
+        Some(SeriesRef(bits >> 1))
     }
 }
 
@@ -134,7 +151,8 @@ mod tests {
         for n in 1000..1_000_000 {
             cache.insert(key(n), SeriesRef(n + 1));
             if n % 1000 == 0 {
-                assert!(kept.iter().all(|&k| cache.get(key(k)) == Some(SeriesRef(k + 1))));
+                let open = cache.open();
+                assert!(kept.iter().all(|&k| open.get(key(k)) == Some(SeriesRef(k + 1))));
             }
         }
         assert!(cache.len() < 4 * N_SHARDS * MIN_SWEEP_COUNT, "{} left", cache.len());

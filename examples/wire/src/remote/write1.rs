@@ -16,7 +16,7 @@ use ferula_index::{Labels, METRIC_NAME, SeriesRef};
 use ferula_tsdb::AppendError;
 
 use super::protobuf::{DecodeError, Field, Fields, Value};
-use super::refs::RefCache;
+use super::refs::{LabelsKey, RefCache};
 use crate::exposition::MetricType;
 use crate::store::{Batch, Store};
 use crate::telemetry::{Counter, Registry};
@@ -96,6 +96,7 @@ impl Receiver {
             batch: self.store.batch(),
             max_timestamp: now_ms.saturating_add(MAX_AHEAD_MS),
             receipt: Receipt::default(),
+            created: Vec::new(),
         };
         writer.request(&request)?;
         let Writer { batch, mut receipt, .. } = writer;
@@ -168,12 +169,27 @@ impl fmt::Display for Receipt {
     }
 }
 
+/// Series that are looked up together. Enough to hide what a look-up waits for memory, few enough
+/// to keep what a request of countless tiny series takes within bounds.
+const WINDOW_COUNT: usize = 256;
+
 /// One request on its way into the store.
 struct Writer<'a> {
     refs: &'a RefCache,
     batch: Box<dyn Batch + 'a>,
     max_timestamp: i64,
     receipt: Receipt,
+    /// Series that were not known and are now.
+    created: Vec<(LabelsKey, SeriesRef)>,
+}
+
+/// A `TimeSeries` message whose labels were found.
+struct Part<'a> {
+    labels: Cow<'a, [u8]>,
+    key: LabelsKey,
+    known: Option<SeriesRef>,
+    /// The message from the first field on that is no label.
+    rest: Fields<'a>,
 }
 
 /// A series of the request.
@@ -187,9 +203,17 @@ impl Writer<'_> {
     /// Walks a `WriteRequest`: 1 time series, 3 metadata.
     fn request(&mut self, request: &[u8]) -> Result<(), ReceiveError> {
         let mut fields = Fields::new("WriteRequest", request);
+        let mut window = Vec::with_capacity(WINDOW_COUNT);
         while let Some(field) = fields.next_field()? {
             match field.number {
-                1 => self.time_series(fields.bytes(&field)?)?,
+                1 => {
+                    let (labels, rest) = split_labels(fields.bytes(&field)?)?;
+                    let key = self.refs.key(&labels);
+                    window.push(Part { labels, key, known: None, rest });
+                    if window.len() == WINDOW_COUNT {
+                        self.window(&mut window)?;
+                    }
+                }
                 3 => {
                     fields.bytes(&field)?;
                     self.receipt.skipped_metadata += 1;
@@ -197,29 +221,40 @@ impl Writer<'_> {
                 _ => {}
             }
         }
+        self.window(&mut window)
+    }
+
+    /// Looks all series of a window up, and then appends their samples.
+    fn window(&mut self, window: &mut Vec<Part<'_>>) -> Result<(), ReceiveError> {
+        let open = self.refs.open();
+        for part in &mut *window {
+            part.known = open.get(part.key);
+        }
+        drop(open);
+        for part in window.drain(..) {
+            self.part(part)?;
+        }
+        for (key, series) in self.created.drain(..) {
+            self.refs.insert(key, series);
+        }
         Ok(())
     }
 
-    /// Walks a `TimeSeries`: 1 labels, 2 samples, 3 exemplars, 4 histograms.
-    fn time_series(&mut self, message: &[u8]) -> Result<(), ReceiveError> {
-        let labels = label_bytes(message)?;
-        let key = self.refs.key(&labels);
-        let mut series = None;
-        let mut fields = Fields::new("TimeSeries", message);
+    /// Walks a `TimeSeries` behind its labels: 2 samples, 3 exemplars, 4 histograms.
+    fn part(&mut self, part: Part<'_>) -> Result<(), ReceiveError> {
+        let Part { labels, key, known, rest: mut fields } = part;
+        let mut series = known.map(Series::Known);
         while let Some(field) = fields.next_field()? {
             match field.number {
                 2 => {
                     let (timestamp, value) = sample(fields.bytes(&field)?)?;
                     let series = match &mut series {
                         Some(series) => series,
-                        none => none.insert(match self.refs.get(key) {
-                            Some(series) => Series::Known(series),
-                            None => self.series(&labels)?,
-                        }),
+                        none => none.insert(self.series(&labels)?),
                     };
                     let appended = self.append(series, &labels, timestamp, value)?;
                     if let (Some(created), Series::New(_)) = (appended, &*series) {
-                        self.refs.insert(key, created);
+                        self.created.push((key, created));
                         *series = Series::Known(created);
                     }
                 }
@@ -258,7 +293,8 @@ impl Writer<'_> {
     ) -> Result<Option<SeriesRef>, ReceiveError> {
         if timestamp > self.max_timestamp {
             self.receipt.out_of_bounds += 1;
-            self.note_refusal(bytes, &format!("sample at {timestamp} is too far in the future"))?;
+            let reason = format_args!("sample at {timestamp} is too far in the future");
+            self.note_refusal(bytes, reason)?;
             return Ok(None);
         }
         let result = match series {
@@ -290,12 +326,16 @@ impl Writer<'_> {
             AppendError::BatchFull { limit } => return Err(ReceiveError::TooManySamples { limit }),
             _ => self.receipt.invalid_labels += 1,
         }
-        self.note_refusal(bytes, &error.to_string())?;
+        self.note_refusal(bytes, format_args!("{error}"))?;
         Ok(None)
     }
 
     /// Keeps the reason of the first refusal, and the series it is about.
-    fn note_refusal(&mut self, labels: &[u8], reason: &str) -> Result<(), DecodeError> {
+    fn note_refusal(
+        &mut self,
+        labels: &[u8],
+        reason: fmt::Arguments<'_>,
+    ) -> Result<(), DecodeError> {
         if self.receipt.first_refusal.is_none() {
             let labels = decode_labels(labels)?.unwrap_or_default();
             self.receipt.first_refusal = Some(format!("{reason}, series {labels}"));
@@ -304,26 +344,32 @@ impl Writer<'_> {
     }
 }
 
-/// The encoded labels of a `TimeSeries`: a part of the message where they stand together, as all
-/// senders write them.
-fn label_bytes(message: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
+/// Splits a `TimeSeries` into its encoded labels and the fields that follow. All senders write the
+/// labels first; if they stand elsewhere, they are gathered and the message is walked from its
+/// start.
+fn split_labels(message: &[u8]) -> Result<(Cow<'_, [u8]>, Fields<'_>), DecodeError> {
     let mut fields = Fields::new("TimeSeries", message);
-    let mut labels = Cow::Borrowed(&message[..0]);
-    let mut end = None;
+    let mut end = 0;
     while let Some(field) = fields.next_field()? {
-        if field.number != 1 {
-            continue;
-        }
-        fields.bytes(&field)?;
-        let (start, next) = (field.offset, fields.offset());
-        match (&mut labels, end) {
-            (Cow::Borrowed(labels), None) => *labels = &message[start..next],
-            (Cow::Borrowed(labels), Some(end)) if end == start => {
-                *labels = &message[start - labels.len()..next];
+        if field.number == 1 {
+            fields.bytes(&field)?;
+            if field.offset != end {
+                return Ok((gather_labels(message)?.into(), Fields::new("TimeSeries", message)));
             }
-            (labels, _) => labels.to_mut().extend_from_slice(&message[start..next]),
+            end = fields.offset();
         }
-        end = Some(next);
+    }
+    Ok((message[..end].into(), Fields::starting_at("TimeSeries", message, end)))
+}
+
+fn gather_labels(message: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let mut fields = Fields::new("TimeSeries", message);
+    let mut labels = Vec::new();
+    while let Some(field) = fields.next_field()? {
+        if field.number == 1 {
+            fields.bytes(&field)?;
+            labels.extend_from_slice(&message[field.offset..fields.offset()]);
+        }
     }
     Ok(labels)
 }

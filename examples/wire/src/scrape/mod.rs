@@ -1,29 +1,79 @@
 //! The scraper: one task per target that fetches, parses and appends in one batch a scrape.
+//!
+//! What is stored, and when, is what Prometheus stores (`scrape/scrape.go`, release 3.14): the
+//! samples of a page with the labels of its target, a report of five series per scrape, and stale
+//! markers for series that a page has no longer, for all of them when a scrape fails, and for all
+//! of them and the report when a target is removed. One thing differs: a page that turns out
+//! malformed half way ends all series of the page before, not only those it did not come to.
 
+mod append;
+mod cache;
+mod error;
+mod fetch;
+mod metrics;
+mod report;
+mod run;
+mod target;
+
+use std::fmt;
 use std::sync::Arc;
 
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+pub use target::Target;
+
+use self::fetch::Fetcher;
+use self::metrics::Metrics;
+use self::run::{Ending, Runner};
 use crate::Error;
 use crate::config::ScrapeFile;
 use crate::store::Store;
 use crate::telemetry::Registry;
 
+/// Pages that are stored at the same time; more wait.
+const APPEND_CONCURRENCY: usize = 16;
+
 /// A running scraper. Must be made inside a Tokio runtime.
-#[derive(Debug)]
 pub struct Scraper {
     targets: Arc<Targets>,
+    ending: watch::Sender<Ending>,
+    tasks: JoinSet<()>,
 }
 
 impl Scraper {
     /// Starts to scrape the targets of `file` into `store`.
     ///
     /// # Errors
-    /// What keeps the HTTP client from being made.
+    /// [`Error::Client`] if the HTTP client cannot be made.
     pub fn start(
-        _file: &ScrapeFile,
-        _store: Arc<dyn Store>,
-        _registry: &Registry,
+        file: &ScrapeFile,
+        store: Arc<dyn Store>,
+        registry: &Registry,
     ) -> Result<Self, Error> {
-        Ok(Self { targets: Arc::new(Targets {}) })
+        let fetcher = Fetcher::new().map_err(Error::Client)?;
+        let metrics = Metrics::new(registry);
+        let (sender, receiver) = watch::channel(Ending::Running);
+        let append_slots = Arc::new(Semaphore::new(APPEND_CONCURRENCY));
+        let mut targets = Targets { pools: Vec::new() };
+        let mut tasks = JoinSet::new();
+        for job in &file.jobs {
+            let pool: Vec<_> = Target::all_of(job).into_iter().map(Arc::new).collect();
+            for target in &pool {
+                let runner = Runner {
+                    target: target.clone(),
+                    store: store.clone(),
+                    fetcher: fetcher.clone(),
+                    metrics: metrics.clone(),
+                    append_slots: append_slots.clone(),
+                    ending: receiver.clone(),
+                };
+                tasks.spawn(runner.run());
+            }
+            targets.pools.push((job.name.clone(), pool));
+        }
+        targets.pools.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(Self { targets: Arc::new(targets), ending: sender, tasks })
     }
 
     /// The targets and what became of their last scrapes, for the API.
@@ -31,11 +81,41 @@ impl Scraper {
         self.targets.clone()
     }
 
-    /// Ends scraping and waits for scrapes under way. Series are not marked stale, so that a
-    /// restarted scraper goes on where this one ended.
-    pub async fn stop(self) {}
+    /// Ends scraping, and waits until pages that have arrived are stored. Series are not marked stale, so
+    /// that a restarted scraper goes on where this one ended.
+    pub async fn stop(self) {
+        self.end(Ending::Shutdown).await;
+    }
+
+    /// Ends scraping for good: waits two scrape intervals and marks all series stale.
+    pub async fn remove_targets(self) {
+        self.end(Ending::Removed).await;
+    }
+
+    async fn end(mut self, ending: Ending) {
+        self.ending.send_replace(ending);
+        while self.tasks.join_next().await.is_some() {}
+    }
 }
 
-/// All targets and the state of each.
+impl fmt::Debug for Scraper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scraper").field("n_targets", &self.tasks.len()).finish_non_exhaustive()
+    }
+}
+
+/// All targets, by job.
 #[derive(Debug)]
-pub struct Targets {}
+pub struct Targets {
+    pools: Vec<(String, Vec<Arc<Target>>)>,
+}
+
+impl Targets {
+    /// Jobs in the order of their names, and their targets.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = (&str, &[Arc<Target>])> {
+        self.pools.iter().map(|(name, targets)| (name.as_str(), targets.as_slice()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

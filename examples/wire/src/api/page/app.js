@@ -257,13 +257,17 @@ async function refreshStatus() {
   if (!document.hidden) {
     const [metrics, targets] = await Promise.all([ownMetrics(), request('targets', { params: { state: 'active' } }).catch(() => null)]);
     byId('status').replaceChildren(...statusParts(metrics));
-    const active = targets?.data.activeTargets ?? [];
-    const down = active.filter((t) => t.health === 'down').length;
-    byId('nav-targets').hidden = active.length === 0 && state.view !== 'targets';
-    byId('targets-badge').hidden = down === 0;
-    byId('targets-badge').textContent = `${down} down`;
+    if (targets) showBadge(targets.data.activeTargets ?? []);
   }
   setTimeout(refreshStatus, STATUS_MS);
+}
+
+/** Offers the view of targets to a server that has some, and counts those that are down. */
+function showBadge(targets) {
+  const down = targets.filter((t) => t.health === 'down').length;
+  byId('nav-targets').hidden = targets.length === 0 && state.view !== 'targets';
+  byId('targets-badge').hidden = down === 0;
+  byId('targets-badge').textContent = `${down} down`;
 }
 
 function statusParts(metrics) {

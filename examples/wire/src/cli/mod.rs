@@ -5,39 +5,36 @@
 //! signal ends it ([`Server::serve`]). Failures are one line on standard error, causes included,
 //! and exit code 1; a wrong command line is exit code 2.
 
+mod server;
+
 use std::error::Error as StdError;
 use std::ffi::OsStr;
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::io::{self, IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::panic::resume_unwind;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use axum::Router;
-use axum::serve::ListenerExt;
 use clap::{Args, Parser, ValueEnum};
 use ferula_tsdb::{Db, OpenReport, Options, Stats, SyncPolicy};
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::api::{self, BuildInformation};
+use crate::calendar;
 use crate::exposition::MetricType;
 use crate::telemetry::Registry;
-use crate::{Error, calendar};
+
+pub use server::{GRACE_PERIOD, Server};
 
 /// Address served unless the command line says otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9090";
 
 /// Data directory unless the command line says otherwise.
 pub const DEFAULT_DATA_DIR: &str = "ferula-data";
-
-/// How long requests under way may go on after a signal to stop.
-pub const GRACE_PERIOD: Duration = Duration::from_secs(5);
 
 /// The part of every program's `--help` that tells its exit codes.
 pub const EXIT_CODES: &str = "Exit codes: 0 after SIGINT or SIGTERM, 1 when it cannot start or go \
@@ -131,10 +128,15 @@ impl StoreFlags {
     ///
     /// # Errors
     /// Whatever keeps the store from being opened, for instance another process that holds it.
-    pub fn open(&self, registry: &Registry) -> Result<Arc<Db>, ferula_tsdb::Error> {
+    pub async fn open(&self, registry: &Registry) -> Result<Arc<Db>, ferula_tsdb::Error> {
         info!(data = %self.data.display(), "opening the store");
+        let data = self.data.clone();
         let options = Options::builder().sync(self.wal_sync.into()).build()?;
-        let db = Arc::new(Db::open(&self.data, options)?);
+        // Reading a long log keeps a thread busy, and requests are to be refused meanwhile.
+        let db = match spawn_blocking(move || Db::open(data, options)).await {
+            Ok(opened) => Arc::new(opened?),
+            Err(panic) => resume_unwind(panic.into_panic()),
+        };
         log_open_report(db.open_report());
         let counted = Arc::clone(&db);
         expose_store(registry, move || counted.stats());
@@ -235,7 +237,7 @@ pub fn exit_code(outcome: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Standard error may be closed; there is nowhere left to tell that then.
-            let _ = writeln!(io::stderr(), "error: {}", api::chain(&*failure));
+            let _ = writeln!(io::stderr(), "error: {}", crate::error::chain(&*failure));
             ExitCode::FAILURE
         }
     }
@@ -274,116 +276,6 @@ pub fn now_ms() -> i64 {
     calendar::now_ms()
 }
 
-/// A bound address that is not served yet; connections wait meanwhile.
-#[derive(Debug)]
-pub struct Server {
-    listener: TcpListener,
-    address: SocketAddr,
-}
-
-impl Server {
-    /// Binds the address of `flags`.
-    ///
-    /// # Errors
-    /// [`Error::Listen`] if it is taken, or none of this machine.
-    pub async fn bind(flags: &ServerFlags) -> Result<Self, Error> {
-        let failed = |source| Error::Listen { address: flags.listen.clone(), source };
-        let listener = TcpListener::bind(&flags.listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address })
-    }
-
-    /// Address at which this machine reaches the server.
-    pub fn local_address(&self) -> SocketAddr {
-        let ip = match self.address.ip() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        SocketAddr::new(ip, self.address.port())
-    }
-
-    /// Serves `router` until SIGINT or SIGTERM, and then gives requests under way
-    /// [`GRACE_PERIOD`] to end; a second signal ends the wait.
-    ///
-    /// # Errors
-    /// [`Error::Listen`] if signals cannot be waited for or connections not be accepted.
-    pub async fn serve(self, router: Router) -> Result<(), Error> {
-        let address = self.address;
-        let failed = |source| Error::Listen { address: address.to_string(), source };
-        let mut signals = Signals::new().map_err(failed)?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let listener = self.listener.tap_io(|stream| {
-            // Answers are written whole, so there is nothing to wait for. Without the option they
-            // are late, no more.
-            let _ = stream.set_nodelay(true);
-        });
-        let server = axum::serve(listener, router).with_graceful_shutdown(async {
-            let _ = stopped.await;
-        });
-        let mut server = pin!(server.into_future());
-        announce(self.address);
-        tokio::select! {
-            outcome = &mut server => return outcome.map_err(failed),
-            signal = signals.next() => info!(signal, "stopping"),
-        }
-        drop(stop);
-        tokio::select! {
-            outcome = &mut server => outcome.map_err(failed)?,
-            () = tokio::time::sleep(GRACE_PERIOD) => warn!("cut off requests that went on"),
-            signal = signals.next() => warn!(signal, "cut off requests under way"),
-        }
-        Ok(())
-    }
-}
-
-/// Tells on standard output where the server is, for scripts and for people.
-fn announce(address: SocketAddr) {
-    let mut stdout = io::stdout().lock();
-    // A closed standard output is no reason not to serve.
-    let _ = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
-}
-
-/// The signals that end a program.
-struct Signals {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    #[cfg(unix)]
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    #[cfg(unix)]
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn new() -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(not(unix))]
-    async fn next(&mut self) -> &'static str {
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => "Ctrl-C",
-            Err(_) => std::future::pending().await,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -414,7 +306,8 @@ mod tests {
 
     #[test]
     fn causes_are_told_in_one_line() {
-        let error = Error::Read { file: "a.yml".into(), source: io::Error::other("no light") };
-        assert_eq!(api::chain(&error), "cannot read a.yml: no light");
+        let error =
+            crate::Error::Read { file: "a.yml".into(), source: io::Error::other("no light") };
+        assert_eq!(crate::error::chain(&error), "cannot read a.yml: no light");
     }
 }

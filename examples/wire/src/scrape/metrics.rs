@@ -1,0 +1,35 @@
+//! What the scraper counts about itself.
+
+use super::append::Counts;
+use crate::telemetry::{Counter, Registry};
+
+/// Counters that all targets share.
+#[derive(Clone, Debug)]
+pub(super) struct Metrics {
+    scrapes: Counter,
+    failures: Counter,
+    samples: Counter,
+    refused: Counter,
+}
+
+impl Metrics {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let counter = |name, help| registry.counter(name, help, &[]);
+        Self {
+            scrapes: counter("ferula_scrapes_total", "Scrapes of targets."),
+            failures: counter("ferula_scrape_failures_total", "Scrapes that failed."),
+            samples: counter("ferula_scrape_samples_total", "Samples on the pages of targets."),
+            refused: counter(
+                "ferula_scrape_samples_refused_total",
+                "Samples on the pages of targets that were not stored.",
+            ),
+        }
+    }
+
+    pub(super) fn count(&self, counts: &Counts, is_failure: bool) {
+        self.scrapes.inc();
+        self.failures.add(u64::from(is_failure));
+        self.samples.add(counts.scraped as u64);
+        self.refused.add(counts.refused as u64);
+    }
+}

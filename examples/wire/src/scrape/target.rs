@@ -1,0 +1,277 @@
+//! Targets: where a page is, under which labels it is stored, and what became of it last.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use ferula_index::Labels;
+use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::config::{Job, StaticConfig};
+use crate::duration;
+
+/// Label that the host and port of a target come from.
+const ADDRESS: &str = "__address__";
+const METRICS_PATH: &str = "__metrics_path__";
+const SCHEME: &str = "__scheme__";
+const PARAM_PREFIX: &str = "__param_";
+const RESERVED_PREFIX: &str = "__";
+
+/// One page that is scraped.
+#[derive(Debug)]
+pub struct Target {
+    /// The job it belongs to.
+    pub(super) job: Job,
+    /// All labels before any processing, reserved ones included.
+    discovered: Labels,
+    /// Labels that its series get.
+    labels: Labels,
+    url: String,
+    outcome: Mutex<Outcome>,
+}
+
+/// What became of the last scrape.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcome {
+    /// Unknown until the first scrape has ended.
+    pub(crate) health: Health,
+    /// Why the last scrape failed; empty if it did not.
+    pub(crate) error: String,
+    /// When the last scrape began.
+    pub(crate) start: Option<SystemTime>,
+    /// How long it took.
+    pub(crate) duration: Duration,
+}
+
+/// Whether the last scrape succeeded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Health {
+    #[default]
+    Unknown,
+    Up,
+    Down,
+}
+
+impl Health {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl Target {
+    /// All targets of a job, each once, in the order of the file.
+    pub(super) fn all_of(job: &Job) -> Vec<Self> {
+        let mut targets: Vec<Self> = Vec::new();
+        for config in &job.static_configs {
+            for address in &config.targets {
+                let target = Self::new(job, config, address);
+                if !targets.iter().any(|other| other.is_same_page(&target)) {
+                    targets.push(target);
+                }
+            }
+        }
+        targets
+    }
+
+    fn new(job: &Job, config: &StaticConfig, address: &str) -> Self {
+        let mut labels: BTreeMap<String, String> = config.labels.clone();
+        labels.insert(ADDRESS.to_owned(), address.to_owned());
+        // What the file says of a target wins over what it says of its job.
+        let mut default = |name: &str, value: &str| {
+            let label = labels.entry(name.to_owned()).or_default();
+            if label.is_empty() {
+                value.clone_into(label);
+            }
+        };
+        default("job", &job.name);
+        default("__scrape_interval__", &duration::format(job.interval_ms));
+        default("__scrape_timeout__", &duration::format(job.timeout_ms));
+        default(METRICS_PATH, &job.metrics_path);
+        default(SCHEME, &job.scheme);
+        for (name, values) in &job.params {
+            if let Some(first) = values.first() {
+                default(&format!("{PARAM_PREFIX}{name}"), first);
+            }
+        }
+        let url = url(job, &labels);
+        let discovered = from_map(&labels);
+        labels
+            .entry("instance".to_owned())
+            .and_modify(|instance| {
+                if instance.is_empty() {
+                    address.clone_into(instance);
+                }
+            })
+            .or_insert_with(|| address.to_owned());
+        labels.retain(|name, _| !name.starts_with(RESERVED_PREFIX));
+        Self {
+            job: job.clone(),
+            discovered,
+            labels: from_map(&labels),
+            url,
+            outcome: Mutex::default(),
+        }
+    }
+
+    fn is_same_page(&self, other: &Self) -> bool {
+        self.url == other.url && self.labels == other.labels
+    }
+
+    /// Labels that its series get.
+    pub(crate) fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// All labels before any processing.
+    pub(crate) fn discovered(&self) -> &Labels {
+        &self.discovered
+    }
+
+    /// Name of its job.
+    pub(crate) fn job_name(&self) -> &str {
+        &self.job.name
+    }
+
+    /// Time between scrapes and longest time of one, in milliseconds.
+    pub(crate) fn interval_and_timeout(&self) -> (i64, i64) {
+        (self.job.interval_ms, self.job.timeout_ms)
+    }
+
+    /// Address of the page.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What became of the last scrape.
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.outcome.lock().clone()
+    }
+
+    /// Notes what became of a scrape, and yields what became of the one before.
+    pub(super) fn set_outcome(&self, outcome: Outcome) -> Outcome {
+        std::mem::replace(&mut self.outcome.lock(), outcome)
+    }
+
+    /// How long to wait for the first scrape: targets are spread over the interval by their hash,
+    /// and keep their place in it over restarts.
+    pub(super) fn offset(&self, now: SystemTime, interval: Duration) -> Duration {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let interval_ns = interval.as_nanos().max(1);
+        let hash = self.labels.stable_hash() ^ xxh3_64(self.url.as_bytes());
+        let place = u128::from(hash) % interval_ns;
+        let wait = (interval_ns - now.as_nanos() % interval_ns + place) % interval_ns;
+        Duration::from_nanos(u64::try_from(wait).unwrap_or(0))
+    }
+}
+
+/// A label set of names that are unique by construction.
+fn from_map(labels: &BTreeMap<String, String>) -> Labels {
+    Labels::from_pairs(labels).expect("a map has each name once, and a file holds no huge ones")
+}
+
+/// Puts the address of a page together from the labels of its target.
+fn url(job: &Job, labels: &BTreeMap<String, String>) -> String {
+    let label = |name| labels.get(name).map_or("", String::as_str);
+    let mut params = job.params.clone();
+    for (name, value) in labels {
+        if let Some(param) = name.strip_prefix(PARAM_PREFIX) {
+            let values = params.entry(param.to_owned()).or_default();
+            match values.first_mut() {
+                Some(first) => value.clone_into(first),
+                None => values.push(value.clone()),
+            }
+        }
+    }
+    let path = label(METRICS_PATH);
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let mut url = format!("{}://{}{slash}{path}", label(SCHEME), label(ADDRESS));
+    let mut separator = '?';
+    for (name, values) in &params {
+        for value in values {
+            url.push(separator);
+            separator = '&';
+            push_encoded(&mut url, name);
+            url.push('=');
+            push_encoded(&mut url, value);
+        }
+    }
+    url
+}
+
+/// Writes a name or value of a query as forms encode it.
+fn push_encoded(url: &mut String, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                url.push(char::from(byte));
+            }
+            b' ' => url.push('+'),
+            _ => url.push_str(&format!("%{byte:02X}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::ScrapeFile;
+
+    fn job(text: &str) -> Job {
+        let text = format!("scrape_configs:\n- job_name: j\n  {}", text.replace('\n', "\n  "));
+        ScrapeFile::parse(&text, Path::new("x.yml")).unwrap().jobs.remove(0)
+    }
+
+    #[test]
+    fn labels_and_address_come_from_the_file() {
+        let job = job("scrape_interval: 15s
+metrics_path: /probe
+params: {module: ['http 2xx', b], target: [x]}
+static_configs:
+- targets: ['a:1', 'b:2', 'a:1']
+  labels: {zone: z, __param_target: 'y&z', job: other, empty: ''}
+- targets: ['c:3']
+  labels: {instance: named, __metrics_path__: m}");
+        let targets = Target::all_of(&job);
+        let urls: Vec<&str> = targets.iter().map(Target::url).collect();
+        assert_eq!(
+            urls,
+            [
+                "http://a:1/probe?module=http+2xx&module=b&target=y%26z",
+                "http://b:2/probe?module=http+2xx&module=b&target=y%26z",
+                "http://c:3/m?module=http+2xx&module=b&target=x",
+            ]
+        );
+        assert_eq!(targets[0].labels().to_string(), r#"{instance="a:1", job="other", zone="z"}"#);
+        assert_eq!(targets[2].labels().to_string(), r#"{instance="named", job="j"}"#);
+        assert_eq!(
+            targets[2].discovered().to_string(),
+            r#"{__address__="c:3", __metrics_path__="m", __param_module="http 2xx", __param_target="x", __scheme__="http", __scrape_interval__="15s", __scrape_timeout__="10s", instance="named", job="j"}"#
+        );
+    }
+
+    #[test]
+    fn the_place_in_the_interval_does_not_depend_on_the_start() {
+        let job = job("static_configs: [{targets: ['a:1', 'b:2']}]");
+        let interval = Duration::from_secs(15);
+        let places: Vec<u128> = Target::all_of(&job)
+            .iter()
+            .map(|target| {
+                let place = |start_ms: u64| {
+                    let start = SystemTime::UNIX_EPOCH + Duration::from_millis(start_ms);
+                    let wait = target.offset(start, interval);
+                    assert!(wait < interval);
+                    (u128::from(start_ms) * 1_000_000 + wait.as_nanos()) % interval.as_nanos()
+                };
+                assert_eq!(place(1_000_000), place(1_007_503));
+                place(0)
+            })
+            .collect();
+        assert_ne!(places[0], places[1]);
+    }
+}

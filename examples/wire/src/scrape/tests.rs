@@ -1,0 +1,165 @@
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::error::ScrapeError;
+use super::*;
+use crate::config::Job;
+use crate::error::chain;
+use crate::store::memory::MemoryStore;
+
+/// Serves `app` on a port of its own, and yields host and port.
+async fn serve(app: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    address
+}
+
+fn file(address: &str, options: &str) -> ScrapeFile {
+    let text = format!(
+        "scrape_configs: [{{job_name: j, {options} static_configs: [{{targets: ['{address}']}}]}}]"
+    );
+    ScrapeFile::parse(&text, Path::new("x.yml")).unwrap()
+}
+
+fn target(job: &Job) -> Target {
+    Target::all_of(job).remove(0)
+}
+
+/// A thousand times `a 1` and a line feed, compressed.
+const GZIP_PAGE: &[u8] = &[
+    31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 237, 195, 49, 13, 0, 0, 8, 3, 176, 31, 21, 88, 64, 210, 252,
+    155, 152, 12, 158, 54, 105, 246, 38, 170, 170, 170, 234, 235, 2, 82, 61, 210, 91, 160, 15, 0,
+    0,
+];
+
+const TEXT: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+
+#[tokio::test]
+async fn pages_are_fetched_within_their_limits() {
+    let app = Router::new()
+        .route("/metrics", get(async || (TEXT, "a 1\n")))
+        .route(
+            "/gzip",
+            get(async |headers: HeaderMap| {
+                assert_eq!(headers[header::ACCEPT_ENCODING], "gzip");
+                assert!(headers[header::ACCEPT].to_str().unwrap().contains("version=0.0.4"));
+                assert_eq!(headers["x-prometheus-scrape-timeout-seconds"], "10");
+                (TEXT, [(header::CONTENT_ENCODING, "gzip")], GZIP_PAGE)
+            }),
+        )
+        .route("/missing", get(async || StatusCode::NOT_FOUND))
+        .route("/json", get(async || ([(header::CONTENT_TYPE, "application/json")], "{}")))
+        .route(
+            "/hangs",
+            get(async || {
+                std::future::pending::<()>().await;
+                "".into_response()
+            }),
+        );
+    let address = serve(app).await;
+    let fetcher = Fetcher::new().unwrap();
+    let fetch = async |options: &str| {
+        let file = file(&address, options);
+        fetcher.fetch(&target(&file.jobs[0])).await
+    };
+    assert_eq!(fetch("").await.unwrap(), b"a 1\n");
+    assert_eq!(fetch("metrics_path: /gzip,").await.unwrap().len(), 4000);
+    let plain = fetch(
+        "enable_compression: false, fallback_scrape_protocol: PrometheusText0.0.4, \
+                       metrics_path: /json,",
+    );
+    assert_eq!(plain.await.unwrap(), b"{}");
+    for (options, message) in [
+        ("metrics_path: /gzip, body_size_limit: 3999B,", "body size limit of 3999 bytes exceeded"),
+        ("metrics_path: /missing,", "server returned HTTP status 404 Not Found"),
+        (
+            "metrics_path: /json,",
+            "unsupported content type \"application/json\" and no fallback_scrape_protocol",
+        ),
+        ("metrics_path: /hangs, scrape_timeout: 50ms,", "the page did not arrive within 50ms"),
+    ] {
+        let error: ScrapeError = fetch(options).await.unwrap_err();
+        assert_eq!(chain(&error), message);
+    }
+    // Nothing listens on the port of a listener that is gone.
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let file = file(&gone.to_string(), "");
+    let error = fetcher.fetch(&target(&file.jobs[0])).await.unwrap_err();
+    assert!(matches!(error, ScrapeError::Fetch(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_scraper_scrapes_until_it_is_stopped() {
+    let (seen, mut requests) = mpsc::unbounded_channel();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let app = Router::new().route(
+        "/metrics",
+        get(async move || {
+            let n = counted.fetch_add(1, Ordering::Relaxed);
+            let _ = seen.send(());
+            (TEXT, if n == 1 { "a x\n".to_owned() } else { format!("a {n}\n") })
+        }),
+    );
+    let address = serve(app).await;
+    let store = Arc::new(MemoryStore::new());
+    let file = file(&address, "scrape_interval: 20ms,");
+    let scraper = Scraper::start(&file, store.clone(), &Registry::new()).unwrap();
+    // A scrape is stored before the next one is begun.
+    for _ in 0..3 {
+        requests.recv().await.unwrap();
+    }
+    let targets = scraper.targets();
+    let (name, pool) = targets.pools().next().unwrap();
+    assert_eq!(name, "j");
+    let outcome = pool[0].outcome();
+    assert_eq!(outcome.health.as_str(), "down");
+    assert_eq!(outcome.error, "line 1: invalid value \"x\"");
+    scraper.stop().await;
+
+    let stored = store.dump();
+    let values = |name: &str| {
+        let wanted = format!(r#"{{__name__="{name}", instance="{address}", job="j"}}"#);
+        let (_, samples) = stored.iter().find(|(labels, _)| *labels == wanted).unwrap();
+        samples.iter().map(|s| (s.timestamp, s.value)).collect::<Vec<_>>()
+    };
+    let up = values("up");
+    assert_eq!((up[0].1, up[1].1), (1.0, 0.0));
+    let a = values("a");
+    assert_eq!(a[0].1, 0.0);
+    assert!(ferula_chunkenc::stale::is_stale(a[1].1));
+    assert_eq!(a[1].0, up[1].0);
+    // Stopping ends no series.
+    assert!(!ferula_chunkenc::stale::is_stale(up.last().unwrap().1));
+}
+
+#[tokio::test]
+async fn removed_targets_end() {
+    let (seen, mut requests) = mpsc::unbounded_channel();
+    let app = Router::new().route(
+        "/metrics",
+        get(async move || {
+            let _ = seen.send(());
+            (TEXT, "a 1\n")
+        }),
+    );
+    let address = serve(app).await;
+    let store = Arc::new(MemoryStore::new());
+    let file = file(&address, "scrape_interval: 20ms,");
+    let scraper = Scraper::start(&file, store.clone(), &Registry::new()).unwrap();
+    requests.recv().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), scraper.remove_targets()).await.unwrap();
+    for (labels, samples) in store.dump() {
+        let last = samples.last().unwrap();
+        assert!(ferula_chunkenc::stale::is_stale(last.value), "{labels}");
+    }
+}
