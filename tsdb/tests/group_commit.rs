@@ -1,5 +1,7 @@
 //! Commits of several threads share syncs, and a failed sync ends all of them.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::path::Path;

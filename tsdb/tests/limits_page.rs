@@ -1,7 +1,5 @@
 //! `docs/limits.md` says what the constants say.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::fs;
 use std::path::Path;
 

@@ -1,6 +1,8 @@
 //! Whatever is appended, committed, rolled back, cut and opened again: the database holds what a
 //! map of maps holds.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::BTreeMap;
