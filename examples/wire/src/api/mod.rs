@@ -23,6 +23,8 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
 pub(crate) use params::{parse_duration, parse_time, to_ms};
 pub use state::{
@@ -59,7 +61,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/status/walreplay", get(status::wal_replay))
         .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
-        .route("/write", post(write::receive).layer(DefaultBodyLimit::max(write::MAX_BODY_BYTES)))
+        .route("/write", post(write::receive))
         .method_not_allowed_fallback(serve::method_not_allowed)
         .layer(from_fn(serve::cross_origin))
         .layer(from_fn_with_state(state.clone(), serve::when_ready));
@@ -71,6 +73,7 @@ pub fn router(state: ApiState) -> Router {
         .fallback(serve::not_found)
         .method_not_allowed_fallback(serve::method_not_allowed)
         .layer(from_fn_with_state(state.clone(), serve::count))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .with_state(state)
 }
 

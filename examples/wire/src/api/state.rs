@@ -10,6 +10,7 @@ use ferula_promql::{Clock, Engine, EngineOptions};
 use ferula_tsdb::Stats;
 use tokio::sync::Semaphore;
 
+use super::write::BODY_BUDGET_KIB;
 use crate::remote::write1::Receiver;
 use crate::scrape::Targets;
 use crate::store::Store;
@@ -18,7 +19,7 @@ use crate::telemetry::Registry;
 /// Queries that run at the same time unless the program says otherwise.
 pub const DEFAULT_QUERY_CONCURRENCY: usize = 20;
 
-/// Remote write requests that are stored at the same time; more wait before they are read.
+/// Remote write requests that are stored at the same time; more wait.
 pub const DEFAULT_WRITE_CONCURRENCY: usize = 16;
 
 /// What the handlers of the API share; cheap to clone.
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) stats: Option<StatsSource>,
     pub(super) receiver: Option<Arc<Receiver>>,
     pub(super) write_slots: Arc<Semaphore>,
+    pub(super) body_budget: Arc<Semaphore>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) targets: Option<Arc<Targets>>,
     pub(super) registry: Arc<Registry>,
@@ -218,6 +220,7 @@ impl ApiBuilder {
                 stats,
                 receiver,
                 write_slots: Arc::new(Semaphore::new(self.write_concurrency)),
+                body_budget: Arc::new(Semaphore::new(BODY_BUDGET_KIB)),
                 data_dir: self.data_dir,
                 targets: self.targets,
                 registry: self.registry,

@@ -1,8 +1,13 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
+use ferula_chunkenc::SampleBatch;
+use ferula_index::{Labels, Matcher};
+use ferula_promql::storage::{Querier, Queryable, SelectHints, SeriesSet, StorageError, TimeRange};
+use parking_lot::Mutex;
 use tower::ServiceExt;
 
 use super::*;
@@ -183,6 +188,16 @@ async fn pages_of_other_origins_may_read() {
 }
 
 #[tokio::test]
+async fn answers_are_compressed_for_those_who_ask() {
+    let request = Request::get("/api/v1/status/flags").header("Accept-Encoding", "gzip");
+    let api = api_with(|builder| builder.flags([("flag".to_owned(), "value".repeat(100))]));
+    let response = api.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    assert!(body.len() < 200 && body.starts_with(b"\x1f\x8b"));
+}
+
+#[tokio::test]
 async fn snapshots_are_made_only_where_allowed() {
     let dir = tempfile::tempdir().unwrap();
     let request = || {
@@ -316,12 +331,7 @@ async fn queries_that_fail_tell_why() {
             "bad_data",
             r#"invalid parameter \"query\": invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"#,
         ),
-        (
-            "query?query=up%2Bignoring(job)up&time=0",
-            422,
-            "execution",
-            r#"found duplicate series for the match group {} on the right hand-side of the operation: [{__name__=\"up\", job=\"b\u003cc\"}, {__name__=\"up\", job=\"a\"}];many-to-many matching not allowed: matching labels must be unique on one side"#,
-        ),
+        ("query?query=topk(NaN,up)&time=0", 422, "execution", "Parameter value is NaN"),
         (
             "query?query=broken_storage&time=0",
             500,
@@ -369,4 +379,74 @@ async fn a_query_without_time_left_times_out() {
     let (status, body) = get(&api(), "/api/v1/query?query=up&time=120&timeout=0.0001").await;
     let expected = r#"{"status":"error","errorType":"timeout","error":"query timed out in expression evaluation"}"#;
     assert_eq!((status, body.as_str()), (503, expected));
+}
+
+/// A thousand series; reading the first one waits until it is allowed to go on.
+struct SlowStorage {
+    reading: std::sync::mpsc::Sender<()>,
+    go_on: Mutex<std::sync::mpsc::Receiver<()>>,
+    n_read: AtomicUsize,
+}
+
+const SLOW_COUNT: usize = 1000;
+
+/// A view of a [`SlowStorage`].
+#[derive(Clone)]
+struct SlowView(Arc<SlowStorage>);
+
+impl Queryable for SlowView {
+    fn querier(&self, _: TimeRange) -> Result<Box<dyn Querier>, StorageError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Querier for SlowView {
+    fn select(&self, _: &[Matcher], _: &SelectHints) -> Result<Box<dyn SeriesSet>, StorageError> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn label_names(&self, _: &[Matcher]) -> Result<Vec<String>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    fn label_values(&self, _: &str, _: &[Matcher]) -> Result<Vec<String>, StorageError> {
+        Ok(Vec::new())
+    }
+}
+
+impl SeriesSet for SlowView {
+    fn len(&self) -> usize {
+        SLOW_COUNT
+    }
+
+    fn labels(&self, index: usize) -> Labels {
+        Labels::from_pairs([("__name__", "slow"), ("n", &format!("{index:04}"))]).unwrap()
+    }
+
+    fn read(&self, _: usize, _: &mut SampleBatch) -> Result<(), StorageError> {
+        if self.0.n_read.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.0.reading.send(())?;
+            self.0.go_on.lock().recv()?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_query_whose_client_hangs_up_is_cancelled() {
+    let (reading, is_reading) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    let n_read = AtomicUsize::new(0);
+    let slow = Arc::new(SlowStorage { reading, go_on: Mutex::new(may_go_on), n_read });
+    let state = ApiState::builder(Arc::new(SlowView(slow.clone()))).query_concurrency(1).build();
+    let api = router(state.clone());
+    let request = Request::get("/api/v1/query?query=slow&time=0").body(Body::empty()).unwrap();
+    let client = tokio::spawn(api.oneshot(request));
+    tokio::task::spawn_blocking(move || is_reading.recv()).await.unwrap().unwrap();
+    client.abort();
+    assert!(client.await.unwrap_err().is_cancelled());
+    go_on.send(()).unwrap();
+    // The slot is free when the query has ended.
+    drop(state.shared.query_slots.acquire().await.unwrap());
+    assert!(slow.n_read.load(Ordering::Relaxed) < SLOW_COUNT);
 }

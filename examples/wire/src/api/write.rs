@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::State;
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::task::spawn_blocking;
@@ -20,22 +20,34 @@ pub(super) const MAX_BODY_BYTES: usize = MAX_REQUEST_BYTES + MAX_REQUEST_BYTES /
 const MEDIA_TYPE: &str = "application/x-protobuf";
 const MESSAGE_V1: &str = "prometheus.WriteRequest";
 
-pub(super) async fn receive(
-    State(state): State<ApiState>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+/// Memory that bodies may take while they arrive, in KiB; senders wait until there is some. It is
+/// taken by the length they announce, so that a slow one does not keep others out.
+pub(super) const BODY_BUDGET_KIB: usize = 256 << 10;
+
+pub(super) async fn receive(State(state): State<ApiState>, request: Request) -> Response {
     let Some(receiver) = state.shared.receiver.clone() else {
         let text = "remote write receiver is not enabled\n";
         return (StatusCode::NOT_FOUND, text).into_response();
     };
-    if let Err(problem) = check_headers(&headers) {
+    if let Err(problem) = check_headers(request.headers()) {
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("{problem}\n")).into_response();
     }
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|len| len.to_str().ok()?.parse().ok());
+    let len: usize = announced.unwrap_or(MAX_BODY_BYTES);
+    if len > MAX_BODY_BYTES {
+        return (StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n").into_response();
+    }
+    let kib = u32::try_from(len.div_ceil(1024)).expect("bodies are far below 4 TiB");
+    let budget = state.shared.body_budget.clone().acquire_many_owned(kib).await;
+    let body = match to_bytes(request.into_body(), len).await {
+        Ok(body) => body,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    };
     let slot = state.shared.write_slots.clone().acquire_owned().await;
     let outcome = spawn_blocking(move || {
         let answer = store(&receiver, &body);
-        drop(slot);
+        drop((slot, budget));
         answer
     });
     match outcome.await {

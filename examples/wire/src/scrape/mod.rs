@@ -18,7 +18,7 @@ mod target;
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub use target::Target;
@@ -30,6 +30,9 @@ use crate::Error;
 use crate::config::ScrapeFile;
 use crate::store::Store;
 use crate::telemetry::Registry;
+
+/// Pages that are stored at the same time; more wait.
+const APPEND_CONCURRENCY: usize = 16;
 
 /// A running scraper. Must be made inside a Tokio runtime.
 pub struct Scraper {
@@ -51,6 +54,7 @@ impl Scraper {
         let fetcher = Fetcher::new().map_err(Error::Client)?;
         let metrics = Metrics::new(registry);
         let (sender, receiver) = watch::channel(Ending::Running);
+        let append_slots = Arc::new(Semaphore::new(APPEND_CONCURRENCY));
         let mut targets = Targets { pools: Vec::new() };
         let mut tasks = JoinSet::new();
         for job in &file.jobs {
@@ -61,6 +65,7 @@ impl Scraper {
                     store: store.clone(),
                     fetcher: fetcher.clone(),
                     metrics: metrics.clone(),
+                    append_slots: append_slots.clone(),
                     ending: receiver.clone(),
                 };
                 tasks.spawn(runner.run());

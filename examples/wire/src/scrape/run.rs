@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
@@ -36,6 +36,7 @@ pub(super) struct Runner {
     pub(super) store: Arc<dyn Store>,
     pub(super) fetcher: Fetcher,
     pub(super) metrics: Metrics,
+    pub(super) append_slots: Arc<Semaphore>,
     pub(super) ending: watch::Receiver<Ending>,
 }
 
@@ -91,6 +92,7 @@ impl Runner {
             _ = self.ending.wait_for(|ending| *ending == Ending::Shutdown) => return Ok(None),
             page = self.fetcher.fetch(&self.target) => page,
         };
+        let slot = self.append_slots.clone().acquire_owned().await;
         let (store, target, metrics) =
             (self.store.clone(), self.target.clone(), self.metrics.clone());
         let work = spawn_blocking(move || {
@@ -102,6 +104,7 @@ impl Runner {
                 tracing::error!(target = target.url(), error = chain(&error), "scrape not stored");
             }
             note(&target, error.map(|error| chain(&error)), time, start.elapsed());
+            drop(slot);
             appends
         });
         work.await.map(Some)

@@ -1,0 +1,114 @@
+//! The API over a database: what is written by remote write is there when it is asked for, and
+//! still there after the database was closed.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use ferula_tsdb::{Db, Options};
+use ferula_wire::api::{self, ApiState};
+use prost::Message;
+use tower::ServiceExt;
+
+#[derive(Clone, PartialEq, Message)]
+struct WriteRequest {
+    #[prost(message, repeated, tag = "1")]
+    timeseries: Vec<TimeSeries>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TimeSeries {
+    #[prost(message, repeated, tag = "1")]
+    labels: Vec<Label>,
+    #[prost(message, repeated, tag = "2")]
+    samples: Vec<Sample>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Label {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Sample {
+    #[prost(double, tag = "1")]
+    value: f64,
+    #[prost(int64, tag = "2")]
+    timestamp: i64,
+}
+
+fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
+    let label = |(n, v): &(&str, &str)| Label { name: (*n).into(), value: (*v).into() };
+    let sample = |&(timestamp, value): &(i64, f64)| Sample { value, timestamp };
+    TimeSeries {
+        labels: labels.iter().map(label).collect(),
+        samples: samples.iter().map(sample).collect(),
+    }
+}
+
+fn api(db: &Arc<Db>) -> Router {
+    let state = ApiState::builder(db.clone()).store(db.clone()).enable_remote_write(true).build();
+    api::router(state)
+}
+
+async fn send(api: &Router, request: Request<Body>) -> (u16, String) {
+    let response = api.clone().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn write(api: &Router, timeseries: Vec<TimeSeries>) -> (u16, String) {
+    let message = WriteRequest { timeseries }.encode_to_vec();
+    let body = snap::raw::Encoder::new().compress_vec(&message).unwrap();
+    send(api, Request::post("/api/v1/write").body(Body::from(body)).unwrap()).await
+}
+
+async fn query(api: &Router, query: &str) -> String {
+    let path = format!("/api/v1/query?{query}");
+    let (status, body) = send(api, Request::get(path).body(Body::empty()).unwrap()).await;
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+#[tokio::test]
+async fn what_was_written_is_answered_before_and_after_closing() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"a","job":"x"},"values":[[1,"1"],[2,"2.5"],[3,"NaN"]]}]}}"#;
+    {
+        let db = Arc::new(Db::open(dir.path(), Options::default()).unwrap());
+        let api = api(&db);
+        let first = series(&[("__name__", "a"), ("job", "x")], &[(1000, 1.0), (2000, 2.5)]);
+        assert_eq!(write(&api, vec![first]).await, (204, String::new()));
+        let mixed = vec![
+            series(&[("job", "x"), ("__name__", "a")], &[(3000, f64::NAN), (2500, 1.0)]),
+            series(&[("__name__", "a"), ("job", &"v".repeat(100_000))], &[(3000, 1.0)]),
+        ];
+        let (status, reason) = write(&api, mixed).await;
+        assert_eq!(status, 400);
+        let start = "2 of 3 samples refused: 1 out of order, 1 with invalid labels; first: ";
+        assert!(reason.starts_with(start), "{reason}");
+        assert_eq!(query(&api, "query=a[5s]&time=5").await, expected);
+        db.close().unwrap();
+    }
+    let db = Arc::new(Db::open(dir.path(), Options::default()).unwrap());
+    assert_eq!(query(&api(&db), "query=a[5s]&time=5").await, expected);
+    db.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_closed_store_is_the_senders_reason_to_try_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Arc::new(Db::open(dir.path(), Options::default()).unwrap());
+    let api = api(&db);
+    db.close().unwrap();
+    let request = vec![series(&[("__name__", "a")], &[(1000, 1.0)])];
+    let (status, reason) = write(&api, request).await;
+    assert_eq!((status, reason.as_str()), (500, "cannot store samples: the database is closed\n"));
+}
