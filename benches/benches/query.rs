@@ -3,8 +3,9 @@
 //! `cargo bench -p ferula-benches --bench query`
 //!
 //! 2,000 counters with six labels, scraped every 15 s for two hours, held as plain columns, so that
-//! reading is a copy. Range queries over one hour with a step of one minute. Throughput counts the
-//! samples that lie in the hour and the window before it.
+//! reading is a copy. Range queries over one hour with a step of one minute; throughput counts the
+//! samples that lie in the hour and the window before it. Instant queries over 50,000 of them;
+//! throughput counts series.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use ferula_promql::storage::{Querier, Queryable, SelectHints, SeriesSet, Storage
 use ferula_promql::{Engine, EngineOptions};
 
 const N_SERIES: u32 = 2_000;
+const N_SERIES_AT_ONCE: u32 = 50_000;
 const N_SAMPLES: u32 = 480;
 const SCRAPE_MS: i64 = 15_000;
 const START_MS: i64 = 1_700_000_000_000 + 3_600_000;
@@ -32,8 +34,8 @@ struct Columns {
 
 impl Columns {
     /// Counters that rise by small jittered steps and are reset now and then.
-    fn counters() -> Self {
-        let mut labels: Vec<Labels> = (0..N_SERIES).map(series_labels).collect();
+    fn counters(n_series: u32) -> Self {
+        let mut labels: Vec<Labels> = (0..n_series).map(series_labels).collect();
         labels.sort();
         let mut values = Vec::new();
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
@@ -67,7 +69,7 @@ fn series_labels(series: u32) -> Labels {
         ("__name__", "http_requests_total".to_owned()),
         ("cluster", "eu-1".to_owned()),
         ("code", ["200", "404", "500", "503"][(series % 4) as usize].to_owned()),
-        ("instance", format!("10.0.{:03}.{:03}:9100", series / 100, series % 100)),
+        ("instance", format!("10.0.{:03}.{:03}:9100", series / 250, series % 250)),
         ("job", format!("service-{:02}", series / 4 % 20)),
         ("method", ["GET", "POST"][(series % 2) as usize].to_owned()),
     ];
@@ -123,7 +125,7 @@ impl SeriesSet for Selected {
 }
 
 fn queries(criterion: &mut Criterion) {
-    let columns = Columns::counters();
+    let columns = Columns::counters(N_SERIES);
     let storage: Arc<dyn Queryable> = Arc::new(columns.clone());
     let engine = Engine::new(EngineOptions::default());
     let mut group = criterion.benchmark_group("query");
@@ -163,9 +165,26 @@ fn queries(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Many series at one step, where labels weigh more than samples.
+fn instant_queries(criterion: &mut Criterion) {
+    let storage: Arc<dyn Queryable> = Arc::new(Columns::counters(N_SERIES_AT_ONCE));
+    let engine = Engine::new(EngineOptions::default());
+    let mut group = criterion.benchmark_group("query");
+    group.throughput(Throughput::Elements(u64::from(N_SERIES_AT_ONCE)));
+    for query in ["http_requests_total", "sum by (job) (rate(http_requests_total[1m]))"] {
+        group.bench_function(BenchmarkId::new("instant", query), |bencher| {
+            bencher.iter(|| {
+                let query = engine.instant(Arc::clone(&storage), query, START_MS).expect("parses");
+                black_box(query.run().expect("runs"))
+            });
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20);
-    targets = queries
+    targets = queries, instant_queries
 }
 criterion_main!(benches);

@@ -78,7 +78,9 @@ fn sorted(series: impl Iterator<Item = MatrixSeries>) -> Value {
 /// The operator of the whole query, which removes the names that are to be removed at the end.
 fn root(plan: &Node, grid: Grid, context: &Context) -> Result<Box<dyn Operator>, Error> {
     let operator = build(plan, grid, context)?;
-    if operator.series().iter().all(|meta| !meta.drop_name) {
+    // Otherwise they are gone already, and clashes were found where they were dropped.
+    let delayed = context.features.delayed_name_removal;
+    if !delayed || operator.series().iter().all(|meta| !meta.drop_name) {
         return Ok(operator);
     }
     let metas = operator

@@ -22,7 +22,8 @@ type Data = BTreeMap<Labels, Vec<Sample>>;
 type Answer = BTreeMap<Labels, BTreeMap<i64, f64>>;
 
 fn labels(pairs: &[(&str, String)]) -> Labels {
-    Labels::from_pairs(pairs.iter().map(|(name, value)| (*name, value.as_str()))).unwrap()
+    Labels::from_pairs(pairs.iter().map(|(name, value)| (*name, value.as_str())))
+        .expect("names differ")
 }
 
 /// Some series of one metric, with gaps, jitter, resets, NaN and staleness markers.
@@ -56,10 +57,10 @@ fn data(metric: &'static str) -> impl Strategy<Value = Data> {
 fn storage(data: &[&Data]) -> Arc<dyn Queryable> {
     let mut storage = MemoryStorage::new();
     for (labels, samples) in data.iter().copied().flatten() {
-        storage.append(labels, samples).unwrap();
+        storage.append(labels, samples).expect("in order");
     }
-    storage.commit().unwrap();
-    storage.queryable().unwrap()
+    storage.commit().expect("always");
+    storage.queryable().expect("always")
 }
 
 /// What the engine answers.
@@ -68,8 +69,8 @@ fn evaluate(data: &[&Data], query: &str) -> Answer {
     features.delayed_name_removal = false;
     let options = EngineOptions::default().lookback_delta_ms(LOOKBACK).features(features);
     let end = START + (N_STEPS - 1) * STEP;
-    let query = Engine::new(options).range(storage(data), query, START, end, STEP).unwrap();
-    let Value::Matrix(series) = query.run().unwrap().value else { panic!("a matrix") };
+    let query = Engine::new(options).range(storage(data), query, START, end, STEP).expect("parses");
+    let Value::Matrix(series) = query.run().expect("runs").value else { panic!("a matrix") };
     assert!(series.is_sorted_by(|a, b| a.labels < b.labels));
     let values = |samples: &ferula_chunkenc::SampleBatch| {
         samples.iter().map(|sample| (sample.timestamp, sample.value)).collect()
@@ -98,7 +99,7 @@ fn window(samples: &[Sample], time: i64, range: i64) -> Vec<Sample> {
 }
 
 fn without_name(labels: &Labels) -> Labels {
-    LabelsBuilder::from_labels(labels).remove("__name__").build().unwrap()
+    LabelsBuilder::from_labels(labels).remove("__name__").build().expect("short")
 }
 
 fn per_series(data: &Data, of: impl Fn(&[Sample], i64) -> Option<f64>) -> Answer {

@@ -1,5 +1,7 @@
 //! The receiver under load, killed, and started again.
 
+mod message;
+
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,68 +10,26 @@ use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ferula_wire::testing::{Program, failure, wait};
-use prost::Message;
-use reqwest::blocking::Client;
+
+use crate::message::{Label, Sample, TimeSeries, WriteRequest, send};
 
 const RECEIVER: &str = env!("CARGO_BIN_EXE_receiver");
 
 /// Series of one request, all with a sample of the same time.
 const SERIES: usize = 50;
 
-#[derive(Clone, PartialEq, Message)]
-struct WriteRequest {
-    #[prost(message, repeated, tag = "1")]
-    timeseries: Vec<TimeSeries>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TimeSeries {
-    #[prost(message, repeated, tag = "1")]
-    labels: Vec<Label>,
-    #[prost(message, repeated, tag = "2")]
-    samples: Vec<Sample>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Label {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Sample {
-    #[prost(double, tag = "1")]
-    value: f64,
-    #[prost(int64, tag = "2")]
-    timestamp: i64,
-}
-
 /// The request with sample number `n` of every series of `writer`.
 fn request(writer: usize, n: usize, start_ms: i64) -> Vec<u8> {
-    let label = |name: &str, value: String| Label { name: name.to_owned(), value };
     let timestamp = start_ms + i64::try_from(n).expect("a small number");
     let timeseries = (0..SERIES).map(|series| TimeSeries {
         labels: vec![
-            label("__name__", "load".to_owned()),
-            label("series", series.to_string()),
-            label("writer", writer.to_string()),
+            Label::new("__name__", "load"),
+            Label::new("series", &series.to_string()),
+            Label::new("writer", &writer.to_string()),
         ],
         samples: vec![Sample { value: n as f64, timestamp }],
     });
-    let message = WriteRequest { timeseries: timeseries.collect() }.encode_to_vec();
-    snap::raw::Encoder::new().compress_vec(&message).expect("the message is small")
-}
-
-/// Sends a request; tells whether it was acknowledged.
-fn send(client: &Client, url: &str, body: Vec<u8>) -> bool {
-    let request = client
-        .post(format!("{url}/api/v1/write"))
-        .header("Content-Type", "application/x-protobuf")
-        .header("Content-Encoding", "snappy")
-        .header("X-Prometheus-Remote-Write-Version", "0.1.0");
-    request.body(body).send().is_ok_and(|answer| answer.status().is_success())
+    WriteRequest { timeseries: timeseries.collect() }.to_body()
 }
 
 #[test]

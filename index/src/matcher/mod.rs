@@ -1,11 +1,13 @@
 //! Tests of one label: equal, not equal, and fully anchored regular expressions.
 
+mod capture;
 pub(crate) mod class;
 mod regex;
 mod syntax;
 
 use std::fmt;
 
+pub use self::capture::CaptureRegex;
 use self::regex::AnchoredRegex;
 use crate::Error;
 use crate::labels::{is_legacy_label_name, quoted};
@@ -36,7 +38,7 @@ impl MatchOp {
 }
 
 /// A test of one label's value. A label that is absent has the empty value.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Matcher {
     name: Box<str>,
     op: MatchOp,
@@ -125,5 +127,12 @@ impl fmt::Display for Matcher {
         } else {
             write!(f, "{}{}{}", quoted(&self.name), self.op.as_str(), quoted(&self.value))
         }
+    }
+}
+
+impl fmt::Debug for Matcher {
+    /// As PromQL writes it; the compiled form of an expression fills pages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

@@ -18,13 +18,13 @@ const MAX_COMPILED_BYTES: usize = 10 << 20;
 const MAX_SET_VALUES: usize = 256;
 
 /// A regular expression that must match a whole value.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct AnchoredRegex {
     test: Test,
     prefix: Box<str>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Test {
     /// One of these values, which are sorted.
     Set(Box<[Box<str>]>),
@@ -37,7 +37,7 @@ enum Test {
 }
 
 /// `first.*between.*last`, where each may be empty.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Words {
     first: Box<str>,
     between: Box<[Box<str>]>,
@@ -50,7 +50,8 @@ impl AnchoredRegex {
             return Ok(Self::set(values));
         }
         let invalid = |reason: String| Error::Regex { pattern: pattern.to_owned(), reason };
-        let hir = syntax::parse(pattern).map_err(|error| invalid(error.to_string()))?;
+        let parsed = syntax::parse(pattern, false).map_err(|error| invalid(error.to_string()))?;
+        let hir = parsed.hir;
         if let Some(test) = any(&hir) {
             return Ok(Self { test, prefix: "".into() });
         }
@@ -193,13 +194,13 @@ fn exact_values(literals: &Seq) -> Option<Vec<Box<str>>> {
     values.map(|value| Some(std::str::from_utf8(value.as_bytes()).ok()?.into())).collect()
 }
 
-fn compile(hir: Hir) -> Result<meta::Regex, Box<meta::BuildError>> {
+pub(super) fn compile(hir: Hir) -> Result<meta::Regex, Box<meta::BuildError>> {
     let whole = Hir::concat(vec![Hir::look(Look::Start), hir, Hir::look(Look::End)]);
     let config = meta::Config::new().nfa_size_limit(Some(MAX_COMPILED_BYTES));
     meta::Builder::new().configure(config).build_from_hir(&whole).map_err(Box::new)
 }
 
-fn anchored(value: &str) -> Input<'_> {
+pub(super) fn anchored(value: &str) -> Input<'_> {
     Input::new(value).anchored(Anchored::Yes)
 }
 

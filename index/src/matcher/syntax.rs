@@ -4,9 +4,9 @@
 //! ways: Perl classes and word boundaries are ASCII; `\Q…\E` quotes; `[`, `&&`, `--` and `~~` mean
 //! nothing within brackets; a brace that opens no valid repetition is a literal; repetitions count
 //! to 1000 and are not stacked; escapes that stand for nothing are errors. What is parsed is
-//! handed on as the intermediate form of `regex-syntax`. Groups do not capture: nobody asks.
+//! handed on as the intermediate form of `regex-syntax`.
 
-use regex_syntax::hir::{ClassUnicode, Dot, Hir, Look, Repetition};
+use regex_syntax::hir::{Capture, ClassUnicode, Dot, Hir, Look, Repetition};
 
 use super::class;
 
@@ -16,11 +16,19 @@ const MAX_REPEAT: u32 = 1000;
 /// Deepest nesting of an expression. Go has 1000; what compiles expressions here is recursive.
 const MAX_DEPTH: u32 = 250;
 
-/// Parses a regular expression in which `.` matches newlines too.
+/// An expression that was parsed.
+pub(super) struct Parsed {
+    pub(super) hir: Hir,
+    /// The names of the groups that capture, by number from 1, where they have some.
+    pub(super) groups: Vec<Option<Box<str>>>,
+}
+
+/// Parses a regular expression in which `.` matches newlines too. Groups capture only if they
+/// are asked to.
 ///
 /// The error says what is wrong in the words of Go.
-pub(super) fn parse(pattern: &str) -> Result<Hir, SyntaxError> {
-    Parser::new(pattern).parse()
+pub(super) fn parse(pattern: &str, captures: bool) -> Result<Parsed, SyntaxError> {
+    Parser::new(pattern, captures).parse()
 }
 
 /// What is wrong with a regular expression, and the part of it where that is.
@@ -39,6 +47,8 @@ struct Flags {
     multi_line: bool,
     /// `s`
     dot_newline: bool,
+    /// `U`
+    lazy: bool,
 }
 
 /// A part of an expression, with what is to be known of it where it is repeated.
@@ -56,6 +66,8 @@ struct Group {
     items: Vec<Item>,
     /// The flags to go back to.
     outer: Flags,
+    /// The number under which it captures.
+    capture: Option<u32>,
 }
 
 struct Parser<'a> {
@@ -64,16 +76,18 @@ struct Parser<'a> {
     flags: Flags,
     /// Never empty: the first is the expression itself.
     groups: Vec<Group>,
+    captures: bool,
+    names: Vec<Option<Box<str>>>,
 }
 
 impl<'a> Parser<'a> {
-    fn new(pattern: &'a str) -> Self {
-        let flags = Flags { fold_case: false, multi_line: false, dot_newline: true };
-        let groups = vec![Group { alternatives: Vec::new(), items: Vec::new(), outer: flags }];
-        Self { whole: pattern, rest: pattern, flags, groups }
+    fn new(pattern: &'a str, captures: bool) -> Self {
+        let flags = Flags { fold_case: false, multi_line: false, dot_newline: true, lazy: false };
+        let groups = vec![Group::new(flags, None)];
+        Self { whole: pattern, rest: pattern, flags, groups, captures, names: Vec::new() }
     }
 
-    fn parse(mut self) -> Result<Hir, SyntaxError> {
+    fn parse(mut self) -> Result<Parsed, SyntaxError> {
         // Where the last token began, if it was a repetition.
         let mut last_repeat = None;
         while let Some(c) = self.rest.chars().next() {
@@ -127,7 +141,9 @@ impl<'a> Parser<'a> {
             last_repeat = is_repeat.then_some(before);
         }
         match self.groups.pop() {
-            Some(group) if self.groups.is_empty() => Ok(group.finish()?.hir),
+            Some(group) if self.groups.is_empty() => {
+                Ok(Parsed { hir: group.finish()?.hir, groups: self.names })
+            }
             _ => Err(problem("missing closing )", self.whole)),
         }
     }
@@ -174,7 +190,7 @@ impl<'a> Parser<'a> {
         let outer = self.flags;
         let Some(special) = before.strip_prefix("(?") else {
             self.skip(1);
-            self.groups.push(Group { alternatives: Vec::new(), items: Vec::new(), outer });
+            self.open_capture(outer, None);
             return Ok(());
         };
         let named = special.strip_prefix("P<").or(special.strip_prefix('<'));
@@ -187,7 +203,7 @@ impl<'a> Parser<'a> {
                 return Err(problem("invalid named capture", part));
             }
             self.rest = rest;
-            self.groups.push(Group { alternatives: Vec::new(), items: Vec::new(), outer });
+            self.open_capture(outer, Some(name));
             return Ok(());
         }
         self.rest = special;
@@ -200,8 +216,7 @@ impl<'a> Parser<'a> {
                 'i' => flags.fold_case = set_to,
                 'm' => flags.multi_line = set_to,
                 's' => flags.dot_newline = set_to,
-                // Which of several matches is found is of no concern here.
-                'U' => {}
+                'U' => flags.lazy = set_to,
                 '-' if set_to => {
                     set_to = false;
                     saw_flag = false;
@@ -209,11 +224,7 @@ impl<'a> Parser<'a> {
                 }
                 ':' | ')' if set_to || saw_flag => {
                     if c == ':' {
-                        self.groups.push(Group {
-                            alternatives: Vec::new(),
-                            items: Vec::new(),
-                            outer,
-                        });
+                        self.groups.push(Group::new(outer, None));
                     }
                     self.flags = flags;
                     return Ok(());
@@ -225,6 +236,12 @@ impl<'a> Parser<'a> {
         Err(self.error("invalid or unsupported Perl syntax", before))
     }
 
+    fn open_capture(&mut self, outer: Flags, name: Option<&str>) {
+        self.names.push(name.map(Box::from));
+        let number = u32::try_from(self.names.len()).ok().filter(|_| self.captures);
+        self.groups.push(Group::new(outer, number));
+    }
+
     fn close_group(&mut self) -> Result<(), SyntaxError> {
         if self.groups.len() < 2 {
             return Err(problem("unexpected )", self.whole));
@@ -232,7 +249,13 @@ impl<'a> Parser<'a> {
         self.skip(1);
         if let Some(group) = self.groups.pop() {
             self.flags = group.outer;
-            let item = group.finish()?;
+            let capture = group.capture;
+            let mut item = group.finish()?;
+            if let Some(index) = capture {
+                let sub = Box::new(item.hir);
+                item.hir = Hir::capture(Capture { index, name: None, sub });
+                item.depth = deeper(item.depth)?;
+            }
             self.group().items.push(item);
         }
         Ok(())
@@ -249,9 +272,9 @@ impl<'a> Parser<'a> {
         let greedy = match self.rest.strip_prefix('?') {
             Some(rest) => {
                 self.rest = rest;
-                false
+                self.flags.lazy
             }
-            None => true,
+            None => !self.flags.lazy,
         };
         if let Some(last) = last_repeat {
             return Err(self.error("invalid nested repetition operator", last));
@@ -486,6 +509,10 @@ impl<'a> Parser<'a> {
 }
 
 impl Group {
+    fn new(outer: Flags, capture: Option<u32>) -> Self {
+        Self { alternatives: Vec::new(), items: Vec::new(), outer, capture }
+    }
+
     fn finish(mut self) -> Result<Item, SyntaxError> {
         let last = concat(self.items)?;
         if self.alternatives.is_empty() {

@@ -14,7 +14,7 @@ mod topk;
 
 use crate::ast::AggregateOp;
 use crate::exec::batch::Grid;
-use crate::exec::{BoxOperator, Context, Scalar, build as build_operator};
+use crate::exec::{BoxOperator, Context, Scalar, build as build_operator, build_nameless};
 use crate::plan::{Aggregate, Node, NodeKind};
 use crate::{Error, ParameterError};
 
@@ -37,7 +37,16 @@ pub(crate) fn build(
         Some(node) => Scalar::evaluate(node, grid, context)?,
         None => Scalar::Constant(f64::NAN),
     };
-    let input = build_operator(&aggregate.input, grid, context)?;
+    // Those that pick series hand on their labels, the others make new ones.
+    let picks = matches!(
+        aggregate.op,
+        AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK | AggregateOp::LimitRatio
+    );
+    let input = if !picks && labels.are_nameless() {
+        build_nameless(&aggregate.input, grid, context)?
+    } else {
+        build_operator(&aggregate.input, grid, context)?
+    };
     let groups = Groups::new(labels, input.series())?;
     let span = param.map_or(aggregate.input.span, |node| node.span);
     match aggregate.op {

@@ -10,6 +10,7 @@ use ferula_index::{Labels, METRIC_NAME};
 use crate::Error;
 use crate::ast::AggregateGrouping;
 use crate::exec::batch::SeriesMeta;
+use crate::exec::is_metadata_label;
 
 /// The groups of an aggregation.
 #[derive(Debug, Default)]
@@ -39,6 +40,15 @@ impl<'a> GroupLabels<'a> {
             Some(AggregateGrouping::Without(names)) => {
                 name != METRIC_NAME && !names.iter().any(|n| n == name)
             }
+        }
+    }
+
+    /// Tells whether none of them describes the metric rather than the series.
+    pub(super) fn are_nameless(self) -> bool {
+        match self.grouping {
+            None => true,
+            Some(AggregateGrouping::By(names)) => !names.iter().any(|n| is_metadata_label(n)),
+            Some(AggregateGrouping::Without(_)) => false,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::options::Features;
 use crate::storage::{Querier, SelectHints, SeriesSet};
 use crate::{AnnotationKind, Annotations, Error, Span};
 
-/// Labels that describe the metric rather than the series.
+/// Labels that describe the metric rather than the series, sorted.
 const METADATA_LABELS: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
 
 /// Tells whether a label describes the metric rather than the series.
@@ -129,20 +129,31 @@ impl Context {
 
     /// The series after a change that makes other metrics of them: without their names, or marked
     /// to lose them when the query ends.
-    pub(crate) fn drop_names(&self, series: &[SeriesMeta]) -> Result<Unnamed, Error> {
+    pub(crate) fn drop_names(
+        &self,
+        series: &[SeriesMeta],
+        reader: NameReader,
+    ) -> Result<Unnamed, Error> {
         let delayed = self.features.delayed_name_removal;
+        let same = |pair: &[SeriesMeta]| metadata(&pair[0]).eq(metadata(&pair[1]));
+        let may_clash = !delayed && !series.windows(2).all(same);
+        let keep = delayed || (reader == NameReader::Nobody && !may_clash);
         let drop_one = |meta: &SeriesMeta| {
-            let labels =
-                if delayed { meta.labels.clone() } else { without_metadata(&meta.labels)? };
+            let labels = if keep { meta.labels.clone() } else { without_metadata(&meta.labels)? };
             Ok(SeriesMeta { labels, drop_name: true })
         };
         let metas = series.iter().map(drop_one).collect::<Result<_, Error>>()?;
-        let same_metric = || {
-            let same = |pair: &[SeriesMeta]| metadata(&pair[0]).eq(metadata(&pair[1]));
-            series.windows(2).all(same)
-        };
-        Ok(Unnamed { metas, may_clash: !delayed && !same_metric() })
+        Ok(Unnamed { metas, may_clash })
     }
+}
+
+/// Who looks at the labels that describe the metric after they were dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NameReader {
+    /// Someone may.
+    Anyone,
+    /// Nobody does, so that they may as well stay.
+    Nobody,
 }
 
 /// Series that lost their names.
@@ -153,12 +164,15 @@ pub(crate) struct Unnamed {
 }
 
 fn metadata(meta: &SeriesMeta) -> impl Iterator<Item = (&str, &str)> {
-    meta.labels.iter().filter(|(name, _)| is_metadata_label(name))
+    // Labels are sorted, and these come early.
+    let early = meta.labels.iter().take_while(|(name, _)| *name <= METADATA_LABELS[2]);
+    early.filter(|(name, _)| is_metadata_label(name))
 }
 
 /// The labels without those that describe the metric.
 pub(crate) fn without_metadata(labels: &Labels) -> Result<Labels, Error> {
-    if labels.iter().all(|(name, _)| !is_metadata_label(name)) {
+    let mut early = labels.iter().take_while(|(name, _)| *name <= METADATA_LABELS[2]);
+    if early.all(|(name, _)| !is_metadata_label(name)) {
         return Ok(labels.clone());
     }
     Ok(Labels::from_pairs(labels.iter().filter(|(name, _)| !is_metadata_label(name)))?)

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use ferula_index::{Labels, LabelsBuilder};
 
 use super::batch::{Column, Grid, SeriesMeta};
+use super::context::NameReader;
 use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same};
 use crate::annotations::ForcedMonotonicity;
 use crate::functions::histogram::{self, Bucket};
@@ -71,7 +72,7 @@ fn finish(
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
-    let metas = context.drop_names(&metas)?.metas;
+    let metas = context.drop_names(&metas, NameReader::Anyone)?.metas;
     for (q, span) in wanted.iter().filter_map(Wanted::as_quantile) {
         warn_of_quantile(q, *span, grid, context);
     }

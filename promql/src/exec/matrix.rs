@@ -6,7 +6,7 @@ use ferula_chunkenc::{SampleBatch, stale};
 use ferula_index::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use super::batch::{Column, Grid, SeriesMeta};
-use super::context::Unnamed;
+use super::context::{NameReader, Unnamed};
 use super::window::{Windowed, Windows};
 use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same, scan, subquery};
 use crate::functions::RangeFunction;
@@ -67,7 +67,12 @@ impl SampleSource for Stored {
 }
 
 /// Makes the operator of a range function.
-pub(super) fn build(call: &RangeCall, grid: Grid, context: &Context) -> Result<BoxOperator, Error> {
+pub(super) fn build(
+    call: &RangeCall,
+    reader: NameReader,
+    grid: Grid,
+    context: &Context,
+) -> Result<BoxOperator, Error> {
     let source = source(&call.source, grid, context)?;
     let params = call
         .params
@@ -93,7 +98,7 @@ pub(super) fn build(call: &RangeCall, grid: Grid, context: &Context) -> Result<B
     let Unnamed { metas, may_clash } = if call.function.keeps_name() {
         Unnamed { metas: source.series().to_vec(), may_clash: false }
     } else {
-        context.drop_names(source.series())?
+        context.drop_names(source.series(), reader)?
     };
     let operator = Box::new(RangeOperator {
         source,

@@ -31,7 +31,8 @@ use crate::functions::signatures::ValueType;
 use crate::plan::{Node, NodeKind};
 
 use self::batch::{Column, Grid, SeriesMeta};
-pub(crate) use self::context::{Context, without_metadata};
+use self::context::NameReader;
+pub(crate) use self::context::{Context, is_metadata_label, without_metadata};
 pub(crate) use self::matrix::SampleSource;
 pub(crate) use self::matrix::source as build_source;
 pub(crate) use self::merge::{Overlap, merge_same};
@@ -59,7 +60,7 @@ pub(crate) fn build(node: &Node, grid: Grid, context: &Context) -> Result<BoxOpe
     match &node.kind {
         NodeKind::Selector(selector) => scan::instant(selector, node.span, grid, context),
         NodeKind::Call(call) => call::build(call, node.span, grid, context),
-        NodeKind::RangeCall(call) => matrix::build(call, grid, context),
+        NodeKind::RangeCall(call) => matrix::build(call, NameReader::Anyone, grid, context),
         NodeKind::Aggregate(aggregate) => crate::aggregate::build(aggregate, grid, context),
         NodeKind::Binary(binary) => binary::build(binary, node.span, grid, context),
         NodeKind::Negate(inner) => unary::negate(inner, grid, context),
@@ -67,6 +68,19 @@ pub(crate) fn build(node: &Node, grid: Grid, context: &Context) -> Result<BoxOpe
         NodeKind::Number(_) | NodeKind::String(_) | NodeKind::Range(_) => {
             Err(context.unsupported("a value of this type here", node.span))
         }
+    }
+}
+
+/// Makes an operator like [`build`], for someone who does not look at the labels that describe the
+/// metric. They may be there though the function drops them, which saves making new label sets.
+pub(crate) fn build_nameless(
+    node: &Node,
+    grid: Grid,
+    context: &Context,
+) -> Result<BoxOperator, Error> {
+    match &node.kind {
+        NodeKind::RangeCall(call) => matrix::build(call, NameReader::Nobody, grid, context),
+        _ => build(node, grid, context),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Vectors changed value by value.
 
 use super::batch::{Column, Grid, SeriesMeta};
-use super::context::Unnamed;
+use super::context::{NameReader, Unnamed};
 use super::{BoxOperator, Context, Operator, Overlap, build, merge_same};
 use crate::Error;
 use crate::plan::Node;
@@ -24,7 +24,7 @@ pub(super) fn map_columns(
         let metas = inner.series().to_vec();
         return Ok(Box::new(Mapped { inner, metas, apply }));
     }
-    let Unnamed { metas, may_clash } = context.drop_names(inner.series())?;
+    let Unnamed { metas, may_clash } = context.drop_names(inner.series(), NameReader::Anyone)?;
     let mapped = Box::new(Mapped { inner, metas, apply });
     Ok(if may_clash { merge_same(mapped, Overlap::AtSameStep) } else { mapped })
 }

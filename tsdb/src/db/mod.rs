@@ -113,7 +113,7 @@ impl Db {
     ) -> Result<Self, Error> {
         options.check()?;
         let dir = path.as_ref().to_path_buf();
-        fs.create_dir_all(&dir).map_err(Error::io("create", &dir))?;
+        open::create_dir(&*fs, &dir)?;
         let lock = DirLock::acquire(&*fs, &dir)?;
         let Opened { head, view, report } = open::open(&fs, &dir, &options)?;
         let interval = options.maintenance_interval;

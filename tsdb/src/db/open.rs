@@ -57,6 +57,29 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Op
     Ok(Opened { head, view: View::new(blocks, from), report })
 }
 
+/// Makes a directory whose name is durable, with its missing parents.
+pub(super) fn create_dir(fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
+    let mut is_new = false;
+    let mut parents = Vec::new();
+    for path in dir.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+        if fs.exists(path).map_err(Error::io("inspect", path))? {
+            break;
+        }
+        is_new = true;
+        parents.extend(path.parent().map(|parent| match parent.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => parent,
+        }));
+    }
+    if is_new {
+        fs.create_dir_all(dir).map_err(Error::io("create", dir))?;
+    }
+    for parent in parents {
+        fs.sync_dir(parent).map_err(Error::io("sync", parent))?;
+    }
+    Ok(())
+}
+
 /// Reads the directory `dir`, to which another process may be writing. Nothing is changed in it.
 pub(super) fn read(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Opened, Error> {
     let mut attempt = 1;

@@ -8,6 +8,7 @@ use ulid::Ulid;
 
 use super::Shared;
 use super::cut::write_block;
+use super::open::create_dir;
 use crate::block::{Block, CREATION_SUFFIX};
 use crate::error::Error;
 use crate::head::range_end;
@@ -25,7 +26,7 @@ impl Shared {
         if dir == self.dir {
             return Err(Error::SnapshotTarget { dir: dir.to_path_buf() });
         }
-        self.fs.create_dir_all(dir).map_err(Error::io("create", dir))?;
+        create_dir(&*self.fs, dir)?;
         let (head, blocks) = self.read();
         let mut ulids = Vec::new();
         for block in blocks.iter().filter(|block| block.damage().is_none()) {
@@ -33,9 +34,6 @@ impl Shared {
             ulids.push(block.meta().ulid);
         }
         ulids.extend(self.snapshot_head(&head, dir)?);
-        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            self.fs.sync_dir(parent).map_err(Error::io("sync", parent))?;
-        }
         Ok(ulids)
     }
 

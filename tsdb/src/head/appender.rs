@@ -75,7 +75,7 @@ impl Appender {
 
     /// Adds a sample of the series with these `labels`, at `timestamp` milliseconds since the Unix
     /// epoch. The ref returned serves [`append_ref`](Self::append_ref), in this batch and later
-    /// ones.
+    /// ones, until the database is closed.
     ///
     /// # Errors
     /// Why this sample is refused; the batch goes on without it.
@@ -115,7 +115,8 @@ impl Appender {
         let mut state = series.lock();
         let pending = usize::try_from(state.slot).ok().and_then(|slot| self.pending.get(slot));
         let pending = pending.filter(|pending| Arc::ptr_eq(&pending.series, &series));
-        let newest = pending.map(|pending| pending.sample).or_else(|| state.newest());
+        let newest = pending.map(|pending| pending.sample).into_iter().chain(state.newest());
+        let newest = newest.max_by_key(|newest| newest.timestamp);
         if !state.is_published && pending.is_none() {
             self.unpublished.push(series.series_ref());
         }

@@ -286,7 +286,7 @@ impl Head {
         self.check_writable()?;
         let batch = BatchId(commit.newest.0 + 1);
         let refused = self.apply(pending, batch, &mut commit);
-        let done = Committed { samples: pending.len() - refused, refused };
+        let done = Committed { samples: commit.samples.len(), refused };
         self.refused.fetch_add(refused as u64, Ordering::Relaxed);
         if commit.samples.is_empty() {
             return Ok(done);

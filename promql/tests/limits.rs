@@ -1,0 +1,190 @@
+//! What stops a query: limits, cancellation, time, storages that fail, parts not evaluated.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ferula_chunkenc::{Sample, SampleBatch};
+use ferula_index::{Labels, Matcher};
+use ferula_promql::storage::{Querier, Queryable, SelectHints, SeriesSet, StorageError, TimeRange};
+use ferula_promql::testlang::{MemoryStorage, TestStorage};
+use ferula_promql::{Clock, Engine, EngineOptions, Error, Features, Value};
+
+fn memory(n_series: i64, n_samples: i64) -> Arc<dyn Queryable> {
+    let mut storage = MemoryStorage::new();
+    for series in 0..n_series {
+        let pairs = [("__name__", "m".to_owned()), ("i", format!("{series:05}"))];
+        let labels = Labels::from_pairs(pairs).expect("names differ");
+        let samples: Vec<Sample> =
+            (0..n_samples).map(|i| Sample::new(i * 1_000, i as f64)).collect();
+        storage.append(&labels, &samples).expect("in order");
+    }
+    storage.commit().expect("always");
+    storage.queryable().expect("always")
+}
+
+fn limited(max_samples: usize) -> Engine {
+    Engine::new(EngineOptions::default().max_samples(max_samples).features(Features::ALL))
+}
+
+#[test]
+fn aggregations_need_not_hold_their_input() {
+    let storage = memory(100, 100);
+    let run = |query: &str| {
+        limited(1_000).range(Arc::clone(&storage), query, 0, 99_000, 1_000).unwrap().run()
+    };
+    let answer = run("sum(m)").unwrap();
+    assert_eq!(answer.stats.samples_read, 10_000);
+    assert_eq!(answer.stats.n_series, 100);
+    assert!(answer.stats.peak_samples <= 300, "{:?}", answer.stats);
+    assert!(run("topk(2, sum_over_time(m[20s]))").is_ok());
+    assert!(matches!(run("m"), Err(Error::TooManySamples { limit: 1_000 })));
+    assert!(matches!(run("quantile(0.5, m)"), Err(Error::TooManySamples { .. })));
+}
+
+#[test]
+fn steps_are_bounded_before_they_are_allocated() {
+    let storage = memory(1, 1);
+    let engine = limited(1_000);
+    for query in ["m", "vector(1)", "time()"] {
+        let range = engine.range(Arc::clone(&storage), query, i64::MIN, i64::MAX, 1).unwrap();
+        assert!(matches!(range.run(), Err(Error::TooManySamples { .. })), "{query}");
+    }
+    for query in ["sum_over_time(m[100y:1ms])", "max_over_time(vector(1)[1d:1s])", "m[1d:1ms]"] {
+        let instant = engine.instant(Arc::clone(&storage), query, 0).unwrap();
+        assert!(matches!(instant.run(), Err(Error::TooManySamples { .. })), "{query}");
+    }
+}
+
+#[test]
+fn extreme_times_do_not_panic() {
+    let storage = memory(2, 3);
+    let queries = [
+        "m",
+        "rate(m[100y])",
+        "m offset -100y",
+        "predict_linear(m[5m] @ 0, 1e300)",
+        "timestamp(m)",
+        "year(vector(1e300)) + hour() + year(vector(NaN))",
+        "sum_over_time(m[5m:1m] offset 200y)",
+        "day_of_year(vector(-1e300))",
+        "topk(1e15, m)",
+        "m[1d]",
+    ];
+    for query in queries {
+        for time in [i64::MIN, -1, 0, 5_000, i64::MAX] {
+            limited(10_000).instant(Arc::clone(&storage), query, time).unwrap().run().unwrap();
+        }
+    }
+}
+
+#[test]
+fn ranges_must_go_forward() {
+    let storage = memory(1, 1);
+    let engine = limited(10);
+    for (start, end, step) in [(0, 10, 0), (0, 10, -1), (10, 0, 1)] {
+        let query = engine.range(Arc::clone(&storage), "m", start, end, step);
+        assert!(matches!(query, Err(Error::Range { .. })));
+    }
+    let error = engine.range(storage, "m[5m]", 0, 10, 1).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"
+    );
+}
+
+#[test]
+fn cancelled_queries_stop() {
+    let query = limited(1_000).instant(memory(10, 10), "m", 0).unwrap();
+    query.cancel_handle().cancel();
+    assert!(matches!(query.run(), Err(Error::Cancelled)));
+}
+
+/// A clock that moves on whenever it is looked at.
+struct Ticking(AtomicU64);
+
+impl Clock for Ticking {
+    fn now_ms(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn queries_run_out_of_time() {
+    let clock = Arc::new(Ticking(AtomicU64::new(0)));
+    let engine = Engine::new(EngineOptions::default().clock(clock).timeout_ms(1_000_000));
+    let storage = memory(100, 10);
+    let query = engine.instant(storage, "sum(m)", 5_000).unwrap();
+    assert!(query.run().is_ok());
+    assert!(matches!(query.with_timeout_ms(20).run(), Err(Error::Timeout)));
+}
+
+/// A storage whose series cannot be read.
+struct Broken;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the disk is gone")]
+struct DiskGone;
+
+impl Queryable for Broken {
+    fn querier(&self, _: TimeRange) -> Result<Box<dyn Querier>, StorageError> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl Querier for Broken {
+    fn select(&self, _: &[Matcher], _: &SelectHints) -> Result<Box<dyn SeriesSet>, StorageError> {
+        Ok(Box::new(Self))
+    }
+
+    fn label_names(&self, _: &[Matcher]) -> Result<Vec<String>, StorageError> {
+        Err(Box::new(DiskGone))
+    }
+
+    fn label_values(&self, _: &str, _: &[Matcher]) -> Result<Vec<String>, StorageError> {
+        Err(Box::new(DiskGone))
+    }
+}
+
+impl SeriesSet for Broken {
+    fn len(&self) -> usize {
+        1
+    }
+
+    fn labels(&self, _: usize) -> Labels {
+        Labels::empty()
+    }
+
+    fn read(&self, _: usize, _: &mut SampleBatch) -> Result<(), StorageError> {
+        Err(Box::new(DiskGone))
+    }
+}
+
+#[test]
+fn errors_of_the_storage_are_the_source() {
+    let error = limited(10).instant(Arc::new(Broken), "rate(m[5m])", 0).unwrap().run().unwrap_err();
+    assert!(matches!(error, Error::Storage(_)));
+    assert_eq!(error.source().unwrap().to_string(), "the disk is gone");
+}
+
+#[test]
+fn parts_not_evaluated_are_named_with_their_place() {
+    let error = limited(10).instant(memory(1, 1), "1 +\n start_timestamp(m)", 0).err().unwrap();
+    assert_eq!(error.to_string(), "not yet supported at 2:2: function start_timestamp");
+}
+
+#[test]
+fn lookback_can_be_set_per_query() {
+    let storage = memory(1, 1);
+    let engine = limited(10);
+    let at = |time: i64, lookback: i64| {
+        let query = engine.instant(Arc::clone(&storage), "m", time).unwrap();
+        let Value::Vector(vector) = query.with_lookback_delta_ms(lookback).run().unwrap().value
+        else {
+            panic!("a vector")
+        };
+        vector.len()
+    };
+    assert_eq!((at(299_999, 0), at(300_000, 0)), (1, 0));
+    assert_eq!((at(9_999, 10_000), at(10_000, 10_000)), (1, 0));
+}

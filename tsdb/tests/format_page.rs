@@ -1,0 +1,38 @@
+//! The worked example of `docs/formats/block.md` is what the code writes.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{commit, labels, open, sample};
+
+/// What the block with this tag holds.
+fn block<'a>(page: &'a str, tag: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("```{tag}\n")).unwrap();
+    rest.split_once("```").unwrap().0
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_worked_example_holds() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats/block.md");
+    let page = fs::read_to_string(path).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let samples = [sample(1000, 1.0), sample(2000, 1.0), sample(3000, 2.0)];
+    commit(&db, &labels(&[("__name__", "up")]), &samples);
+    let name = db.compact_head().unwrap()[0].to_string();
+    let read = |file: &str| fs::read(dir.path().join(&name).join(file)).unwrap();
+
+    let expected: Vec<&str> = block(&page, "segment").split_whitespace().collect();
+    assert_eq!(hex(&read("chunks/000001")), expected.join(" "));
+    assert_eq!(hex(&read("tombstones")), block(&page, "tombstones").trim());
+    let expected = block(&page, "json").replace("01J8F0ZG3WQ8MT7Y4C2N5KX1AB", &name);
+    assert_eq!(String::from_utf8(read("meta.json")).unwrap(), expected);
+}

@@ -1,0 +1,224 @@
+//! Whatever is appended, committed, rolled back, cut and opened again: the database holds what a
+//! map of maps holds.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use common::{RANGE, all, labels, short_blocks};
+use ferula_chunkenc::Sample;
+use ferula_index::{Labels, Matcher, SeriesRef};
+use ferula_tsdb::{AppendError, Appender, Db};
+use ferula_wal::fs::FaultFs;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+
+/// Series of the model.
+const N_SERIES: usize = 5;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Appends to one of the open batches; times go on by `advance`, backwards too.
+    Append {
+        batch: usize,
+        series: usize,
+        advance: i64,
+        value: u8,
+        by_ref: bool,
+    },
+    Commit {
+        batch: usize,
+    },
+    Rollback {
+        batch: usize,
+    },
+    Maintain,
+    CompactHead,
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let advance = prop_oneof![
+        6 => 0..3000_i64,
+        2 => -3000..0_i64,
+        1 => 0..RANGE * 2,
+    ];
+    let append = (0..2_usize, 0..N_SERIES, advance, 0..4_u8, any::<bool>());
+    prop_oneof![
+        60 => append.prop_map(|(batch, series, advance, value, by_ref)| {
+            Step::Append { batch, series, advance, value, by_ref }
+        }),
+        10 => (0..2_usize).prop_map(|batch| Step::Commit { batch }),
+        2 => (0..2_usize).prop_map(|batch| Step::Rollback { batch }),
+        2 => Just(Step::Maintain),
+        1 => Just(Step::CompactHead),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn labels_of(series: usize) -> Labels {
+    labels(&[
+        ("__name__", "m"),
+        ("series", &series.to_string()),
+        ("odd", ["no", "yes"][series % 2]),
+    ])
+}
+
+/// The database beside its model.
+struct Pair {
+    fs: Arc<FaultFs>,
+    db: Option<Db>,
+    batches: [Option<Appender>; 2],
+    /// What each open batch holds, in order.
+    pending: [Vec<(usize, Sample)>; 2],
+    refs: BTreeMap<usize, SeriesRef>,
+    model: BTreeMap<usize, BTreeMap<i64, u64>>,
+    clock: i64,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let fs = Arc::new(FaultFs::new());
+        let mut pair = Self {
+            fs,
+            db: None,
+            batches: [None, None],
+            pending: [Vec::new(), Vec::new()],
+            refs: BTreeMap::new(),
+            model: BTreeMap::new(),
+            clock: 0,
+        };
+        pair.open();
+        pair
+    }
+
+    fn open(&mut self) {
+        self.batches = [None, None];
+        self.pending = [Vec::new(), Vec::new()];
+        // Refs are those of one opening.
+        self.refs.clear();
+        self.db = None;
+        self.db = Some(Db::open_with(self.fs.clone(), "/data", short_blocks()).unwrap());
+    }
+
+    fn db(&self) -> &Db {
+        self.db.as_ref().unwrap()
+    }
+
+    fn apply(&mut self, step: &Step) {
+        match *step {
+            Step::Append { batch, series, advance, value, by_ref } => {
+                self.clock += advance;
+                let sample = Sample::new(self.clock, f64::from(value));
+                self.append(batch, series, sample, by_ref);
+            }
+            Step::Commit { batch } => self.commit(batch),
+            Step::Rollback { batch } => {
+                self.batches[batch] = None;
+                self.pending[batch].clear();
+            }
+            Step::Maintain => drop(self.db().maintain().unwrap()),
+            Step::CompactHead => drop(self.db().compact_head().unwrap()),
+            Step::Reopen => self.open(),
+        }
+    }
+
+    fn append(&mut self, batch: usize, series: usize, sample: Sample, by_ref: bool) {
+        let Sample { timestamp, value } = sample;
+        let appender = match &mut self.batches[batch] {
+            Some(appender) => appender,
+            none => none.insert(self.db.as_ref().unwrap().appender()),
+        };
+        let mut appended = Err(AppendError::UnknownSeries { series: SeriesRef(0) });
+        if by_ref && let Some(series_ref) = self.refs.get(&series) {
+            appended = appender.append_ref(*series_ref, timestamp, value).map(|()| *series_ref);
+        }
+        if let Err(AppendError::UnknownSeries { .. }) = appended {
+            appended = appender.append(&labels_of(series), timestamp, value);
+        }
+        // A batch knows its own samples, unless another batch has touched the series since.
+        let in_batch = self.pending[batch].iter().rev().find(|(of, _)| *of == series);
+        let in_batch = in_batch.map(|(_, sample)| *sample);
+        let committed = self.model.get(&series).and_then(|samples| samples.last_key_value());
+        let committed = committed.map(|(t, v)| Sample::new(*t, f64::from_bits(*v)));
+        let is_known = |sample: Sample| in_batch == Some(sample) || committed == Some(sample);
+        match appended {
+            Ok(series_ref) => {
+                self.refs.insert(series, series_ref);
+                self.pending[batch].push((series, sample));
+            }
+            Err(AppendError::OutOfOrder { newest, .. }) => {
+                let times = in_batch.into_iter().chain(committed).map(|sample| sample.timestamp);
+                assert!(timestamp < newest && times.into_iter().any(|time| time == newest));
+            }
+            Err(AppendError::DuplicateTimestamp { existing, .. }) => {
+                assert!(is_known(Sample::new(timestamp, existing)) && existing != value);
+            }
+            Err(AppendError::TooOld { oldest, .. }) => assert!(timestamp < oldest),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn commit(&mut self, batch: usize) {
+        let Some(appender) = self.batches[batch].take() else { return };
+        let pending = std::mem::take(&mut self.pending[batch]);
+        // What another batch or a cut has overtaken since is left out.
+        let stats = self.db().stats();
+        let cut = stats.blocks.iter().map(|meta| meta.maxt).max().unwrap_or(i64::MIN);
+        let mut accepted = 0;
+        for (series, Sample { timestamp, value }) in pending {
+            let of_series = self.model.entry(series).or_default();
+            let newest = of_series.last_key_value().map(|(time, _)| *time);
+            if timestamp >= cut && newest.is_none_or(|newest| newest < timestamp) {
+                of_series.insert(timestamp, value.to_bits());
+                accepted += 1;
+            }
+        }
+        assert_eq!(appender.commit().unwrap().samples, accepted);
+    }
+
+    fn check(&self) {
+        let expected = |keep: &dyn Fn(usize) -> bool| -> common::Content {
+            let of_series = |samples: &BTreeMap<i64, u64>| {
+                samples.iter().map(|(t, v)| Sample::new(*t, f64::from_bits(*v))).collect()
+            };
+            let mut all: common::Content = self
+                .model
+                .iter()
+                .filter(|(series, samples)| !samples.is_empty() && keep(**series))
+                .map(|(series, samples)| (labels_of(*series), of_series(samples)))
+                .collect();
+            all.sort_by(|a, b| a.0.cmp(&b.0));
+            all
+        };
+        assert_eq!(all(self.db()), expected(&|_| true));
+        let querier = self.db().querier(i64::MIN, i64::MAX).unwrap();
+        let odd = querier.select(&[Matcher::equal("odd", "yes")]).unwrap();
+        assert_eq!(odd.len(), expected(&|series| series % 2 == 1).len());
+        let values = querier.label_values("series", &[]).unwrap();
+        assert_eq!(values.len(), expected(&|_| true).len(), "{values:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::with_cases(64)
+    })]
+
+    #[test]
+    fn the_database_holds_what_the_model_holds(
+        steps in prop::collection::vec(step(), 1..300),
+    ) {
+        let mut pair = Pair::new();
+        for step in &steps {
+            pair.apply(step);
+            if !matches!(step, Step::Append { .. }) {
+                pair.check();
+            }
+        }
+        pair.open();
+        pair.check();
+    }
+}
