@@ -79,6 +79,18 @@ fn extreme_times_do_not_panic() {
 }
 
 #[test]
+fn ambiguous_matches_fail_before_their_pairs_are_made() {
+    let storage = memory(3_000, 1);
+    let run = |query: &str| limited(100_000).instant(Arc::clone(&storage), query, 0).unwrap().run();
+    let error = run("m + on() m").unwrap_err();
+    assert!(matches!(error, Error::DuplicateMatch { side: "right", .. }), "{error}");
+    assert!(matches!(run("m + on() sum(m)").unwrap_err(), Error::ImplicitManyToOne));
+    assert!(run("m + on() group_left sum(m)").is_ok());
+    // Nine million pairs if those without values were not left out.
+    assert!(run("m + on() group_left() (m offset 1h)").is_ok());
+}
+
+#[test]
 fn deep_queries_are_evaluated() {
     let storage = memory(1, 10);
     let depth = 95;

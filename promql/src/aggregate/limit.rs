@@ -5,14 +5,14 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::Counts;
 use super::table::Groups;
-use crate::exec::batch::{Column, Grid, SeriesMeta};
+use crate::exec::batch::{Column, Grid, Presence, SeriesMeta};
 use crate::exec::{BoxOperator, Context, Operator, Scalar};
 use crate::{AnnotationKind, Error, ParameterError, Span};
 
 /// Makes the operator of `limitk`: the first series of each group that have a value.
 pub(super) fn first(input: BoxOperator, groups: Groups, counts: Counts, grid: Grid) -> BoxOperator {
     let taken = vec![vec![0; grid.len]; groups.metas.len()];
-    Box::new(LimitK { input, groups, counts, grid, taken, columns: Vec::new() })
+    Box::new(LimitK { input, groups, counts, grid, taken, masks: Vec::new() })
 }
 
 struct LimitK {
@@ -20,21 +20,20 @@ struct LimitK {
     groups: Groups,
     counts: Counts,
     grid: Grid,
-    /// Number of series taken per group and step, among those in `columns`.
+    /// Number of series taken per group and step, among those in `masks`.
     taken: Vec<Vec<usize>>,
-    /// What is left of the series that were looked at, in order.
-    columns: Vec<Column>,
+    /// Steps at which the series that were looked at are taken, in order.
+    masks: Vec<Presence>,
 }
 
 impl LimitK {
-    /// Looks at the next series.
-    fn advance(&mut self) -> Result<(), Error> {
-        let index = self.columns.len();
-        let mut column = Column::new();
+    /// Looks at the next series, which leaves in `column` what is taken of it.
+    fn advance(&mut self, column: &mut Column) -> Result<(), Error> {
+        let index = self.masks.len();
         if self.counts.is_zero() {
             column.reset(self.grid.len);
         } else {
-            self.input.read(index, &mut column)?;
+            self.input.read(index, column)?;
         }
         let n_series = self.input.series().len();
         let taken = &mut self.taken[self.groups.of_series[index]];
@@ -44,7 +43,7 @@ impl LimitK {
             taken[step] += usize::from(wanted);
             wanted.then_some(value)
         });
-        self.columns.push(column);
+        self.masks.push(column.presence().clone());
         Ok(())
     }
 }
@@ -55,10 +54,14 @@ impl Operator for LimitK {
     }
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
-        while self.columns.len() <= index {
-            self.advance()?;
+        if let Some(mask) = self.masks.get(index) {
+            self.input.read(index, out)?;
+            out.keep(mask);
+            return Ok(());
         }
-        out.clone_from(&self.columns[index]);
+        while self.masks.len() <= index {
+            self.advance(out)?;
+        }
         Ok(())
     }
 }

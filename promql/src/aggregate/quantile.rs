@@ -35,7 +35,7 @@ struct Quantile {
     values: Vec<Vec<Vec<f64>>>,
     q: Scalar,
     grid: Grid,
-    /// Number of values.
+    /// Number of values, and of the lists they are in.
     held: usize,
     context: Context,
 }
@@ -43,6 +43,9 @@ struct Quantile {
 impl Quantile {
     fn collect(&mut self) -> Result<(), Error> {
         let Some(mut input) = self.input.take() else { return Ok(()) };
+        let n_lists = self.groups.metas.len().saturating_mul(self.grid.len);
+        self.context.limits.hold(n_lists)?;
+        self.held = n_lists;
         self.values = vec![vec![Vec::new(); self.grid.len]; self.groups.metas.len()];
         let (groups, values, held) = (&self.groups.of_series, &mut self.values, &mut self.held);
         let limits = &self.context.limits;

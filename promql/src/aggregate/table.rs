@@ -43,6 +43,17 @@ impl<'a> GroupLabels<'a> {
         }
     }
 
+    /// The name behind which no label is covered, if there is one.
+    fn last_name(self) -> Option<&'a str> {
+        match self.grouping {
+            None => Some(""),
+            Some(AggregateGrouping::By(names)) => {
+                Some(names.iter().map(String::as_str).max().unwrap_or_default())
+            }
+            Some(AggregateGrouping::Without(_)) => None,
+        }
+    }
+
     /// Tells whether none of them describes the metric rather than the series.
     pub(super) fn are_nameless(self) -> bool {
         match self.grouping {
@@ -68,9 +79,12 @@ impl Groups {
         let mut groups = Self { of_series: Vec::with_capacity(series.len()), metas: Vec::new() };
         let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut key = Vec::new();
+        let last = labels.last_name();
         for meta in series {
             key.clear();
-            for (name, value) in meta.labels.iter().filter(|(name, _)| labels.covers(name)) {
+            // Labels are sorted by name, so the search ends behind the last one of interest.
+            let early = meta.labels.iter().take_while(|(name, _)| last.is_none_or(|l| *name <= l));
+            for (name, value) in early.filter(|(name, _)| labels.covers(name)) {
                 for text in [name, value] {
                     // This byte occurs in no UTF-8 text.
                     key.extend_from_slice(text.as_bytes());

@@ -46,7 +46,7 @@ struct TopK {
     largest: bool,
     /// Steps and values of each output series, once the input was read.
     chosen: Vec<Vec<(usize, f64)>>,
-    /// Number of candidates.
+    /// Number of heaps and candidates.
     held: usize,
     grid: Grid,
     context: Context,
@@ -59,6 +59,9 @@ impl TopK {
         if self.counts.is_zero() {
             return Ok(Vec::new());
         }
+        let n_heaps = self.groups.metas.len().saturating_mul(self.grid.len);
+        self.context.limits.hold(n_heaps)?;
+        self.held = n_heaps;
         let empty = Heap { entries: Vec::new(), largest: self.largest };
         let mut heaps = vec![vec![empty; self.grid.len]; self.groups.metas.len()];
         let n_series = self.metas.len();

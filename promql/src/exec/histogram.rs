@@ -162,9 +162,10 @@ impl Histograms {
         Ok(())
     }
 
-    /// Reads the columns of all buckets of a histogram.
-    fn read(&mut self, index: usize) -> Result<Vec<(f64, Column)>, Error> {
+    /// Reads the columns of all buckets of a histogram, which count as held from then on.
+    fn read(&mut self, index: usize, len: usize) -> Result<Vec<(f64, Column)>, Error> {
         let mut columns = Vec::with_capacity(self.buckets[index].len());
+        self.context.limits.hold(self.buckets[index].len().saturating_mul(len))?;
         for (bound, series) in self.buckets[index].clone() {
             let mut column = Column::new();
             self.inner.read(series, &mut column)?;
@@ -191,7 +192,7 @@ impl Operator for OfHistograms {
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
         out.reset(self.grid.len);
         let (histogram, wanted) = (index / self.wanted.len(), index % self.wanted.len());
-        let columns = self.histograms.read(histogram)?;
+        let columns = self.histograms.read(histogram, self.grid.len)?;
         let mut buckets = Vec::with_capacity(columns.len());
         for step in 0..self.grid.len {
             buckets.clear();
@@ -204,6 +205,7 @@ impl Operator for OfHistograms {
                 out.set(step, value);
             }
         }
+        self.histograms.context.limits.release(columns.len().saturating_mul(self.grid.len));
         Ok(())
     }
 }

@@ -134,6 +134,7 @@ impl InfoTable {
         let shift = reference_shift(base_node).unwrap_or_default();
         let selector = Selector { matchers, shift, boundary: None, used_by: "info" };
         let set = scan::select(&selector, None, grid, context)?;
+        context.limits.check_size(set.len().saturating_mul(grid.len))?;
         let mut batch = SampleBatch::new();
         // Times of the newest samples, by info series and step.
         let mut times: Vec<Vec<Option<i64>>> = Vec::with_capacity(set.len());

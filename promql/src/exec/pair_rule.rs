@@ -81,8 +81,19 @@ impl Rule {
             let members = &groups.members[*group];
             members.right.len() > 1 || (self.one_to_one && members.left.len() > 1)
         };
-        // Taken from the end, so that the first group is checked first.
-        (0..groups.members.len()).filter(too_many).rev().collect()
+        (0..groups.members.len()).filter(too_many).collect()
+    }
+
+    /// Number of pairs that [`outputs`](Self::outputs) finds.
+    pub(super) fn count_pairs(&self, groups: &Groups) -> usize {
+        let filled_one = usize::from(self.fill_one.is_some());
+        let filled_many = usize::from(self.fill_many.is_some());
+        let of_group = |(many, one): (usize, usize)| {
+            many.saturating_mul(one.saturating_add(filled_one))
+                .saturating_add(one.saturating_mul(filled_many))
+        };
+        let sizes = groups.members.iter().map(|group| (group.left.len(), group.right.len()));
+        sizes.map(of_group).fold(0, usize::saturating_add)
     }
 
     /// Finds the output series. In `groups` the left side is the "many" one.

@@ -2,8 +2,8 @@
 //!
 //! Every output series is known from the labels of both sides before any sample is read, as a list
 //! of pairs of input series; reading it reads those pairs. Whether a match is ambiguous depends on
-//! which series have values at the same step, so only groups with several series on a side where
-//! one is expected are checked, once, before the first read.
+//! which series have values at the same step, so groups with several series on a side where one is
+//! expected, and only those, are read and checked when the operator is made.
 
 use std::collections::HashMap;
 
@@ -24,12 +24,14 @@ pub(super) struct Matched {
     pairs: Vec<Vec<Pair>>,
     rule: Rule,
     groups: Groups,
-    /// Groups that must be checked before the first read.
-    unchecked: Vec<usize>,
     /// Columns of series of the "one" side that are needed again, and how often.
     kept: HashMap<usize, Kept>,
     /// Steps at which a group needs no filling in, by group and side.
     met: HashMap<(usize, bool), Presence>,
+    /// Steps at which the "many" side has any value, once that was asked for.
+    any_of_many: Option<Presence>,
+    /// Number of all pairs.
+    n_pairs: usize,
     many_column: Column,
     one_column: Column,
     context: Context,
@@ -52,40 +54,43 @@ impl Matched {
         let rule = Rule::new(binary, grid);
         let (many, one) = if rule.swapped { (right, left) } else { (left, right) };
         let groups = Groups::new(&rule.signature, many.series(), one.series());
-        let outputs = rule.outputs(&groups, many.series(), one.series(), context)?;
-        let mut kept: HashMap<usize, Kept> = HashMap::new();
-        for pair in outputs.pairs.iter().flatten() {
-            if let Operand::Series(index) = pair.one {
-                kept.entry(index).or_insert(Kept { uses: 0, column: None }).uses += 1;
-            }
-        }
-        kept.retain(|_, kept| kept.uses > 1);
         let mut matched = Self {
-            unchecked: rule.ambiguous(&groups),
             many,
             one,
-            metas: outputs.metas,
-            pairs: outputs.pairs,
+            metas: Vec::new(),
+            pairs: Vec::new(),
             rule,
             groups,
-            kept,
+            kept: HashMap::new(),
             met: HashMap::new(),
+            any_of_many: None,
+            n_pairs: 0,
             many_column: Column::new(),
             one_column: Column::new(),
             context: context.clone(),
         };
-        if matched.metas.is_empty() {
-            // Nobody will read, but an ambiguous side fails the query all the same.
-            matched.check_groups()?;
+        // Before any pair is made, for a match that is ambiguous has very many of them.
+        for group in matched.rule.ambiguous(&matched.groups) {
+            matched.check(group)?;
         }
+        matched.pair_up()?;
         Ok(matched)
     }
 
-    /// Checks the groups that have not been checked yet.
-    fn check_groups(&mut self) -> Result<(), Error> {
-        while let Some(group) = self.unchecked.pop() {
-            self.check(group)?;
+    /// Finds the output series and their pairs.
+    fn pair_up(&mut self) -> Result<(), Error> {
+        self.n_pairs = self.rule.count_pairs(&self.groups);
+        self.context.limits.hold(self.n_pairs)?;
+        let (many, one) = (self.many.series(), self.one.series());
+        let outputs = self.rule.outputs(&self.groups, many, one, &self.context)?;
+        for pair in outputs.pairs.iter().flatten() {
+            if let Operand::Series(index) = pair.one {
+                self.kept.entry(index).or_insert(Kept { uses: 0, column: None }).uses += 1;
+            }
         }
+        self.kept.retain(|_, kept| kept.uses > 1);
+        self.metas = outputs.metas;
+        self.pairs = outputs.pairs;
         Ok(())
     }
 
@@ -96,7 +101,8 @@ impl Matched {
         let Members { left: many, right: one } = self.groups.members[group].clone();
         let mut one_present = Presence::repeat(false, len);
         if one.len() > 1 {
-            self.check_one_side(&one, &mut one_present)?;
+            let with_values = self.check_one_side(&one, &mut one_present)?;
+            self.groups.members[group].right = with_values;
         } else if let Some(index) = one.first() {
             self.one.read(*index, &mut self.one_column)?;
             one_present |= self.one_column.presence();
@@ -120,24 +126,36 @@ impl Matched {
     }
 
     /// Fails if two series of the "one" side have values at a step at which the other side has any.
-    fn check_one_side(&mut self, one: &[usize], present: &mut Presence) -> Result<(), Error> {
+    /// Adds their steps to `present` and yields those that have values at all.
+    fn check_one_side(
+        &mut self,
+        one: &[usize],
+        present: &mut Presence,
+    ) -> Result<Vec<usize>, Error> {
+        let mut with_values = Vec::new();
         let mut owner = vec![usize::MAX; self.rule.grid.len];
-        let mut clashes: Vec<(usize, usize, usize)> = Vec::new();
+        // The first two series that clash, per step.
+        let mut clashes: Vec<Option<(usize, usize)>> = vec![None; self.rule.grid.len];
         for index in one {
             self.one.read(*index, &mut self.one_column)?;
             for (step, _) in self.one_column.iter() {
                 if owner[step] == usize::MAX {
                     owner[step] = *index;
                 } else {
-                    clashes.push((step, *index, owner[step]));
+                    clashes[step].get_or_insert((*index, owner[step]));
                 }
             }
             *present |= self.one_column.presence();
+            if !self.one_column.is_empty() {
+                with_values.push(*index);
+            }
         }
-        let Some(_) = clashes.first() else { return Ok(()) };
+        if clashes.iter().all(Option::is_none) {
+            return Ok(with_values);
+        }
         let wanted = self.steps_of_many()?;
-        let clash = clashes.into_iter().filter(|(step, ..)| wanted[*step]).min();
-        let Some((_, first, second)) = clash else { return Ok(()) };
+        let clash = clashes.into_iter().enumerate().find(|(step, c)| c.is_some() && wanted[*step]);
+        let Some((_, Some((first, second)))) = clash else { return Ok(with_values) };
         let labels = |index: usize| self.one.series()[index].labels.clone();
         let (first, second) = (first.min(second), first.max(second));
         Err(Error::DuplicateMatch {
@@ -150,6 +168,9 @@ impl Matched {
 
     /// Steps at which any series of the "many" side has a value, or might be filled in.
     fn steps_of_many(&mut self) -> Result<Presence, Error> {
+        if let Some(steps) = &self.any_of_many {
+            return Ok(steps.clone());
+        }
         let filled = self.rule.fill_many.is_some() || self.rule.fill_one.is_some();
         let mut steps = Presence::repeat(filled, self.rule.grid.len);
         if !filled {
@@ -158,6 +179,7 @@ impl Matched {
                 steps |= self.many_column.presence();
             }
         }
+        self.any_of_many = Some(steps.clone());
         Ok(steps)
     }
 
@@ -228,13 +250,18 @@ fn fill(column: &mut Column, len: usize, value: Option<f64>, met: Presence) {
     column.keep(&!met);
 }
 
+impl Drop for Matched {
+    fn drop(&mut self) {
+        self.context.limits.release(self.n_pairs);
+    }
+}
+
 impl Operator for Matched {
     fn series(&self) -> &[SeriesMeta] {
         &self.metas
     }
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
-        self.check_groups()?;
         let len = self.rule.grid.len;
         out.reset(len);
         let n_pairs = self.pairs[index].len();

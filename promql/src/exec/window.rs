@@ -253,7 +253,8 @@ impl Windowed {
     fn sum(&mut self, times: &[i64], values: &[f64], out: &mut Column) {
         let windows = self.windows;
         let mean = self.function == RangeFunction::Avg;
-        if !sliding::pays(values, windows.range_ms, windows.grid.step) {
+        let moves = windows.grid.len > 1 && windows.shift.at.is_none();
+        if !moves || !sliding::pays(values, windows.range_ms, windows.grid.step) {
             let of = if mean { over_time::mean } else { over_time::sum };
             windows.each(times, |w| out.set(w.step, of(&values[w.samples])));
             return;
