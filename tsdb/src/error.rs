@@ -284,6 +284,14 @@ pub enum AppendError {
         /// Earliest time that is accepted, in milliseconds.
         oldest: i64,
     },
+    /// The sample lies farther from the Unix epoch than [`MAX_TIME_MS`](crate::MAX_TIME_MS).
+    #[error("sample at {timestamp} is more than {limit} ms away from the Unix epoch")]
+    TimeOutOfRange {
+        /// Time of the refused sample, in milliseconds.
+        timestamp: i64,
+        /// Largest distance, in milliseconds.
+        limit: i64,
+    },
     /// The label set is empty.
     #[error("a series needs at least one label")]
     NoLabels,

@@ -1,4 +1,65 @@
 //! An embedded time-series database for metrics, compatible with Prometheus's data directories.
+//!
+//! It keeps samples in a log, a head in memory and immutable blocks, and is queried by matchers and
+//! time, or with PromQL through `ferula-promql`. For the codecs, the index or the log alone see
+//! `ferula-chunkenc`, `ferula-index` and `ferula-wal`; for a server see the programs of the project.
+//!
+//! ```
+//! use ferula_chunkenc::SampleBatch;
+//! use ferula_index::{Labels, Matcher};
+//! use ferula_tsdb::{Db, Options};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! let db = Db::open(dir.path(), Options::default())?;
+//! let labels = Labels::from_pairs([("__name__", "temperature_celsius"), ("room", "kitchen")])?;
+//! let mut batch = db.appender();
+//! let series = batch.append(&labels, 1_700_000_000_000, 21.5)?;
+//! batch.append_ref(series, 1_700_000_015_000, 21.6)?;
+//! batch.commit()?;
+//!
+//! let querier = db.querier(1_700_000_000_000, 1_700_000_060_000)?;
+//! let found = querier.select(&[Matcher::equal("room", "kitchen")])?;
+//! assert_eq!(found.labels(0), &labels);
+//! let mut samples = SampleBatch::new();
+//! found.read(0, &mut samples)?;
+//! assert_eq!(samples.values(), [21.5, 21.6]);
+//! db.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! `examples/embedded.rs` does the same with PromQL.
+//!
+//! # Concepts
+//!
+//! - A [`Db`] owns a directory, laid out as Prometheus's: `wal/`, blocks named by ULID, `lock`.
+//! - An [`Appender`] is a batch of samples, committed or rolled back as a whole. A series is appended
+//!   to by labels once and by its ref from then on. Samples that cannot be stored are refused one by
+//!   one with an [`AppendError`]; the rest of the batch stands.
+//! - The **head** holds the newest samples in memory. When it spans one and a half block ranges, its
+//!   oldest range is cut into a **block**, and the log is condensed. A thread of the database does
+//!   that; [`Db::maintain`] does it at once.
+//! - A [`Querier`] is a view of what was committed when it was opened, over head and blocks. Its
+//!   [`SeriesSet`]s decode samples when they are read, from any number of threads.
+//! - A [`ReadOnlyDb`] reads a directory that another process owns.
+//! - [`Db::snapshot`] copies everything committed as a directory of blocks.
+//!
+//! # Guarantees
+//!
+//! - A batch is visible as a whole or not at all, to every reader and after a crash.
+//! - A commit that returned is as durable as the [`SyncPolicy`] says. After a write or sync of the log
+//!   has failed, no commit succeeds until the database is opened again; reads go on.
+//! - A block is read back whole before the head gives up what it holds. A block that cannot be read is
+//!   set aside with the reason ([`OpenReport::quarantined`], [`Stats::quarantined`]); the rest serves.
+//! - Values are kept bit for bit, NaN payloads included.
+//! - Blocks and log are read by Prometheus 3.14 and its tools, and theirs are read here, as far as
+//!   they hold float samples.
+//! - Everything has a limit: see [`Limits`] and `docs/limits.md`.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `promql` | yes | the storage traits of `ferula-promql` for [`Db`] and [`ReadOnlyDb`] |
 
 #![deny(unsafe_code)]
 
@@ -27,7 +88,7 @@ pub use options::{
     DEFAULT_BLOCK_RANGE_MS, DEFAULT_CHUNK_SEGMENT_BYTES, DEFAULT_MAINTENANCE_INTERVAL,
     DEFAULT_MAX_BATCH_SAMPLES, DEFAULT_MAX_LABEL_NAME_BYTES, DEFAULT_MAX_LABEL_VALUE_BYTES,
     DEFAULT_MAX_LABELS, Limits, MAX_BATCH_SAMPLES, MAX_BLOCK_RANGE_MS, MAX_CHUNK_SEGMENT_BYTES,
-    MAX_LABEL_BYTES, MAX_LABELS, MIN_BLOCK_RANGE_MS, Options, OptionsBuilder,
+    MAX_LABEL_BYTES, MAX_LABELS, MAX_TIME_MS, MIN_BLOCK_RANGE_MS, Options, OptionsBuilder,
 };
 pub use querier::{Querier, SeriesSet};
 pub use stats::{OpenReport, Quarantined, Stats};

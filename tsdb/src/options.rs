@@ -49,6 +49,10 @@ pub const MAX_LABELS: usize = 4096;
 /// bytes.
 pub const MAX_LABEL_BYTES: usize = 1 << 20;
 
+/// Largest distance of a sample's time from the Unix epoch, in milliseconds, either way: some 73
+/// million years. Sums and differences of such times do not overflow.
+pub const MAX_TIME_MS: i64 = 1 << 61;
+
 /// What one batch and one series may be at most. What exceeds it is refused with a typed reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -53,7 +53,7 @@ pub struct OpenReport {
     pub series: u64,
     /// Samples put into the head.
     pub samples: u64,
-    /// Samples that were left out because a block already covers their time.
+    /// Samples that were left out, nearly always because a block already covers their time.
     pub covered_samples: u64,
     /// Records of kinds that this release does not serve, such as histograms.
     pub skipped_records: u64,

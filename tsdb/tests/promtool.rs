@@ -1,4 +1,4 @@
-//! Prometheus's own tool accepts the blocks that are cut here.
+//! Prometheus's own tool reads what is written here, and the other way round.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{RANGE, scrape, short_blocks};
+use common::{RANGE, labels, read, sample, scrape, short_blocks};
 use ferula_tsdb::Db;
 
 /// Where the tool is, or `None` with a line on why the test is skipped.
@@ -61,4 +61,33 @@ fn promtool_reads_what_is_written_here() {
         assert!(dumped.lines().any(|line| line == expected), "{expected}");
     }
     assert_eq!(dumped.lines().count(), 10 * 180);
+}
+
+#[test]
+fn blocks_of_prometheus_are_read() {
+    let Some(promtool) = promtool() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("input.om");
+    let mut text = String::from("# TYPE m gauge\n");
+    for t in 0..600 {
+        for n in 0..3 {
+            text.push_str(&format!("m{{n=\"{n}\",job=\"a b\"}} {} {}\n", t * n, t * 15));
+        }
+    }
+    text.push_str("# EOF\n");
+    std::fs::write(&input, text).unwrap();
+    let data = dir.path().join("data");
+    let (input, path) = (input.to_str().unwrap(), data.to_str().unwrap());
+    run(&promtool, &["tsdb", "create-blocks-from", "openmetrics", input, path]);
+
+    let db = Db::open_read_only(&data).unwrap();
+    assert!(db.stats().blocks.len() > 1);
+    let content = read(&db.querier(i64::MIN, i64::MAX).unwrap());
+    let expected: Vec<_> = (0..3)
+        .map(|n| {
+            let labels = labels(&[("__name__", "m"), ("job", "a b"), ("n", &n.to_string())]);
+            (labels, (0..600).map(|t| sample(t * 15_000, (t * n) as f64)).collect())
+        })
+        .collect();
+    assert_eq!(content, expected);
 }

@@ -5,7 +5,7 @@ mod common;
 use common::{RANGE, all, commit, labels, open, options, sample, short_blocks};
 use ferula_chunkenc::stale::{NORMAL_NAN, STALE_NAN};
 use ferula_index::{Labels, SeriesRef};
-use ferula_tsdb::{AppendError, Db, Limits, Options};
+use ferula_tsdb::{AppendError, Db, Limits, MAX_TIME_MS, Options};
 
 #[test]
 fn order_is_checked_against_head_and_batch() {
@@ -135,6 +135,26 @@ fn a_full_batch_takes_no_more() {
     appender.append_ref(series, 2, 1.0).unwrap();
     assert_eq!(appender.append_ref(series, 3, 1.0), Err(AppendError::BatchFull { limit: 2 }));
     assert_eq!(appender.commit().unwrap().samples, 2);
+}
+
+#[test]
+fn times_that_sums_would_overflow_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path(), short_blocks()).unwrap();
+    let series = labels(&[("a", "b")]);
+    let mut appender = db.appender();
+    for timestamp in [i64::MIN, -MAX_TIME_MS - 1, MAX_TIME_MS + 1, i64::MAX] {
+        let refused = appender.append(&series, timestamp, 1.0);
+        assert_eq!(refused, Err(AppendError::TimeOutOfRange { timestamp, limit: MAX_TIME_MS }));
+    }
+    let samples = [-MAX_TIME_MS, 0, MAX_TIME_MS].map(|t| sample(t, 1.0));
+    for sample in samples {
+        appender.append(&series, sample.timestamp, sample.value).unwrap();
+    }
+    appender.commit().unwrap();
+    assert_eq!(all(&db)[0].1, samples);
+    assert_eq!(db.compact_head().unwrap().len(), 3);
+    assert_eq!(all(&db)[0].1, samples);
 }
 
 #[test]

@@ -233,12 +233,19 @@ impl SegmentReader {
     }
 
     /// Goes to the next record; `false` at the end of the segment.
-    pub(crate) fn advance(&mut self) -> Result<bool, ScanError> {
+    fn advance(&mut self) -> Result<bool, ScanError> {
+        let Some(compression) = self.step()? else { return Ok(false) };
+        self.unpack(compression).map_err(|reason| damage(self.record_start, reason))?;
+        Ok(true)
+    }
+
+    /// Goes to the next record and leaves it compressed; `None` at the end of the segment.
+    pub(crate) fn step(&mut self) -> Result<Option<Compression>, ScanError> {
         let Some((start, header, range)) = self.fragment()? else {
             if self.in_batch {
                 return Err(damage(self.good_end, DamageReason::CutShort));
             }
-            return Ok(false);
+            return Ok(None);
         };
         self.record_start = start;
         match header.kind {
@@ -251,12 +258,11 @@ impl SegmentReader {
             }
             Kind::Middle | Kind::Last => return Err(damage(start, DamageReason::Order)),
         }
-        self.unpack(header.flags.compression).map_err(|reason| damage(start, reason))?;
         self.in_batch = header.flags.continues;
         if !self.in_batch {
             self.good_end = self.pos;
         }
-        Ok(true)
+        Ok(Some(header.flags.compression))
     }
 
     /// Collects the fragments after the first one.

@@ -16,7 +16,7 @@ fn dir() -> &'static Path {
     Path::new("wal")
 }
 
-fn segment(number: usize) -> PathBuf {
+fn segment(number: u8) -> PathBuf {
     dir().join(format!("{number:08}"))
 }
 
@@ -40,7 +40,7 @@ fn batch(segment: u8, n: u8) -> Vec<Vec<u8>> {
     records
 }
 
-const N_SEGMENTS: usize = 3;
+const N_SEGMENTS: u8 = 2;
 
 /// The segments of a log that was closed, its records, and where the last batch begins.
 struct Written {
@@ -54,12 +54,12 @@ fn write(compression: Compression) -> Written {
     let options = Options::builder().compression(compression).build().unwrap();
     let (wal, _) = Wal::open(Arc::new(fs.clone()), dir(), options).unwrap();
     let (mut records, mut last_batch) = (Vec::new(), 0);
-    for number in 0..3 {
+    for number in 0..N_SEGMENTS {
         if number > 0 {
             wal.rotate().unwrap();
         }
         for n in 0..5 {
-            last_batch = fs.metadata(&segment(usize::from(number))).unwrap().len;
+            last_batch = fs.metadata(&segment(number)).unwrap().len;
             let batch = batch(number, n);
             wal.append(&batch.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
             records.extend(batch);
@@ -73,7 +73,7 @@ fn write(compression: Compression) -> Written {
 fn read(segments: &[Vec<u8>]) -> Result<(Vec<Vec<u8>>, bool), Error> {
     let fs = FaultFs::new();
     fs.create_dir_all(dir()).unwrap();
-    for (n, bytes) in segments.iter().enumerate() {
+    for (n, bytes) in (0..).zip(segments) {
         fs.open(&segment(n), OpenMode::CreateNew).unwrap().write_at(bytes, 0).unwrap();
     }
     let (_wal, mut recovery) = Wal::open(Arc::new(fs), dir(), Options::default())?;
@@ -90,8 +90,8 @@ fn places(len: usize) -> impl Iterator<Item = (usize, u32)> {
     (0..len).flat_map(|at| {
         let in_page = at % PAGE_BYTES;
         let bits = match () {
-            () if at < 100 || (at > PAGE_BYTES && in_page < 8) => 0..8,
-            () if at < 600 || in_page > PAGE_BYTES - 8 || at % 997 == 0 => {
+            () if at < 48 || (at > PAGE_BYTES && in_page < 8) => 0..8,
+            () if at < 400 || in_page > PAGE_BYTES - 8 || at % 997 == 0 => {
                 let bit = u32::try_from(at % 8).unwrap();
                 bit..bit + 1
             }
@@ -106,8 +106,8 @@ fn flip_bits(compression: Compression) {
     let mut segments = written.segments.clone();
     for number in [0, N_SEGMENTS - 1] {
         let is_last = number == N_SEGMENTS - 1;
-        for (at, bit) in places(segments[number].len()) {
-            segments[number][at] ^= 1 << bit;
+        for (at, bit) in places(segments[usize::from(number)].len()) {
+            segments[usize::from(number)][at] ^= 1 << bit;
             let context = format!("{compression:?}, segment {number}, byte {at}, bit {bit}");
             match read(&segments) {
                 Err(Error::Damaged { file, offset, .. }) => {
@@ -124,7 +124,7 @@ fn flip_bits(compression: Compression) {
                     assert!(records == written.records, "{context}: wrong data");
                 }
             }
-            segments[number][at] ^= 1 << bit;
+            segments[usize::from(number)][at] ^= 1 << bit;
         }
     }
 }

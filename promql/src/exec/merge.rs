@@ -22,7 +22,45 @@ pub(crate) enum Overlap {
 
 /// Makes series of the same labels one.
 pub(crate) fn merge_same(inner: BoxOperator, overlap: Overlap) -> BoxOperator {
-    let series = inner.series();
+    let parts = same_labels(inner.series());
+    if parts.len() == inner.series().len() {
+        return inner;
+    }
+    let metas = parts.iter().map(|of_one| inner.series()[of_one[0]].clone()).collect();
+    Box::new(Merged { inner, metas, parts, overlap, scratch: Column::new() })
+}
+
+/// Makes series of the same labels one, where some may lose their names at the end and others not:
+/// the series that has the first value decides for all, as in Prometheus. Only series that differ
+/// in this are read to find out.
+pub(crate) fn merge_named(mut inner: BoxOperator) -> Result<BoxOperator, Error> {
+    let parts = same_labels(inner.series());
+    if parts.len() == inner.series().len() {
+        return Ok(inner);
+    }
+    let mut scratch = Column::new();
+    let mut metas = Vec::with_capacity(parts.len());
+    for of_one in &parts {
+        let mut meta = inner.series()[of_one[0]].clone();
+        if of_one.iter().any(|index| inner.series()[*index].drop_name != meta.drop_name) {
+            let mut earliest = usize::MAX;
+            for index in of_one {
+                inner.read(*index, &mut scratch)?;
+                if let Some((step, _)) = scratch.iter().next()
+                    && step < earliest
+                {
+                    earliest = step;
+                    meta.drop_name = inner.series()[*index].drop_name;
+                }
+            }
+        }
+        metas.push(meta);
+    }
+    Ok(Box::new(Merged { inner, metas, parts, overlap: Overlap::AtSameStep, scratch }))
+}
+
+/// Indices of the series of each label set, in the order of their first ones.
+fn same_labels(series: &[SeriesMeta]) -> Vec<Vec<usize>> {
     let mut known: HashMap<&Labels, usize> = HashMap::with_capacity(series.len());
     let mut parts: Vec<Vec<usize>> = Vec::with_capacity(series.len());
     for (index, meta) in series.iter().enumerate() {
@@ -32,11 +70,7 @@ pub(crate) fn merge_same(inner: BoxOperator, overlap: Overlap) -> BoxOperator {
         });
         parts[output].push(index);
     }
-    if parts.len() == series.len() {
-        return inner;
-    }
-    let metas = parts.iter().map(|of_one| series[of_one[0]].clone()).collect();
-    Box::new(Merged { inner, metas, parts, overlap, scratch: Column::new() })
+    parts
 }
 
 struct Merged {

@@ -35,7 +35,7 @@ use self::context::NameReader;
 pub(crate) use self::context::{Context, is_metadata_label, without_metadata};
 pub(crate) use self::matrix::SampleSource;
 pub(crate) use self::matrix::source as build_source;
-pub(crate) use self::merge::{Overlap, merge_same};
+pub(crate) use self::merge::{Overlap, merge_named, merge_same};
 pub(crate) use self::scalar::Scalar;
 pub(crate) use self::sort::by_size;
 

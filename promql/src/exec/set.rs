@@ -5,7 +5,7 @@
 
 use super::batch::{Column, Grid, Presence, SeriesMeta};
 use super::matching::{Groups, Signature};
-use super::{BoxOperator, Context, Operator, Overlap, build, merge_same};
+use super::{BoxOperator, Context, Operator, build, merge_named};
 use crate::Error;
 use crate::ast::BinaryOp;
 use crate::plan::Binary;
@@ -32,7 +32,7 @@ pub(super) fn build_set(
             groups,
             scratch: Column::new(),
         };
-        return Ok(merge_same(Box::new(union), Overlap::AtSameStep));
+        return merge_named(Box::new(union));
     }
     Ok(Box::new(Filter {
         present: vec![None; groups.members.len()],

@@ -47,11 +47,9 @@ impl DateField {
     }
 
     /// The field's value at a number of seconds since the Unix epoch.
-    #[expect(clippy::cast_possible_truncation, reason = "fractions do not matter, bounds saturate")]
     #[expect(clippy::cast_precision_loss, reason = "all but years are small")]
     pub(crate) fn of(self, seconds: f64) -> f64 {
-        // Beyond these bounds, which lie past any date in use, the calendar would overflow.
-        let civil = Civil::from_unix(seconds.clamp(-1e15, 1e15) as i64);
+        let civil = Civil::from_seconds(whole_seconds(seconds));
         let field = match self {
             Self::Minute => civil.minute,
             Self::Hour => civil.hour,
@@ -66,14 +64,31 @@ impl DateField {
     }
 }
 
+/// Whole seconds, as Prometheus has them on the usual processors: what 64 bits do not hold, NaN
+/// included, becomes the smallest number, and times before the first year of Go's calendar wrap
+/// around to the far future.
+fn whole_seconds(seconds: f64) -> i128 {
+    const FIRST_OF_CALENDAR: i128 = -9_223_371_966_579_724_800;
+    let limit = 2.0_f64.powi(63);
+    #[expect(clippy::cast_possible_truncation, reason = "fractions do not matter, bounds hold")]
+    let whole = if (-limit..limit).contains(&seconds) { seconds as i64 } else { i64::MIN };
+    let whole = i128::from(whole);
+    if whole < FIRST_OF_CALENDAR { whole + (1 << 64) } else { whole }
+}
+
 const SECONDS_PER_DAY: i64 = 86_400;
 const DAYS_PER_ERA: i64 = 146_097;
 
 impl Civil {
     /// Takes apart a number of seconds since the Unix epoch.
     pub(crate) fn from_unix(seconds: i64) -> Self {
-        let days = seconds.div_euclid(SECONDS_PER_DAY);
-        let of_day = seconds.rem_euclid(SECONDS_PER_DAY);
+        Self::from_seconds(seconds.into())
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "days of 65 bits of seconds fit")]
+    fn from_seconds(seconds: i128) -> Self {
+        let days = seconds.div_euclid(SECONDS_PER_DAY.into()) as i64;
+        let of_day = seconds.rem_euclid(SECONDS_PER_DAY.into()) as i64;
         let shifted = days + 719_468;
         let era = shifted.div_euclid(DAYS_PER_ERA);
         let of_era = shifted.rem_euclid(DAYS_PER_ERA);
@@ -133,5 +148,22 @@ mod tests {
         assert_eq!((last.year, last.month, last.day), (1969, 12, 31));
         assert_eq!((last.hour, last.minute, last.second), (23, 59, 59));
         assert_eq!(last.weekday(), 3);
+    }
+
+    #[test]
+    fn times_past_the_calendar_are_those_of_prometheus() {
+        for seconds in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e30, -1e19] {
+            assert_eq!(DateField::Year.of(seconds), 292_277_026_596.0);
+            assert_eq!(
+                (DateField::Month.of(seconds), DateField::DayOfMonth.of(seconds)),
+                (12.0, 4.0)
+            );
+            assert_eq!((DateField::Hour.of(seconds), DateField::Minute.of(seconds)), (15.0, 30.0));
+            assert_eq!(
+                (DateField::DayOfWeek.of(seconds), DateField::DayOfYear.of(seconds)),
+                (0.0, 339.0)
+            );
+        }
+        assert_eq!(DateField::Year.of(-1.5), 1969.0);
     }
 }

@@ -94,8 +94,9 @@ fn rank_below(value: f64, buckets: &[Bucket], count: f64) -> f64 {
             if start == f64::NEG_INFINITY {
                 return capped(bucket.count, count);
             }
-            let part = (value - start) / (bucket.upper_bound - start);
-            return capped(rank + (bucket.count - rank) * part, count);
+            // In the order in which Prometheus rounds.
+            let part = (bucket.count - rank) * (value - start) / (bucket.upper_bound - start);
+            return capped(rank + part, count);
         }
         rank = bucket.count;
         start = bucket.upper_bound;

@@ -12,9 +12,10 @@ use std::sync::atomic::Ordering;
 use ferula_chunkenc::Sample;
 use ferula_index::{Labels, SeriesRef};
 
-use super::Head;
 use super::series::Series;
+use super::{Head, is_valid_time};
 use crate::error::{AppendError, Error};
+use crate::options::MAX_TIME_MS;
 
 /// Buffers kept for later batches.
 const MAX_SPARE: usize = 64;
@@ -138,6 +139,9 @@ impl Appender {
     /// Checks a sample against the newest one of its series. False means that it is there already.
     fn check(&self, newest: Option<Sample>, sample: Sample) -> Result<bool, AppendError> {
         let timestamp = sample.timestamp;
+        if !is_valid_time(timestamp) {
+            return Err(AppendError::TimeOutOfRange { timestamp, limit: MAX_TIME_MS });
+        }
         if timestamp < self.oldest_accepted {
             return Err(AppendError::TooOld { timestamp, oldest: self.oldest_accepted });
         }

@@ -29,7 +29,7 @@ pub(crate) use replay::{Replay, ReplayStats};
 pub(crate) use series::{HeadChunk, SeenChunks, Series, range_end};
 
 use crate::error::{AppendError, Error};
-use crate::options::Limits;
+use crate::options::{Limits, MAX_TIME_MS};
 use appender::Pending;
 use isolation::Isolation;
 use stripes::Stripes;
@@ -413,4 +413,9 @@ impl Head {
         self.times.mint.fetch_min(mint, Ordering::AcqRel);
         self.times.maxt.fetch_max(maxt, Ordering::AcqRel);
     }
+}
+
+/// Tells whether a sample may have this time.
+fn is_valid_time(timestamp: i64) -> bool {
+    (-MAX_TIME_MS..=MAX_TIME_MS).contains(&timestamp)
 }

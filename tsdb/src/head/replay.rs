@@ -15,7 +15,7 @@ use ferula_wal::record::samples::RefSample;
 
 use super::isolation::BatchId;
 use super::series::Series;
-use super::{Head, Stripes};
+use super::{Head, Stripes, is_valid_time};
 use crate::error::Error;
 
 /// What a replay read.
@@ -89,7 +89,7 @@ impl<'a> Replay<'a> {
     fn add_sample(&mut self, sample: RefSample) {
         let RefSample { series, timestamp, value } = sample;
         let head = &mut *self.head;
-        if timestamp < *head.times.valid_from.get_mut() {
+        if !is_valid_time(timestamp) || timestamp < *head.times.valid_from.get_mut() {
             self.stats.covered_samples += 1;
             return;
         }

@@ -1,0 +1,34 @@
+//! `docs/limits.md` says what the constants say.
+
+use std::fs;
+use std::path::Path;
+
+use ferula_tsdb::{
+    DEFAULT_BLOCK_RANGE_MS, DEFAULT_CHUNK_SEGMENT_BYTES, DEFAULT_MAX_BATCH_SAMPLES,
+    DEFAULT_MAX_LABEL_NAME_BYTES, DEFAULT_MAX_LABEL_VALUE_BYTES, DEFAULT_MAX_LABELS,
+    MAX_BATCH_SAMPLES, MAX_BLOCK_RANGE_MS, MAX_CHUNK_SEGMENT_BYTES, MAX_LABEL_BYTES, MAX_LABELS,
+    MIN_BLOCK_RANGE_MS,
+};
+
+#[test]
+fn the_page_names_the_limits_that_hold() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/limits.md");
+    let page = fs::read_to_string(path).unwrap();
+    let rows = [
+        format!("{DEFAULT_MAX_LABELS} | `DEFAULT_MAX_LABELS`"),
+        format!("{DEFAULT_MAX_LABEL_NAME_BYTES} | `DEFAULT_MAX_LABEL_NAME_BYTES`"),
+        format!("{DEFAULT_MAX_LABEL_VALUE_BYTES} | `DEFAULT_MAX_LABEL_VALUE_BYTES`"),
+        format!("{DEFAULT_MAX_BATCH_SAMPLES} | `DEFAULT_MAX_BATCH_SAMPLES`"),
+        format!("{DEFAULT_BLOCK_RANGE_MS} | `DEFAULT_BLOCK_RANGE_MS`"),
+        format!("{DEFAULT_CHUNK_SEGMENT_BYTES} | `DEFAULT_CHUNK_SEGMENT_BYTES`"),
+        format!("{MAX_LABELS} (`MAX_LABELS`)"),
+        format!("{MAX_LABEL_BYTES} (`MAX_LABEL_BYTES`)"),
+        format!("{MAX_BATCH_SAMPLES} (`MAX_BATCH_SAMPLES`)"),
+        format!("{MIN_BLOCK_RANGE_MS} (`MIN_BLOCK_RANGE_MS`)"),
+        format!("{MAX_BLOCK_RANGE_MS} (`MAX_BLOCK_RANGE_MS`)"),
+        format!("{MAX_CHUNK_SEGMENT_BYTES} (`MAX_CHUNK_SEGMENT_BYTES`)"),
+    ];
+    for row in rows {
+        assert!(page.contains(&row), "docs/limits.md does not say {row}");
+    }
+}
