@@ -204,8 +204,8 @@ pub enum ParseErrorKind {
         "wrong number of arguments for aggregate expression provided, expected {expected}, got {found}"
     )]
     AggregateArgumentCount { expected: usize, found: usize },
-    #[error("error parsing regexp: {reason}: `{pattern}`")]
-    Regex { pattern: String, reason: String },
+    #[error("error parsing regexp: {reason}")]
+    Regex { reason: String },
     #[error("{reason}")]
     Matcher { reason: String },
 
@@ -257,11 +257,7 @@ pub enum ParseErrorKind {
 impl From<IndexError> for ParseErrorKind {
     fn from(error: IndexError) -> Self {
         match error {
-            IndexError::Regex { pattern, reason } => {
-                // Above the last line stands a drawing of the pattern, which has no place here.
-                let reason = reason.rsplit("error: ").next().unwrap_or_default().trim().to_owned();
-                Self::Regex { pattern, reason }
-            }
+            IndexError::Regex { reason, .. } => Self::Regex { reason },
             other => Self::Matcher { reason: other.to_string() },
         }
     }

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use ferula_chunkenc::{Sample, SampleBatch};
 use ferula_index::Labels;
 
+use crate::ast::Boundary;
 use crate::exec::batch::{Column, Grid, SeriesMeta};
 use crate::exec::{
     Context, Operator, Overlap, Scalar, build, build_source, merge_same, read_all, without_metadata,
 };
+use crate::functions::rate;
 use crate::functions::signatures::ValueType;
 use crate::plan::{Node, NodeKind, RangeSource};
 use crate::{Error, MatrixSeries, Value, VectorSample};
@@ -115,24 +117,22 @@ impl Operator for Unnamed {
 fn matrix(source: &RangeSource, grid: Grid, context: &Context) -> Result<Value, Error> {
     let end = source.shift().apply(grid.start);
     let start = end.saturating_sub(source.range_ms());
-    if source.boundary().is_some() {
-        return Err(
-            context.unsupported("an extended range selector by itself", crate::Span::default())
-        );
-    }
     let mut samples = build_source(source, grid, context)?;
     let mut batch = SampleBatch::new();
     let mut rows: Vec<(Labels, SampleBatch)> = Vec::new();
     for index in 0..samples.series().len() {
         samples.read(index, &mut batch)?;
-        let first = batch.timestamps().partition_point(|time| *time <= start);
-        let last = batch.timestamps().partition_point(|time| *time <= end);
-        if first >= last {
+        let kept = match source.boundary() {
+            None => inside(&batch, start, end),
+            Some(boundary) => {
+                let smoothed = boundary == Boundary::Smoothed;
+                extended(&batch, start, end, smoothed, context.lookback_ms)
+            }
+        };
+        if kept.is_empty() {
             continue;
         }
-        context.limits.hold(last - first)?;
-        let mut kept = SampleBatch::new();
-        kept.extend_from_columns(&batch.timestamps()[first..last], &batch.values()[first..last]);
+        context.limits.hold(kept.len())?;
         let meta = &samples.series()[index];
         let labels =
             if meta.drop_name { without_metadata(&meta.labels)? } else { meta.labels.clone() };
@@ -143,4 +143,32 @@ fn matrix(source: &RangeSource, grid: Grid, context: &Context) -> Result<Value, 
         return Err(Error::DuplicateLabelset);
     }
     Ok(sorted(rows.into_iter().map(|(labels, samples)| MatrixSeries { labels, samples })))
+}
+
+/// The samples of a window.
+fn inside(batch: &SampleBatch, start: i64, end: i64) -> SampleBatch {
+    let first = batch.timestamps().partition_point(|time| *time <= start);
+    let last = batch.timestamps().partition_point(|time| *time <= end).max(first);
+    let mut kept = SampleBatch::new();
+    kept.extend_from_columns(&batch.timestamps()[first..last], &batch.values()[first..last]);
+    kept
+}
+
+/// The samples of an `anchored` or `smoothed` window, values at its bounds included.
+fn extended(
+    batch: &SampleBatch,
+    start: i64,
+    end: i64,
+    smoothed: bool,
+    lookback_ms: i64,
+) -> SampleBatch {
+    let ahead = if smoothed { lookback_ms } else { 0 };
+    let near = inside(batch, start.saturating_sub(lookback_ms), end.saturating_add(ahead));
+    let (timestamps, values) = (near.timestamps(), near.values());
+    let window = rate::Span { timestamps, values, start, end };
+    let mut kept = SampleBatch::new();
+    for (time, value) in rate::extended_samples(window, smoothed) {
+        kept.push(time, value);
+    }
+    kept
 }

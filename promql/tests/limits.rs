@@ -79,6 +79,35 @@ fn extreme_times_do_not_panic() {
 }
 
 #[test]
+fn deep_queries_are_evaluated() {
+    let storage = memory(1, 10);
+    let depth = 95;
+    let deep = [
+        format!("{}m{}", "abs(".repeat(depth), ")".repeat(depth)),
+        format!("{}m{}", "sum by (i) (-(".repeat(depth / 2), "))".repeat(depth / 2)),
+        format!("{}m{}", "max_over_time((".repeat(depth / 2), ")[5s:1s])".repeat(depth / 2)),
+        format!("m{}", " or m".repeat(depth)),
+        format!("1{}", " + scalar(m)".repeat(depth)),
+    ];
+    for query in &deep {
+        limited(10_000).instant(Arc::clone(&storage), query, 5_000).unwrap().run().unwrap();
+    }
+}
+
+#[test]
+fn windows_are_answered_as_they_are() {
+    let run = |query: &str| {
+        let query = limited(1_000).instant(memory(1, 10), query, 5_500).unwrap();
+        let Value::Matrix(series) = query.run().unwrap().value else { panic!("a matrix") };
+        series[0].samples.iter().map(|s| (s.timestamp, s.value)).collect::<Vec<_>>()
+    };
+    assert_eq!(run("m[2s]"), [(4_000, 4.0), (5_000, 5.0)]);
+    assert_eq!(run("m[1s] smoothed"), [(4_500, 4.5), (5_000, 5.0), (5_500, 5.5)]);
+    assert_eq!(run("m[1s] anchored"), [(4_500, 4.0), (5_000, 5.0), (5_500, 5.0)]);
+    assert_eq!(run("(-m)[2s:1s]"), [(4_000, -4.0), (5_000, -5.0)]);
+}
+
+#[test]
 fn ranges_must_go_forward() {
     let storage = memory(1, 1);
     let engine = limited(10);

@@ -165,16 +165,31 @@ pub(crate) fn push_integer(out: &mut Vec<u8>, value: i64) {
 pub(crate) fn push_unsigned(out: &mut Vec<u8>, mut value: u64) {
     let mut buffer = [0; 20];
     let mut at = buffer.len();
-    loop {
+    // Two digits at a time take half the divisions.
+    while value >= 10 {
+        let pair = usize::try_from(value % 100).expect("two digits fit") * 2;
+        value /= 100;
+        at -= 2;
+        buffer[at..at + 2].copy_from_slice(&DIGIT_PAIRS[pair..pair + 2]);
+    }
+    if value > 0 || at == buffer.len() {
         at -= 1;
-        buffer[at] = b'0' + u8::try_from(value % 10).expect("a digit fits a byte");
-        value /= 10;
-        if value == 0 {
-            break;
-        }
+        buffer[at] = b'0' + u8::try_from(value).expect("a digit fits a byte");
     }
     out.extend_from_slice(&buffer[at..]);
 }
+
+/// The numbers from 00 to 99.
+const DIGIT_PAIRS: [u8; 200] = {
+    let mut pairs = [b'0'; 200];
+    let mut number: u8 = 0;
+    while number < 100 {
+        pairs[number as usize * 2] = b'0' + number / 10;
+        pairs[number as usize * 2 + 1] = b'0' + number % 10;
+        number += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {
@@ -217,6 +232,22 @@ mod tests {
         ] {
             assert_eq!(text(push_json, value), expected);
         }
+    }
+
+    #[test]
+    fn whole_numbers_of_every_length_are_written() {
+        let mut number = 0_u64;
+        for digit in [0, 1, 9, 0, 0, 5, 1, 0, 7, 3, 0, 0, 0, 2, 4, 6, 8, 9, 9, 9] {
+            number = number.wrapping_mul(10).wrapping_add(digit);
+            for n in [number, number + 1] {
+                let mut out = Vec::new();
+                push_unsigned(&mut out, n);
+                assert_eq!(String::from_utf8(out).unwrap(), n.to_string());
+            }
+        }
+        let mut out = Vec::new();
+        push_unsigned(&mut out, u64::MAX);
+        assert_eq!(out, u64::MAX.to_string().as_bytes());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `limitk` and `limit_ratio`: a sample of the series, whatever their values.
 
 use ferula_index::Labels;
+use xxhash_rust::xxh64::xxh64;
 
 use super::Counts;
 use super::table::Groups;
@@ -110,9 +111,21 @@ impl Operator for LimitRatio {
 }
 
 /// Where the labels of a series fall between 0 and 1.
+///
+/// The hash is that of Prometheus's usual build, so that both choose the same series: XXH64 over
+/// names and values, each behind its length, in one byte or, behind 255, in three.
 #[expect(clippy::cast_precision_loss, reason = "the lowest bits do not matter")]
 fn place(labels: &Labels) -> f64 {
-    labels.stable_hash() as f64 / u64::MAX as f64
+    let mut packed = Vec::with_capacity(labels.size_bytes() + 8);
+    for text in labels.iter().flat_map(|(name, value)| [name, value]) {
+        let len = text.len().to_le_bytes();
+        match u8::try_from(text.len()) {
+            Ok(short) if short < u8::MAX => packed.push(short),
+            _ => packed.extend([u8::MAX, len[0], len[1], len[2]]),
+        }
+        packed.extend_from_slice(text.as_bytes());
+    }
+    xxh64(&packed, 0) as f64 / u64::MAX as f64
 }
 
 /// A positive ratio takes from below, a negative one what its complement leaves.

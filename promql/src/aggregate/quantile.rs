@@ -15,7 +15,13 @@ pub(super) fn build(
     grid: Grid,
     context: &Context,
 ) -> BoxOperator {
-    for value in (0..grid.len).map(|step| q.at(step)).filter(|q| !(0.0..=1.0).contains(q)) {
+    let all = || (0..grid.len).map(|step| q.at(step));
+    let doubtful = [
+        all().find(|value| value.is_nan()),
+        all().reduce(f64::max).filter(|largest| *largest > 1.0),
+        all().reduce(f64::min).filter(|smallest| *smallest < 0.0),
+    ];
+    for value in doubtful.into_iter().flatten() {
         context.annotate(AnnotationKind::InvalidQuantile { value }, span);
     }
     let context = context.clone();

@@ -60,7 +60,7 @@ impl Matched {
             }
         }
         kept.retain(|_, kept| kept.uses > 1);
-        Ok(Self {
+        let mut matched = Self {
             unchecked: rule.ambiguous(&groups),
             many,
             one,
@@ -73,7 +73,20 @@ impl Matched {
             many_column: Column::new(),
             one_column: Column::new(),
             context: context.clone(),
-        })
+        };
+        if matched.metas.is_empty() {
+            // Nobody will read, but an ambiguous side fails the query all the same.
+            matched.check_groups()?;
+        }
+        Ok(matched)
+    }
+
+    /// Checks the groups that have not been checked yet.
+    fn check_groups(&mut self) -> Result<(), Error> {
+        while let Some(group) = self.unchecked.pop() {
+            self.check(group)?;
+        }
+        Ok(())
     }
 
     /// Fails if two series stand where the match allows one only.
@@ -221,9 +234,7 @@ impl Operator for Matched {
     }
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
-        while let Some(group) = self.unchecked.pop() {
-            self.check(group)?;
-        }
+        self.check_groups()?;
         let len = self.rule.grid.len;
         out.reset(len);
         let n_pairs = self.pairs[index].len();

@@ -3,6 +3,8 @@
 //! Extrapolation to the bounds of the window follows Prometheus's `extrapolatedRate`, the variants
 //! for `anchored` and `smoothed` its `extendedRate`.
 
+use std::ops::Range;
+
 use super::RangeFunction;
 
 /// What a function of this module computes.
@@ -100,8 +102,41 @@ pub(crate) fn instant(timestamps: &[i64], values: &[f64], kind: RateKind) -> Opt
 /// The samples reach beyond the window: back to one before its start at least if there is one, and
 /// ahead too if `smoothed`.
 pub(crate) fn extended(window: Span<'_>, smoothed: bool, kind: RateKind) -> Option<f64> {
-    let Span { timestamps, values, start, end } = window;
-    let mut last = values.len().checked_sub(1)?;
+    let Extended { left, right, inside } = extend(&window, smoothed, kind.is_counter)?;
+    let mut result = right - left;
+    if kind.is_counter {
+        let mut before = left;
+        for &value in window.values[inside].iter().chain([&right]) {
+            if value < before {
+                result += before;
+            }
+            before = value;
+        }
+    }
+    Some(if kind.per_second { result / seconds(window.end - window.start) } else { result })
+}
+
+/// The samples of the window with values at its very bounds.
+pub(crate) fn extended_samples(window: Span<'_>, smoothed: bool) -> Vec<(i64, f64)> {
+    let Some(Extended { left, right, inside }) = extend(&window, smoothed, false) else {
+        return Vec::new();
+    };
+    let samples = inside.map(|index| (window.timestamps[index], window.values[index]));
+    [(window.start, left)].into_iter().chain(samples).chain([(window.end, right)]).collect()
+}
+
+/// A window with values at its bounds.
+struct Extended {
+    left: f64,
+    right: f64,
+    /// Indices of the samples strictly between the bounds.
+    inside: Range<usize>,
+}
+
+/// Finds the values at the bounds of a window; `None` if there is nothing to find them from.
+fn extend(window: &Span<'_>, smoothed: bool, is_counter: bool) -> Option<Extended> {
+    let Span { timestamps, start, end, .. } = *window;
+    let mut last = timestamps.len().checked_sub(1)?;
     let mut first = timestamps[..last].partition_point(|t| *t <= start).saturating_sub(1);
     if smoothed {
         last = timestamps[..last].partition_point(|t| *t < end);
@@ -109,27 +144,13 @@ pub(crate) fn extended(window: Span<'_>, smoothed: bool, kind: RateKind) -> Opti
     if timestamps[last] <= start || (smoothed && timestamps[first] > end) {
         return None;
     }
-    let left = left_bound(&window, first, smoothed, kind.is_counter);
-    let right = right_bound(&window, last, smoothed, kind.is_counter);
-    let mut result = right - left;
-    if kind.is_counter {
-        if timestamps[first] <= start {
-            first += 1;
-        }
-        // The samples strictly inside of the window.
-        let inside = if timestamps[last] >= end { first..last } else { first..last + 1 };
-        let mut before = left;
-        for &value in values.get(inside).unwrap_or_default() {
-            if value < before {
-                result += before;
-            }
-            before = value;
-        }
-        if right < before {
-            result += before;
-        }
+    let left = left_bound(window, first, smoothed, is_counter);
+    let right = right_bound(window, last, smoothed, is_counter);
+    if timestamps[first] <= start {
+        first += 1;
     }
-    Some(if kind.per_second { result / seconds(end - start) } else { result })
+    let behind = if timestamps[last] >= end { last } else { last + 1 };
+    Some(Extended { left, right, inside: first..behind.max(first) })
 }
 
 fn left_bound(window: &Span<'_>, first: usize, smoothed: bool, is_counter: bool) -> f64 {
@@ -205,5 +226,10 @@ mod tests {
         let kind = RateKind { is_counter: true, per_second: false };
         assert_eq!(extended(window(&times, &values, 5_000, 15_000), true, kind), Some(10.0));
         assert_eq!(extended(window(&times, &values, 5_000, 25_000), false, kind), Some(20.0));
+        assert_eq!(
+            extended_samples(window(&times, &values, 5_000, 15_000), true),
+            [(5_000, 5.0), (10_000, 10.0), (15_000, 15.0)]
+        );
+        assert_eq!(extended_samples(window(&times, &values, 30_000, 40_000), false), []);
     }
 }

@@ -72,16 +72,14 @@ impl Suite {
         let mut missing = Vec::new();
         for directory in &self.directories {
             if directory.is_dir() {
-                report.files.extend(SuiteReport::run(directory, engine, storage)?.files);
+                let part = SuiteReport::run(directory, engine, storage)?;
+                self.print(directory, &part);
+                report.files.extend(part.files);
             } else {
                 println!("skipped, there is no {}", directory.display());
                 missing.push(directory.clone());
             }
         }
-        if self.verbose {
-            report.files.iter().flat_map(FileReport::failures).for_each(|text| println!("{text}"));
-        }
-        println!("{report}");
         if self.update {
             fs::write(&self.baseline, report.baseline().to_string())?;
         }
@@ -90,6 +88,13 @@ impl Suite {
         // Without all scripts there is nothing to say about those that did not run.
         let losses = if missing.is_empty() { baseline.losses(&report) } else { Vec::new() };
         Ok(SuiteOutcome { report, missing, losses })
+    }
+
+    fn print(&self, directory: &Path, report: &SuiteReport) {
+        if self.verbose {
+            report.files.iter().flat_map(FileReport::failures).for_each(|text| println!("{text}"));
+        }
+        println!("{}:\n{report}\n", directory.display());
     }
 }
 

@@ -121,10 +121,65 @@ fn push_seconds(out: &mut Vec<u8>, timestamp: i64) {
     number::push_json(out, timestamp as f64 / 1000.0);
 }
 
-fn push_point(out: &mut Vec<u8>, timestamp: i64, value: f64) {
-    out.push(b'[');
-    push_timestamp(out, timestamp);
-    out.extend_from_slice(b",\"");
+/// Most timestamps whose texts are kept: those of the longest range query.
+const MAX_KEPT_COUNT: usize = 11_001;
+
+/// Writes the start of a point, `[1435781451.781,"`.
+///
+/// The series of a range query mostly have their points at the same times, so the text of the
+/// n-th point is kept for the n-th point of the next series.
+#[derive(Default)]
+struct PointStarts {
+    kept: Vec<PointStart>,
+}
+
+struct PointStart {
+    timestamp: i64,
+    text: [u8; Self::MAX_BYTES],
+    len: usize,
+}
+
+impl PointStart {
+    /// A sign, nineteen digits, a point, and the punctuation around.
+    const MAX_BYTES: usize = 24;
+
+    fn new(timestamp: i64) -> Self {
+        let mut out = Vec::with_capacity(Self::MAX_BYTES);
+        out.push(b'[');
+        push_timestamp(&mut out, timestamp);
+        out.extend_from_slice(b",\"");
+        let mut text = [0; Self::MAX_BYTES];
+        text[..out.len()].copy_from_slice(&out);
+        Self { timestamp, text, len: out.len() }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.text[..self.len]
+    }
+}
+
+impl PointStarts {
+    fn push(&mut self, out: &mut Vec<u8>, index: usize, timestamp: i64) {
+        match self.kept.get_mut(index) {
+            Some(kept) => {
+                if kept.timestamp != timestamp {
+                    *kept = PointStart::new(timestamp);
+                }
+                out.extend_from_slice(kept.as_bytes());
+            }
+            None => {
+                let start = PointStart::new(timestamp);
+                out.extend_from_slice(start.as_bytes());
+                if index == self.kept.len() && index < MAX_KEPT_COUNT {
+                    self.kept.push(start);
+                }
+            }
+        }
+    }
+}
+
+/// Writes the value that ends a point.
+fn push_point_value(out: &mut Vec<u8>, value: f64) {
     number::push_json(out, value);
     out.extend_from_slice(b"\"]");
 }
@@ -156,26 +211,44 @@ pub(super) fn push_value(out: &mut Vec<u8>, value: &Value) {
             push_string(out, text);
             out.push(b']');
         }
-        Value::Vector(vector) => push_list(out, vector, push_sample),
-        Value::Matrix(matrix) => push_list(out, matrix, push_series),
+        Value::Vector(vector) => {
+            out.reserve(vector.iter().map(|sample| size_hint(&sample.labels, 1)).sum());
+            let mut starts = PointStarts::default();
+            push_list(out, vector, |out, sample| push_sample(out, sample, &mut starts));
+        }
+        Value::Matrix(matrix) => {
+            let sizes = matrix.iter().map(|series| size_hint(&series.labels, series.samples.len()));
+            out.reserve(sizes.sum());
+            let mut starts = PointStarts::default();
+            push_list(out, matrix, |out, series| push_series(out, series, &mut starts));
+        }
         other => unreachable!("the engine answered {other:?}, which the API does not know"),
     }
 }
 
-fn push_sample(out: &mut Vec<u8>, sample: &VectorSample) {
+/// About how many bytes a series with so many points takes. Short values are the rule.
+fn size_hint(labels: &Labels, n_points: usize) -> usize {
+    32 + labels.size_bytes() * 3 / 2 + n_points * 24
+}
+
+fn push_sample(out: &mut Vec<u8>, sample: &VectorSample, starts: &mut PointStarts) {
     out.extend_from_slice(b"{\"metric\":");
     push_labels(out, &sample.labels);
     out.extend_from_slice(b",\"value\":");
-    push_point(out, sample.timestamp, sample.value);
+    starts.push(out, 0, sample.timestamp);
+    push_point_value(out, sample.value);
     out.push(b'}');
 }
 
-fn push_series(out: &mut Vec<u8>, series: &MatrixSeries) {
+fn push_series(out: &mut Vec<u8>, series: &MatrixSeries, starts: &mut PointStarts) {
     out.extend_from_slice(b"{\"metric\":");
     push_labels(out, &series.labels);
     if !series.samples.is_empty() {
         out.extend_from_slice(b",\"values\":");
-        push_list(out, series.samples.iter(), |out, s| push_point(out, s.timestamp, s.value));
+        push_list(out, series.samples.iter().enumerate(), |out, (index, sample)| {
+            starts.push(out, index, sample.timestamp);
+            push_point_value(out, sample.value);
+        });
     }
     out.push(b'}');
 }
@@ -219,6 +292,26 @@ mod tests {
         ] {
             assert_eq!(text(|out| push_timestamp(out, timestamp)), expected);
         }
+    }
+
+    #[test]
+    fn points_of_different_times_keep_theirs() {
+        let series = |timestamps: &[i64]| {
+            let mut samples = SampleBatch::new();
+            for &timestamp in timestamps {
+                samples.push(timestamp, 0.5);
+            }
+            MatrixSeries { labels: Labels::empty(), samples }
+        };
+        let matrix = Value::Matrix(vec![
+            series(&[1000, 2000]),
+            series(&[2000, i64::MIN, 3001]),
+            series(&[1000, 2000, 3001]),
+        ]);
+        assert_eq!(
+            text(|out| push_value(out, &matrix)),
+            r#""resultType":"matrix","result":[{"metric":{},"values":[[1,"0.5"],[2,"0.5"]]},{"metric":{},"values":[[2,"0.5"],[-9223372036854775.808,"0.5"],[3.001,"0.5"]]},{"metric":{},"values":[[1,"0.5"],[2,"0.5"],[3.001,"0.5"]]}]"#
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod serve;
 mod state;
 mod status;
 mod targets;
+mod tree;
 mod write;
 
 use axum::Router;
@@ -42,6 +43,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/query_range", get(query::range).post(query::range))
         .route("/query_exemplars", get(query::exemplars).post(query::exemplars))
         .route("/format_query", get(query::format).post(query::format))
+        .route("/parse_query", get(query::parse).post(query::parse))
         .route("/labels", get(labels::names).post(labels::names))
         .route("/label/{name}/values", get(labels::values))
         .route("/series", get(labels::series).post(labels::series))

@@ -95,6 +95,12 @@ pub(super) async fn format(params: Params) -> Result<Response, ApiError> {
     Ok(reply::data(|out| json::push_string(out, &text)))
 }
 
+pub(super) async fn parse(params: Params) -> Result<Response, ApiError> {
+    let tree =
+        selector::syntax_tree(params.get("query")).map_err(|e| ApiError::parameter("query", e))?;
+    Ok(reply::data(|out| out.extend_from_slice(tree.as_bytes())))
+}
+
 /// Parameters that instant and range queries share.
 struct QueryParams {
     limit: Option<usize>,

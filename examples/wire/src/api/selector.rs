@@ -5,6 +5,8 @@ use ferula_promql::ParseErrorKind;
 use ferula_promql::ast::{Expr, ExprKind, Modifiers};
 use ferula_promql::visit::for_each;
 
+use super::tree;
+
 /// What is said of a selector that every series would pass.
 pub(super) const TOO_BROAD: &str = "match[] must contain at least one non-empty matcher";
 
@@ -27,6 +29,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<Matcher>, String> {
 /// The text of a query in canonical form, broken into lines where it is long.
 pub(super) fn canonical(text: &str) -> Result<String, String> {
     parse_query(text).map(|expr| expr.pretty())
+}
+
+/// The syntax tree of a query, as JSON.
+pub(super) fn syntax_tree(text: &str) -> Result<String, String> {
+    let tree = tree::tree(&parse_query(text)?).to_string();
+    // These stand in strings only, where the API never has them.
+    Ok(tree.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"))
 }
 
 /// Tells whether a query selects any series.

@@ -304,6 +304,21 @@ async fn queries_are_answered_in_the_form_of_their_type() {
 }
 
 #[tokio::test]
+async fn syntax_trees_are_those_of_prometheus() {
+    let api = api();
+    let (status, body) = get(
+        &api,
+        "/api/v1/parse_query?query=rate(up%7Bjob=%22%3Cx%22%7D[5m]%20offset%201m)%20%3E%201",
+    )
+    .await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        body,
+        r#"{"status":"success","data":{"bool":false,"lhs":{"args":[{"anchored":false,"matchers":[{"name":"job","type":"=","value":"\u003cx"},{"name":"__name__","type":"=","value":"up"}],"name":"up","offset":60000,"offsetExpr":null,"range":300000,"rangeExpr":null,"smoothed":false,"startOrEnd":null,"timestamp":null,"type":"matrixSelector"}],"func":{"argTypes":["matrix"],"name":"rate","returnType":"vector","variadic":0},"type":"call"},"matching":null,"op":"\u003e","rhs":{"type":"numberLiteral","val":"1"},"type":"binaryExpr"}}"#
+    );
+}
+
+#[tokio::test]
 async fn queries_that_fail_tell_why() {
     let api = api();
     for (path, status, kind, message) in [
