@@ -2,8 +2,11 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{RANGE, all, commit, labels, names, read, sample, scrape, short_blocks};
-use ferula_tsdb::{Db, Error};
+use ferula_tsdb::{Db, Error, ReadOnlyDb};
+use ferula_wal::fs::{Fault, FaultFs, Survival};
 
 #[test]
 fn a_snapshot_holds_blocks_and_head() {
@@ -60,4 +63,37 @@ fn a_batch_that_was_committed_later_is_not_in_it() {
     commit(&db, &series, &[sample(3, 3.0)]);
     let copy = Db::open_read_only(target.path()).unwrap();
     assert_eq!(read(&copy.querier(0, RANGE).unwrap()), read(&querier));
+}
+
+#[test]
+fn a_snapshot_that_was_made_survives_a_crash() {
+    let filled = || {
+        let fs = FaultFs::new();
+        let db = Db::open_with(Arc::new(fs.clone()), "/data", short_blocks()).unwrap();
+        scrape(&db, 2, 0, 2 * RANGE);
+        db.maintain().unwrap();
+        (fs, db)
+    };
+    let copy = |fs: FaultFs| {
+        let copy = ReadOnlyDb::open_with(Arc::new(fs), "/snapshots/one").unwrap();
+        read(&copy.querier(i64::MIN, i64::MAX).unwrap())
+    };
+    let (fs, db) = filled();
+    let before = all(&db);
+    let n_before = fs.operations();
+    db.snapshot("/snapshots/one").unwrap();
+    let n_operations = fs.operations() - n_before;
+    assert!(copy(fs.crash(Survival::Nothing)) == before);
+
+    // One that fails leaves the database as it was, and can be made again elsewhere.
+    for operation in 0..n_operations {
+        let (fs, db) = filled();
+        fs.inject(fs.operations() + operation, Fault::NoSpace);
+        if db.snapshot("/snapshots/one").is_ok() {
+            assert!(copy(fs.crash(Survival::Nothing)) == before, "operation {operation}");
+            continue;
+        }
+        assert!(all(&db) == before, "operation {operation}");
+        assert_eq!(db.snapshot("/snapshots/two").unwrap().len(), 2);
+    }
 }

@@ -66,12 +66,14 @@ fn link_block(fs: &dyn Fs, block: &Block, parent: &Path) -> Result<(), Error> {
 }
 
 fn link_dir(fs: &dyn Fs, from: &Path, to: &Path) -> Result<(), Error> {
+    fs.create_dir_all(to).map_err(Error::io("create", to))?;
     let mut pending = vec![(from.to_path_buf(), to.to_path_buf())];
     while let Some((from, to)) = pending.pop() {
-        fs.create_dir_all(&to).map_err(Error::io("create", &to))?;
         for entry in fs.list(&from).map_err(Error::io("list", &from))? {
             let (from, to) = (from.join(&entry.name), to.join(&entry.name));
             if entry.is_dir {
+                // Made here, so that the sync below covers its name.
+                fs.create_dir_all(&to).map_err(Error::io("create", &to))?;
                 pending.push((from, to));
             } else if fs.hard_link(&from, &to).is_err() {
                 copy_file(fs, &from, &to)?;

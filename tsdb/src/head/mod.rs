@@ -13,6 +13,7 @@ mod series;
 mod stripes;
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
@@ -82,6 +83,16 @@ struct Unpublished {
     by_ref: HashMap<SeriesRef, Labels>,
     /// Series that became findable with a batch which some reader may not see.
     recent: Vec<(BatchId, SeriesRef)>,
+}
+
+impl Unpublished {
+    /// Forgets which series became findable with batches that every reader sees.
+    fn forget_recent(&mut self, oldest_reader: BatchId) {
+        self.recent.retain(|(batch, _)| *batch > oldest_reader);
+        if self.recent.is_empty() {
+            self.recent = Vec::new();
+        }
+    }
 }
 
 /// State of the one commit that goes on, and its buffers.
@@ -331,13 +342,14 @@ impl Head {
                 refused += 1;
                 continue;
             }
-            if !state.is_published {
-                state.is_published = true;
-                if let Some(labels) = self.unpublished.lock().by_ref.get(&series.series_ref()) {
-                    commit.new_series.push((series.series_ref(), labels.clone()));
-                }
-            }
+            let is_new = !mem::replace(&mut state.is_published, true);
             state.append(*sample, batch, oldest_reader, self.block_range_ms);
+            // Whoever holds the lock of unpublished series may wait for that of a series.
+            drop(state);
+            if is_new && let Some(labels) = self.unpublished.lock().by_ref.get(&series.series_ref())
+            {
+                commit.new_series.push((series.series_ref(), labels.clone()));
+            }
             let (timestamp, value) = (sample.timestamp, sample.value);
             commit.samples.push(RefSample { series: series.series_ref(), timestamp, value });
         }
@@ -387,20 +399,27 @@ impl Head {
         }
         let oldest_reader = self.isolation.oldest_reader();
         let mut unpublished = self.unpublished.lock();
-        unpublished.recent.retain(|(batch, _)| *batch > oldest_reader);
-        for (series, labels) in new_series.drain(..) {
+        unpublished.forget_recent(oldest_reader);
+        // These are large only while many series come at once, so their memory is not kept.
+        for (series, labels) in mem::take(new_series) {
             let failed = |source| Error::HeadIndex { series, source };
             self.index.insert(series, &labels).map_err(failed)?;
             unpublished.by_ref.remove(&series);
             unpublished.by_labels.remove(&labels);
             unpublished.recent.push((batch, series));
         }
+        if unpublished.by_ref.is_empty() {
+            unpublished.by_ref = HashMap::new();
+            unpublished.by_labels = HashMap::new();
+        }
         Ok(())
     }
 
     /// Series in the index that a reader of `seen` must not learn of.
     pub(crate) fn unseen_series(&self, seen: BatchId) -> Vec<SeriesRef> {
-        let unpublished = self.unpublished.lock();
+        let oldest_reader = self.isolation.oldest_reader();
+        let mut unpublished = self.unpublished.lock();
+        unpublished.forget_recent(oldest_reader);
         let unseen = unpublished.recent.iter().filter(|(batch, _)| *batch > seen);
         unseen.map(|(_, series)| *series).collect()
     }
