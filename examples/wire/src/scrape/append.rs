@@ -196,7 +196,8 @@ impl Pass<'_> {
             Err(
                 AppendError::OutOfOrder { .. }
                 | AppendError::DuplicateTimestamp { .. }
-                | AppendError::TooOld { .. },
+                | AppendError::TooOld { .. }
+                | AppendError::TimeOutOfRange { .. },
             ) => {
                 self.counts.refused += 1;
                 Ok(())
