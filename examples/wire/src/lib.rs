@@ -3,7 +3,24 @@
 //! What a Prometheus server speaks, on top of a [`store::Store`] and a
 //! [`Queryable`](ferula_promql::storage::Queryable): the text exposition format ([`exposition`]),
 //! remote write ([`remote`]), the scraper and its configuration file ([`scrape`], [`config`]), and
-//! the HTTP API ([`api`]). The programs beside this crate only put these together.
+//! the HTTP API ([`api`]). The programs beside this crate only put these together. To keep metrics
+//! within a program, without a server, `ferula-tsdb` and `ferula-promql` are enough.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use ferula_tsdb::{Db, Options};
+//! use ferula_wire::api::{self, ApiState};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! let db = Arc::new(Db::open(dir.path(), Options::default())?);
+//! let state = ApiState::builder(db.clone()).store(db.clone()).enable_remote_write(true).build();
+//! let router: axum::Router = api::router(state);
+//! // axum::serve(listener, router).await?;
+//! # drop(router);
+//! db.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -112,3 +112,31 @@ async fn a_closed_store_is_the_senders_reason_to_try_again() {
     let (status, reason) = write(&api, request).await;
     assert_eq!((status, reason.as_str()), (500, "cannot store samples: the database is closed\n"));
 }
+
+#[tokio::test]
+async fn a_snapshot_can_be_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Arc::new(Db::open(dir.path(), Options::default()).unwrap());
+    let state = ApiState::builder(db.clone())
+        .store(db.clone())
+        .data_dir(dir.path())
+        .enable_admin(true)
+        .enable_remote_write(true);
+    let api = api::router(state.build());
+    let samples = vec![series(&[("__name__", "a")], &[(1000, 1.0), (2000, 2.0)])];
+    assert_eq!(write(&api, samples).await.0, 204);
+    let request = Request::post("/api/v1/admin/tsdb/snapshot").body(Body::empty()).unwrap();
+    let (status, answer) = send(&api, request).await;
+    assert_eq!(status, 200, "{answer}");
+    let name = answer.split('"').nth(9).unwrap();
+    let snapshot = dir.path().join("snapshots").join(name);
+    let blocks: Vec<_> = snapshot.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(blocks.len(), 1);
+    assert!(blocks[0].join("meta.json").is_file());
+    db.close().unwrap();
+
+    let copy = Arc::new(Db::open(&snapshot, Options::default()).unwrap());
+    let expected = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"a"},"values":[[1,"1"],[2,"2"]]}]}}"#;
+    assert_eq!(query(&self::api(&copy), "query=a[5s]&time=5").await, expected);
+    copy.close().unwrap();
+}

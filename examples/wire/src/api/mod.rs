@@ -51,7 +51,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/targets", get(targets::targets))
         .route("/targets/metadata", get(status::empty_list))
         .route("/alertmanagers", get(status::alertmanagers))
-        .route("/metadata", get(status::metadata))
+        .route("/metadata", get(targets::metadata))
         .route("/rules", get(status::rules))
         .route("/alerts", get(status::alerts))
         .route("/notifications", get(status::empty_list))

@@ -93,10 +93,6 @@ pub(super) async fn wal_replay() -> Response {
     object(&[("min", "0"), ("max", "0"), ("current", "0")])
 }
 
-pub(super) async fn metadata() -> Response {
-    object(&[])
-}
-
 pub(super) async fn rules() -> Response {
     object(&[("groups", "[]")])
 }

@@ -322,7 +322,9 @@ impl Writer<'_> {
         match error {
             AppendError::OutOfOrder { .. } => self.receipt.out_of_order += 1,
             AppendError::DuplicateTimestamp { .. } => self.receipt.duplicate += 1,
-            AppendError::TooOld { .. } => self.receipt.out_of_bounds += 1,
+            AppendError::TooOld { .. } | AppendError::TimeOutOfRange { .. } => {
+                self.receipt.out_of_bounds += 1;
+            }
             AppendError::BatchFull { limit } => return Err(ReceiveError::TooManySamples { limit }),
             _ => self.receipt.invalid_labels += 1,
         }

@@ -1,5 +1,6 @@
 //! From a page to the store: one batch per scrape, stale markers and the scrape's report included.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ferula_chunkenc::stale::STALE_NAN;
@@ -8,6 +9,7 @@ use ferula_tsdb::{AppendError, Error};
 
 use super::cache::SeriesCache;
 use super::error::ScrapeError;
+use super::metadata::{Family, MetadataTable};
 use super::report::Report;
 use super::target::Target;
 use crate::exposition::text::{Entry, SampleLine, TextParser};
@@ -21,6 +23,7 @@ const MAX_AHEAD_MS: i64 = 10 * 60 * 1000;
 pub(super) struct Appends {
     cache: SeriesCache,
     report: Report,
+    metadata: Arc<MetadataTable>,
 }
 
 /// What appending a page came to.
@@ -37,8 +40,8 @@ pub(super) struct Counts {
 }
 
 impl Appends {
-    pub(super) fn new(target: &Target) -> Self {
-        Self { cache: SeriesCache::new(), report: Report::new(target.labels()) }
+    pub(super) fn new(target: &Target, metadata: Arc<MetadataTable>) -> Self {
+        Self { cache: SeriesCache::new(), report: Report::new(target.labels()), metadata }
     }
 
     /// Stores the page of a scrape, or that there was none, and the scrape's report.
@@ -58,6 +61,7 @@ impl Appends {
             let mut pass = Pass {
                 target,
                 cache: &mut self.cache,
+                metadata: &self.metadata,
                 batch: &mut *batch,
                 timestamp,
                 counts: &mut counts,
@@ -102,6 +106,7 @@ fn mark_stale(batch: &mut dyn Batch, series: &[SeriesRef], timestamp: i64) {
 struct Pass<'a> {
     target: &'a Target,
     cache: &'a mut SeriesCache,
+    metadata: &'a MetadataTable,
     batch: &'a mut dyn Batch,
     timestamp: i64,
     counts: &'a mut Counts,
@@ -110,20 +115,37 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn page(&mut self, page: &[u8]) -> Result<(), ScrapeError> {
         let mut parser = TextParser::new(page);
+        let mut family = Family::default();
         loop {
             let line = parser.line();
             let Some(entry) = parser.next_entry()? else { break };
-            if let Entry::Sample(sample) = entry {
-                self.counts.scraped += 1;
-                self.sample(&parser, &sample, line)?;
+            match entry {
+                Entry::Sample(sample) => {
+                    self.counts.scraped += 1;
+                    self.sample(&parser, &sample, line)?;
+                }
+                Entry::Help { metric, text } => {
+                    self.family_of(&mut family, metric).help = text;
+                }
+                Entry::Type { metric, kind } => self.family_of(&mut family, metric).kind = kind,
             }
         }
+        self.metadata.note(&family);
         match self.target.job.sample_limit {
             Some(limit) if self.counts.added > limit => {
                 Err(ScrapeError::SampleLimit { limit, found: self.counts.added })
             }
             _ => Ok(()),
         }
+    }
+
+    /// The description that is under way, which is another one if `metric` is another one.
+    fn family_of<'f, 'p>(&self, family: &'f mut Family<'p>, metric: &'p str) -> &'f mut Family<'p> {
+        if family.metric != metric {
+            self.metadata.note(family);
+            *family = Family { metric, ..Family::default() };
+        }
+        family
     }
 
     fn sample(
@@ -174,7 +196,8 @@ impl Pass<'_> {
             Err(
                 AppendError::OutOfOrder { .. }
                 | AppendError::DuplicateTimestamp { .. }
-                | AppendError::TooOld { .. },
+                | AppendError::TooOld { .. }
+                | AppendError::TimeOutOfRange { .. },
             ) => {
                 self.counts.refused += 1;
                 Ok(())

@@ -3,14 +3,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tower::ServiceExt;
 
 use super::error::ScrapeError;
 use super::*;
+use crate::api::{self, ApiState};
 use crate::config::Job;
 use crate::error::chain;
 use crate::store::memory::MemoryStore;
@@ -107,12 +110,19 @@ async fn a_scraper_scrapes_until_it_is_stopped() {
         get(async move || {
             let n = counted.fetch_add(1, Ordering::Relaxed);
             let _ = seen.send(());
-            (TEXT, if n == 1 { "a x\n".to_owned() } else { format!("a {n}\n") })
+            (
+                TEXT,
+                if n > 0 {
+                    "a x\n".to_owned()
+                } else {
+                    format!("# HELP a An A.\n# TYPE a gauge\na {n}\n")
+                },
+            )
         }),
     );
     let address = serve(app).await;
     let store = Arc::new(MemoryStore::new());
-    let file = file(&address, "scrape_interval: 20ms,");
+    let file = file(&address, "scrape_interval: 400ms,");
     let scraper = Scraper::start(&file, store.clone(), &Registry::new()).unwrap();
     // A scrape is stored before the next one is begun.
     for _ in 0..3 {
@@ -124,6 +134,26 @@ async fn a_scraper_scrapes_until_it_is_stopped() {
     let outcome = pool[0].outcome();
     assert_eq!(outcome.health.as_str(), "down");
     assert_eq!(outcome.error, "line 1: invalid value \"x\"");
+    let state = ApiState::builder(store.clone()).targets(targets.clone()).build();
+    let api = api::router(state);
+    let get = async |path: &str| {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = api.clone().oneshot(request).await.unwrap();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    };
+    let described = r#""data":{"a":[{"type":"gauge","unit":"","help":"An A."}]}}"#;
+    assert!(get("/api/v1/metadata").await.ends_with(described));
+    assert!(get("/api/v1/metadata?metric=b").await.ends_with(r#""data":{}}"#));
+    assert!(get("/api/v1/metadata?limit=0").await.ends_with(r#""data":{}}"#));
+    assert!(get("/api/v1/scrape_pools").await.ends_with(r#"{"scrapePools":["j"]}}"#));
+    let listed = get("/api/v1/targets?state=active").await;
+    let start = format!(
+        r#"{{"status":"success","data":{{"activeTargets":[{{"discoveredLabels":{{"__address__":"{address}","__metrics_path__":"/metrics","__scheme__":"http","__scrape_interval__":"400ms","__scrape_timeout__":"400ms","job":"j"}},"labels":{{"instance":"{address}","job":"j"}},"scrapePool":"j","scrapeUrl":"http://{address}/metrics","globalUrl":"http://{address}/metrics","lastError":""#
+    );
+    assert!(listed.starts_with(&start), "{listed}");
+    let end = r#"","scrapeInterval":"400ms","scrapeTimeout":"400ms"}],"droppedTargets":[],"droppedTargetCounts":null}}"#;
+    assert!(listed.ends_with(end), "{listed}");
     scraper.stop().await;
 
     let stored = store.dump();
@@ -154,7 +184,7 @@ async fn removed_targets_end() {
     );
     let address = serve(app).await;
     let store = Arc::new(MemoryStore::new());
-    let file = file(&address, "scrape_interval: 20ms,");
+    let file = file(&address, "scrape_interval: 400ms,");
     let scraper = Scraper::start(&file, store.clone(), &Registry::new()).unwrap();
     requests.recv().await.unwrap();
     tokio::time::timeout(Duration::from_secs(60), scraper.remove_targets()).await.unwrap();

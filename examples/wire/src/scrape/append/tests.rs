@@ -27,7 +27,7 @@ impl Bench {
         );
         let file = ScrapeFile::parse(&text, Path::new("x.yml")).unwrap();
         let target = Target::all_of(&file.jobs[0]).remove(0);
-        let appends = Appends::new(&target);
+        let appends = Appends::new(&target, Arc::default());
         Self { store: MemoryStore::new(), target, appends }
     }
 
@@ -103,6 +103,20 @@ fn a_scrape_stores_its_samples_and_its_report() {
     assert_eq!(bench.report("scrape_series_added"), "1000:3 2000:0");
     // Three series and five of the report, looked up in the first scrape only.
     assert_eq!(bench.store.lookups(), 8);
+}
+
+#[test]
+fn descriptions_are_noted() {
+    let mut bench = Bench::new("");
+    let page = "# HELP a An A.\n# TYPE a counter\na 1\n# TYPE b gauge\nb 1\n# HELP c A C.\n";
+    bench.scrape(1000, page);
+    let mut found = Vec::new();
+    bench.appends.metadata.for_each(None, |metric, descriptions| {
+        found.extend(
+            descriptions.iter().map(|d| format!("{metric} {} {}", d.kind.as_str(), d.help)),
+        );
+    });
+    assert_eq!(found, ["a counter An A.", "b gauge ", "c untyped A C."]);
 }
 
 #[test]
