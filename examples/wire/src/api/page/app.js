@@ -351,7 +351,7 @@ addEventListener('popstate', () => {
   render();
 });
 document.addEventListener('visibilitychange', () => {
-  if (!document.hidden) run();
+  if (!document.hidden && (state.refresh || state.view === 'targets')) run();
 });
 document.addEventListener('keydown', (event) => {
   if (event.key === '/' && !event.target.closest('input, textarea, select') && state.view === 'query') {

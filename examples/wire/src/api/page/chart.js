@@ -31,7 +31,8 @@ export class Chart {
   #drag = null;
   #emphasis = null;
   #frame = 0;
-  #drawnAt = 0;
+  #timer = 0;
+  #told = '';
   #colors = null;
   #omit = new Set();
   hidden = new Set();
@@ -86,18 +87,18 @@ export class Chart {
   }
 
   draw() {
-    if (this.#frame === 0) this.#frame = requestAnimationFrame((now) => this.#onFrame(now));
+    if (this.#frame === 0) this.#frame = requestAnimationFrame(() => this.#onFrame());
   }
 
-  #onFrame(now) {
+  #onFrame() {
     this.#frame = 0;
     if (this.#glideLag !== null && this.#canvas.offsetParent && !document.hidden) {
       // One pixel of movement is worth a frame, and thirty frames a second are enough.
       const pixelMs = (this.#end - this.#start) / Math.max(1, this.width);
       const due = Math.max(33, Math.min(pixelMs / 2, 1000));
-      setTimeout(() => this.draw(), Math.max(0, due - (now - this.#drawnAt) % due));
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.draw(), due);
     }
-    this.#drawnAt = now;
     this.#paint();
   }
 
@@ -332,7 +333,10 @@ export class Chart {
       this.#pointer.nearest = nearest;
       this.draw();
     }
-    this.#fillTooltip(time, rows, nearest);
+    // Gliding moves the crosshair in every frame, but what there is to tell changes rarely.
+    const told = JSON.stringify([time, nearest, rows.map(({ series, value }) => [series.key, String(value)])]);
+    if (told !== this.#told || this.#tooltip.hidden) this.#fillTooltip(time, rows, nearest);
+    this.#told = told;
     this.#placeTooltip(px, layout);
   }
 
