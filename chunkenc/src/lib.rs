@@ -40,6 +40,7 @@ mod bits;
 mod chunk;
 pub mod cursor;
 mod error;
+pub mod histogram;
 mod iter;
 mod sample;
 pub mod stale;
