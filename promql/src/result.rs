@@ -39,6 +39,7 @@ pub(crate) fn instant(plan: &Node, grid: Grid, context: &Context) -> Result<Valu
                 labels: operator.series()[index].labels.clone(),
                 timestamp,
                 value,
+                histogram: None,
             };
             let vector: Vec<VectorSample> = samples.into_iter().map(labelled).collect();
             Ok(Value::Vector(vector))

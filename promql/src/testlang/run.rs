@@ -299,7 +299,7 @@ impl Evaluation<'_> {
         let samples = matrix.iter().filter_map(|series| {
             let sample = series.samples.iter().find(|sample| sample.timestamp == at)?;
             let labels = series.labels.clone();
-            Some(VectorSample { labels, timestamp: at, value: sample.value })
+            Some(VectorSample { labels, timestamp: at, value: sample.value, histogram: None })
         });
         let middle = Value::Vector(samples.collect());
         let middle = match (value, middle) {

@@ -335,6 +335,7 @@ mod tests {
                     labels: labels.clone(),
                     timestamp: 5000,
                     value: f64::INFINITY,
+                    histogram: None,
                 }]),
                 r#""resultType":"vector","result":[{"metric":{"__name__":"up","job":"a<b"},"value":[5,"+Inf"]}]"#
                     .to_owned(),
