@@ -1,5 +1,7 @@
 //! What can go wrong when chunks are written or read.
 
+use crate::histogram::HistogramError;
+
 /// Errors of this crate.
 ///
 /// Decoding errors report the offset within the slice that was decoded; whoever knows where the
@@ -73,4 +75,7 @@ pub enum Error {
         /// The largest number of samples of one chunk.
         limit: u16,
     },
+    /// A histogram breaks a rule.
+    #[error(transparent)]
+    Histogram(#[from] HistogramError),
 }

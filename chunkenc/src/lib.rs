@@ -2,7 +2,7 @@
 //!
 //! A chunk is an encoded run of samples of one series. This crate encodes and decodes chunks in
 //! the formats of Prometheus, bit for bit, and holds the vocabulary that every other ferula crate
-//! shares: [`Sample`], [`SampleBatch`] and the staleness marker. It knows nothing of labels, files
+//! shares: [`Sample`], [`SampleBatch`], the staleness marker and native histograms ([`histogram`]). It knows nothing of labels, files
 //! or queries: for those see `ferula-index`, `ferula-tsdb` and `ferula-promql`.
 //!
 //! ```
