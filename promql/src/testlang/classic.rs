@@ -4,9 +4,10 @@
 //! Prometheus's `util/convertnhcb`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use ferula_chunkenc::Sample;
 use ferula_chunkenc::histogram::{CUSTOM_BUCKETS_SCHEMA, FloatHistogram, Span};
+use ferula_chunkenc::{Sample, SampleBatch};
 use ferula_index::{Labels, LabelsBuilder, METRIC_NAME};
 
 /// Why the samples at one time make no histogram.
@@ -49,13 +50,18 @@ impl ClassicHistograms {
         }
     }
 
-    /// Converts everything that was taken: the series, and their histograms in time order.
+    /// Converts everything that was taken, one series after the other. Where the samples at one
+    /// time make no histogram, the series has the error instead.
     pub(super) fn into_native(
         self,
-    ) -> impl Iterator<Item = (Labels, Vec<(i64, Result<FloatHistogram, ClassicError>)>)> {
+    ) -> impl Iterator<Item = (Labels, Result<SampleBatch, ClassicError>)> {
         self.series.into_iter().map(|(labels, histograms)| {
-            let native = histograms.into_iter().map(|(time, parts)| (time, parts.into_native()));
-            (labels, native.collect())
+            let mut native = SampleBatch::new();
+            let result = histograms.into_iter().try_for_each(|(timestamp, parts)| {
+                native.push_histogram(timestamp, Arc::new(parts.into_native()?));
+                Ok(())
+            });
+            (labels, result.map(|()| native))
         })
     }
 }
