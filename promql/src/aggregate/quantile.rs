@@ -1,5 +1,6 @@
-//! `quantile`: the values of each group at each step are kept, for they must be sorted.
+//! `quantile`: the floats of each group at each step are kept, for they must be sorted.
 
+use super::histograms::note_ignored;
 use super::table::Groups;
 use crate::exec::batch::{Column, Grid, SeriesMeta};
 use crate::exec::{BoxOperator, Context, Operator, Scalar, read_all};
@@ -11,7 +12,7 @@ pub(super) fn build(
     input: BoxOperator,
     groups: Groups,
     q: Scalar,
-    span: Span,
+    (span, input_span): (Span, Span),
     grid: Grid,
     context: &Context,
 ) -> BoxOperator {
@@ -25,11 +26,13 @@ pub(super) fn build(
         context.annotate(AnnotationKind::InvalidQuantile { value }, span);
     }
     let context = context.clone();
-    Box::new(Quantile { input: Some(input), groups, values: Vec::new(), q, grid, held: 0, context })
+    let (input, values) = (Some(input), Vec::new());
+    Box::new(Quantile { input, input_span, groups, values, q, grid, held: 0, context })
 }
 
 struct Quantile {
     input: Option<BoxOperator>,
+    input_span: Span,
     groups: Groups,
     /// Values by group and step, once the input was read.
     values: Vec<Vec<Vec<f64>>>,
@@ -50,6 +53,9 @@ impl Quantile {
         let (groups, values, held) = (&self.groups.of_series, &mut self.values, &mut self.held);
         let limits = &self.context.limits;
         read_all(&mut *input, &self.context, |index, column| {
+            if column.has_histograms() {
+                note_ignored("quantile", self.input_span, &self.context);
+            }
             let count = column.count();
             *held += count;
             limits.hold(count)?;

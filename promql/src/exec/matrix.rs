@@ -7,8 +7,9 @@ use ferula_index::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use super::batch::{Column, Grid, SeriesMeta};
 use super::context::{NameReader, Unnamed};
+use super::notes::Notes;
 use super::window::{Windowed, Windows};
-use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same, scan, subquery};
+use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same, scan, stats, subquery};
 use crate::functions::RangeFunction;
 use crate::plan::{RangeCall, RangeSource};
 use crate::storage::SeriesSet;
@@ -34,7 +35,8 @@ pub(crate) fn source(
         RangeSource::Selector { selector, range_ms } => {
             let set = scan::select(selector, Some(*range_ms), grid, context)?;
             let metas = scan::metas(&*set);
-            Ok(Box::new(Stored { set, metas, context: context.clone() }))
+            let (stats_only, context) = (selector.stats_only, context.clone());
+            Ok(Box::new(Stored { set, metas, stats_only, context }))
         }
         RangeSource::Subquery(subquery) => subquery::source(subquery, grid, context),
     }
@@ -44,6 +46,7 @@ pub(crate) fn source(
 struct Stored {
     set: Arc<dyn SeriesSet>,
     metas: Vec<SeriesMeta>,
+    stats_only: bool,
     context: Context,
 }
 
@@ -55,12 +58,12 @@ impl SampleSource for Stored {
     fn read(&mut self, index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
         scan::read(&*self.set, index, batch, &self.context)?;
         if batch.values().iter().any(|value| stale::is_stale(*value)) {
-            let mut kept = SampleBatch::new();
-            for sample in batch.iter().filter(|sample| !stale::is_stale(sample.value)) {
-                kept.push(sample.timestamp, sample.value);
-            }
+            let kept = scan::without_stale(batch);
             self.context.limits.release(batch.len() - kept.len());
             *batch = kept;
+        }
+        if self.stats_only {
+            stats::leave_buckets(batch);
         }
         Ok(())
     }
@@ -130,8 +133,11 @@ impl Operator for RangeOperator {
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
         self.source.read(index, &mut self.batch)?;
-        self.windowed.compute(&self.batch, out)?;
-        if !out.is_empty() {
+        let labels = &self.source.series()[index].labels;
+        let (context, metric) = (&self.context, labels.metric_name());
+        let notes = Notes { context, metric, span: self.first_span };
+        self.windowed.compute(&self.batch, notes, out)?;
+        if out.iter().next().is_some() {
             self.annotate(index, out);
         }
         Ok(())
@@ -208,8 +214,9 @@ impl Operator for AbsentOverTime {
         let (mut batch, mut found) = (SampleBatch::new(), Column::new());
         for index in 0..self.source.series().len() {
             self.source.read(index, &mut batch)?;
-            self.windowed.compute(&batch, &mut found)?;
-            for (step, _) in found.iter() {
+            let notes = Notes { context: &self.context, metric: "", span: Span::default() };
+            self.windowed.compute(&batch, notes, &mut found)?;
+            for step in found.presence().iter_ones() {
                 out.unset(step);
             }
         }

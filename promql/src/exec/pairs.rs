@@ -8,12 +8,13 @@
 use std::collections::HashMap;
 
 use super::batch::{Column, Grid, Presence, SeriesMeta};
-use super::binary::apply;
+use super::binary::{apply, is_trim};
+use super::histogram_pair::{Operand as Side, Outcome};
 use super::matching::{Groups, Members};
 use super::pair_rule::{Operand, Pair, Rule};
-use super::{BoxOperator, Context, Operator};
-use crate::Error;
+use super::{BoxOperator, Context, Operator, histogram_pair};
 use crate::plan::Binary;
+use crate::{Error, Span};
 
 /// Arithmetic or comparison between vectors.
 pub(super) struct Matched {
@@ -23,6 +24,7 @@ pub(super) struct Matched {
     /// Pairs per output series.
     pairs: Vec<Vec<Pair>>,
     rule: Rule,
+    span: Span,
     groups: Groups,
     /// Columns of series of the "one" side that are needed again, and how often.
     kept: HashMap<usize, Kept>,
@@ -46,6 +48,7 @@ struct Kept {
 impl Matched {
     pub(super) fn new(
         binary: &Binary,
+        span: Span,
         left: BoxOperator,
         right: BoxOperator,
         grid: Grid,
@@ -60,6 +63,7 @@ impl Matched {
             metas: Vec::new(),
             pairs: Vec::new(),
             rule,
+            span,
             groups,
             kept: HashMap::new(),
             met: HashMap::new(),
@@ -105,7 +109,7 @@ impl Matched {
             self.groups.members[group].right = with_values;
         } else if let Some(index) = one.first() {
             self.one.read(*index, &mut self.one_column)?;
-            one_present |= self.one_column.presence();
+            one_present |= &*self.one_column.presence();
         }
         if !self.rule.one_to_one || many.len() < 2 {
             return Ok(());
@@ -117,10 +121,10 @@ impl Matched {
         for index in &many {
             self.many.read(*index, &mut self.many_column)?;
             self.many_column.keep(&one_present);
-            if self.many_column.iter().any(|(step, _)| many_present[step]) {
+            if self.many_column.presence().iter_ones().any(|step| many_present[step]) {
                 return Err(Error::ImplicitManyToOne);
             }
-            many_present |= self.many_column.presence();
+            many_present |= &*self.many_column.presence();
         }
         Ok(())
     }
@@ -138,14 +142,14 @@ impl Matched {
         let mut clashes: Vec<Option<(usize, usize)>> = vec![None; self.rule.grid.len];
         for index in one {
             self.one.read(*index, &mut self.one_column)?;
-            for (step, _) in self.one_column.iter() {
+            for step in self.one_column.presence().iter_ones() {
                 if owner[step] == usize::MAX {
                     owner[step] = *index;
                 } else {
                     clashes[step].get_or_insert((*index, owner[step]));
                 }
             }
-            *present |= self.one_column.presence();
+            *present |= &*self.one_column.presence();
             if !self.one_column.is_empty() {
                 with_values.push(*index);
             }
@@ -176,7 +180,7 @@ impl Matched {
         if !filled {
             for index in 0..self.many.series().len() {
                 self.many.read(index, &mut self.many_column)?;
-                steps |= self.many_column.presence();
+                steps |= &*self.many_column.presence();
             }
         }
         self.any_of_many = Some(steps.clone());
@@ -217,7 +221,7 @@ impl Matched {
         for index in if of_many { members.left } else { members.right } {
             let side = if of_many { &mut self.many } else { &mut self.one };
             side.read(index, &mut column)?;
-            met |= column.presence();
+            met |= &*column.presence();
         }
         self.met.insert((group, of_many), met.clone());
         Ok(met)
@@ -270,20 +274,20 @@ impl Operator for Matched {
         for at in 0..n_pairs {
             let pair = self.pairs[index][at];
             self.read_pair(pair)?;
-            let one = &self.one_column;
+            let (many, one) = (&self.many_column, &self.one_column);
+            if many.has_histograms() || one.has_histograms() || is_trim(self.rule.op) {
+                self.combine_any(pair, &mut owner, out)?;
+                continue;
+            }
             let mut failed = None;
             let rule = &self.rule;
-            self.many_column.for_each(|step, many| {
+            many.for_each(|step, many| {
                 let Some(one) = one.get(step) else { return };
                 let (left, right) = if rule.swapped { (one, many) } else { (many, one) };
                 let result = apply(rule.op, rule.return_bool, left, right);
                 if let Some(owner) = owner.get_mut(step) {
-                    if *owner == pair.group && !rule.one_to_one {
-                        failed = Some(Error::AmbiguousGrouping);
-                    } else if result.is_some() && out.has(step) {
-                        failed = Some(Error::DuplicateLabelset);
-                    }
-                    *owner = pair.group;
+                    let clash = result.is_some() && out.has(step);
+                    failed = own(owner, pair, rule, clash).err().or(failed.take());
                 }
                 if let Some(value) = result {
                     out.set(step, value);
@@ -294,5 +298,58 @@ impl Operator for Matched {
             }
         }
         Ok(())
+    }
+}
+
+/// Notes that a group was matched at a step, and fails if the result is ambiguous.
+fn own(owner: &mut usize, pair: Pair, rule: &Rule, clash: bool) -> Result<(), Error> {
+    if *owner == pair.group && !rule.one_to_one {
+        return Err(Error::AmbiguousGrouping);
+    }
+    *owner = pair.group;
+    if clash { Err(Error::DuplicateLabelset) } else { Ok(()) }
+}
+
+impl Matched {
+    /// Combines both columns of a pair, either of which may hold histograms.
+    fn combine_any(&self, pair: Pair, owner: &mut [usize], out: &mut Column) -> Result<(), Error> {
+        let rule = &self.rule;
+        for step in self.many_column.presence().iter_ones() {
+            let sides = (operand(&self.many_column, step), operand(&self.one_column, step));
+            let (Some(many), Some(one)) = sides else { continue };
+            let (left, right) = if rule.swapped { (one, many) } else { (many, one) };
+            let outcome = match (left, right) {
+                (Side::Float(left), Side::Float(right)) if !is_trim(rule.op) => {
+                    apply(rule.op, rule.return_bool, left, right)
+                        .map_or(Outcome::False, Outcome::Float)
+                }
+                _ => histogram_pair::apply(rule.op, left, right, |kind| {
+                    self.context.annotate(kind, self.span);
+                }),
+            };
+            let outcome = match outcome {
+                Outcome::Refused => continue,
+                Outcome::False if rule.return_bool => Outcome::Float(0.0),
+                Outcome::Histogram(_) if rule.return_bool => Outcome::Float(1.0),
+                outcome => outcome,
+            };
+            if let Some(owner) = owner.get_mut(step) {
+                own(owner, pair, rule, outcome != Outcome::False && out.has(step))?;
+            }
+            match outcome {
+                Outcome::Float(value) => out.set(step, value),
+                Outcome::Histogram(histogram) => out.set_histogram(step, histogram),
+                Outcome::Refused | Outcome::False => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The value of a column at a step.
+fn operand(column: &Column, step: usize) -> Option<Side<'_>> {
+    match column.histogram(step) {
+        Some(histogram) => Some(Side::Histogram(histogram)),
+        None => column.get(step).map(Side::Float),
     }
 }

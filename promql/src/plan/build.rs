@@ -6,7 +6,7 @@
 
 use super::{
     Aggregate, Binary, Call, Node, NodeKind, RangeCall, RangeSource, Selector, Shift, Subquery,
-    duration,
+    duration, stats,
 };
 use crate::ast::{self, At, Boundary, Expr, ExprKind, Modifiers, UnaryOp};
 use crate::exec::arithmetic;
@@ -27,7 +27,9 @@ pub(crate) struct QueryTimes {
 pub(crate) fn build(expr: &Expr, text: &str, times: QueryTimes) -> Result<Node, Error> {
     let builder = Builder { text, times };
     let part = builder.part(expr, "")?;
-    Ok(part.wrapped())
+    let mut plan = part.wrapped();
+    stats::mark(&mut plan, false);
+    Ok(plan)
 }
 
 /// A planned part and what is known of it.
@@ -97,6 +99,7 @@ impl Builder<'_> {
             shift: self.shift(&selector.modifiers)?,
             boundary: selector.boundary,
             used_by,
+            stats_only: false,
         })
     }
 

@@ -7,6 +7,7 @@
 mod build;
 mod duration;
 mod selectors;
+mod stats;
 
 use ferula_index::Matcher;
 
@@ -57,6 +58,8 @@ pub(crate) struct Selector {
     pub(crate) boundary: Option<Boundary>,
     /// Name of the function or aggregation around the selector, a hint for the storage.
     pub(crate) used_by: &'static str,
+    /// Only counts and sums of histograms are asked for.
+    pub(crate) stats_only: bool,
 }
 
 /// How the time of a step becomes the time that is looked at.
