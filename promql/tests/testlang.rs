@@ -243,6 +243,47 @@ fn histograms_are_read_as_from_chunks() {
 }
 
 #[test]
+fn classic_histograms_are_loaded_as_native_ones_too() {
+    let script = r#"
+load_with_nhcb 1m
+  c_bucket{a="b", le="5"} 3
+  c_bucket{a="b", le="1"} 1
+  c_bucket{a="b", le="+Inf"} 4
+  c_sum{a="b"} 12
+  c_count{a="b"} 4
+
+eval instant at 0 c
+  c{a="b"} {{schema:-53 count:4 sum:12 custom_values:[1 5] buckets:[1 2 1]}}
+
+eval instant at 0 c_sum
+  c_sum{a="b"} 12
+
+load_with_nhcb 1m
+  d_bucket{le="1"} 2
+  d_bucket{le="2"} 1
+
+eval instant at 0 1
+  1
+"#;
+    let failures = failures(script);
+    assert!(failures[..2].iter().all(Option::is_none), "{failures:?}");
+    assert!(matches!(failures[2], Some(Failure::Load { .. })));
+}
+
+#[test]
+fn histograms_are_compared() {
+    let load = "load 1m\n  h {{schema:1 count:3 sum:2 buckets:[1 0 2]}}x1\n\n";
+    let fails = |eval: &str| failures(&format!("{load}{eval}")).remove(0).is_some();
+    let same = "{{schema:1 count:3 sum:2.0000001 buckets:[1 0 2]}}";
+    assert!(!fails(&format!("eval instant at 0 h\n  h {same}")));
+    assert!(fails("eval instant at 0 h\n  h {{schema:1 count:3 sum:2 buckets:[1 1 1]}}"));
+    assert!(fails("eval instant at 0 h\n  h 3"));
+    assert!(fails("eval instant at 0 1 + h * 0\n  {} {{}}"));
+    assert!(!fails(&format!("eval range from 0 to 1m step 1m h\n  h {same} {same}")));
+    assert!(fails(&format!("eval range from 0 to 1m step 1m h\n  h {same} 2")));
+}
+
+#[test]
 fn broken_commands_fail_what_follows() {
     let script = "load 1m\n  a one\n\neval instant at 0 a\n\nclear\n\neval instant nowhere\n";
     let failures = failures(script);
