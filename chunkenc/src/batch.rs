@@ -147,6 +147,24 @@ impl SampleBatch {
     }
 }
 
+impl Extend<Sample> for SampleBatch {
+    fn extend<I: IntoIterator<Item = Sample>>(&mut self, samples: I) {
+        let samples = samples.into_iter();
+        self.reserve(samples.size_hint().0);
+        for sample in samples {
+            self.push(sample.timestamp, sample.value);
+        }
+    }
+}
+
+impl FromIterator<Sample> for SampleBatch {
+    fn from_iter<I: IntoIterator<Item = Sample>>(samples: I) -> Self {
+        let mut batch = Self::new();
+        batch.extend(samples);
+        batch
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
