@@ -14,8 +14,8 @@ use ferula_wire::scrape::Scraper;
 use ferula_wire::telemetry::Registry;
 use tokio::time::timeout;
 
-/// What the page shows first: its own processor time moves as soon as it is looked at.
-const FIRST_QUERY: &str = "rate(process_cpu_seconds_total[10s])";
+/// What the page shows first: it is there after the first scrape, and moves with each one.
+const FIRST_QUERY: &str = "scrape_duration_seconds";
 
 /// Scrapes itself and whatever else is named, stores that, and shows it on a page.
 ///

@@ -37,12 +37,14 @@ impl Shared {
         Ok(ulids)
     }
 
-    /// Writes the head as one block for each block range that it has samples in.
+    /// Writes the head as one block for each block range that it has samples in. The last one ends
+    /// with its newest sample, so that whoever opens the copy can go on from there.
     fn snapshot_head(&self, head: &HeadReader, dir: &Path) -> Result<Vec<Ulid>, Error> {
         let mut ulids = Vec::new();
         let mut from = head.guard().from();
         while let Some(oldest) = head.oldest_from(from) {
-            let end = range_end(oldest, self.options.block_range_ms);
+            let newest = self.head.time_range().map_or(oldest, |(_, newest)| newest);
+            let end = range_end(oldest, self.options.block_range_ms).min(newest.saturating_add(1));
             let block = write_block(&*self.fs, dir, &self.options, head, oldest, end)?;
             ulids.extend(block.map(|block| block.meta().ulid));
             from = end;
