@@ -32,7 +32,7 @@ pub(crate) fn instant(plan: &Node, grid: Grid, context: &Context) -> Result<Valu
             let mut samples: Vec<(usize, f64, Option<Arc<FloatHistogram>>)> = Vec::new();
             read_all(&mut *operator, context, |index, column| {
                 if column.has(0) {
-                    context.limits.hold(1)?;
+                    context.limits.hold(column.weight())?;
                     let value = column.get(0).unwrap_or(stale::NORMAL_NAN);
                     samples.push((index, value, column.histogram(0).cloned()));
                 }
@@ -57,7 +57,7 @@ pub(crate) fn range(plan: &Node, grid: Grid, context: &Context) -> Result<Value,
     read_all(&mut *operator, context, |index, column| {
         let count = column.count();
         if count > 0 {
-            context.limits.hold(count)?;
+            context.limits.hold(column.weight())?;
             let mut samples = SampleBatch::new();
             samples.reserve(count);
             column.append_to(grid, &mut samples);
@@ -140,7 +140,7 @@ fn matrix(source: &RangeSource, grid: Grid, context: &Context) -> Result<Value, 
         if kept.is_empty() {
             continue;
         }
-        context.limits.hold(kept.len())?;
+        context.limits.hold_batch(&kept)?;
         let meta = &samples.series()[index];
         let labels =
             if meta.drop_name { without_metadata(&meta.labels)? } else { meta.labels.clone() };

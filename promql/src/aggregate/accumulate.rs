@@ -110,8 +110,7 @@ impl<A: Accumulator> Folded<A> {
                 }
                 Treatment::Fold { mean } => {
                     for (step, histogram) in column.histograms() {
-                        let added = histograms.folds.add(groups[index], step, histogram, mean);
-                        if added.is_err() {
+                        if !histograms.folds.add(groups[index], step, histogram, mean)? {
                             incompatible.push(index);
                         }
                     }

@@ -12,9 +12,8 @@ use ferula_chunkenc::histogram::FloatHistogram;
 
 use crate::ast::AggregateOp;
 use crate::exec::Context;
-use crate::functions::native::Incompatible;
 use crate::functions::native_sum::HistogramSum;
-use crate::{AnnotationKind, HistogramOperation, Span};
+use crate::{AnnotationKind, Error, HistogramOperation, Span, limits};
 
 /// What an aggregation does with histograms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +45,8 @@ pub(super) fn note_ignored(aggregation: &'static str, span: Span, context: &Cont
 /// Sums or means of histograms, by group and step.
 pub(super) struct HistogramFolds {
     folds: HashMap<(usize, usize), Fold>,
+    /// Number of samples that the folds count as.
+    held: usize,
     span: Span,
     context: Context,
 }
@@ -67,31 +68,35 @@ pub(super) enum Total {
 
 impl HistogramFolds {
     pub(super) fn new(span: Span, context: &Context) -> Self {
-        Self { folds: HashMap::new(), span, context: context.clone() }
+        Self { folds: HashMap::new(), held: 0, span, context: context.clone() }
     }
 
-    /// Adds a histogram to a group. Fails when there are first found to be both exponential and
-    /// custom buckets.
+    /// Adds a histogram to a group; tells whether it could be added. It cannot when there are first
+    /// found to be both exponential and custom buckets.
     pub(super) fn add(
         &mut self,
         group: usize,
         step: usize,
         histogram: &FloatHistogram,
         mean: bool,
-    ) -> Result<(), Incompatible> {
+    ) -> Result<bool, Error> {
         let fold = match self.folds.entry((group, step)) {
             Entry::Vacant(vacant) => {
+                // The sum, and what compensates it.
+                let weight = limits::weight(histogram).saturating_mul(2);
+                self.context.limits.hold(weight)?;
+                self.held += weight;
                 vacant.insert(Fold::Sum(Box::new(HistogramSum::new(histogram, mean))));
-                return Ok(());
+                return Ok(true);
             }
             Entry::Occupied(occupied) => occupied.into_mut(),
         };
-        let Fold::Sum(sum) = fold else { return Ok(()) };
-        let added = sum.add(histogram);
-        if added.is_err() {
+        let Fold::Sum(sum) = fold else { return Ok(true) };
+        let fits = sum.add(histogram).is_ok();
+        if !fits {
             *fold = Fold::Incompatible;
         }
-        added
+        Ok(fits)
     }
 
     /// What a group has at a step, beside floats or alone.
@@ -124,5 +129,11 @@ impl HistogramFolds {
 
     fn note(&self, kind: AnnotationKind) {
         self.context.annotate(kind, self.span);
+    }
+}
+
+impl Drop for HistogramFolds {
+    fn drop(&mut self) {
+        self.context.limits.release(self.held);
     }
 }

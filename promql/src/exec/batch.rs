@@ -14,6 +14,8 @@ use ferula_chunkenc::SampleBatch;
 use ferula_chunkenc::histogram::FloatHistogram;
 use ferula_index::Labels;
 
+use crate::limits;
+
 /// Which steps have a value.
 pub(crate) type Presence = BitVec<u64, Lsb0>;
 
@@ -107,6 +109,18 @@ impl Column {
     /// Number of steps.
     pub(crate) fn len(&self) -> usize {
         self.values.len()
+    }
+
+    /// Number of samples that the column counts as while it is kept.
+    pub(crate) fn held(&self) -> usize {
+        let histograms = self.histograms().map(|(_, histogram)| limits::weight(histogram));
+        histograms.fold(self.len(), usize::saturating_add)
+    }
+
+    /// Number of samples that the values count as once they are in a result.
+    pub(crate) fn weight(&self) -> usize {
+        let histograms = self.histograms().map(|(_, histogram)| limits::weight(histogram));
+        histograms.fold(self.present.count_ones(), usize::saturating_add)
     }
 
     /// Sets the float at a step.

@@ -123,6 +123,8 @@ struct Source {
 struct Columns {
     buckets: Vec<(f64, Column)>,
     native: Option<Column>,
+    /// Number of samples that they count as.
+    held: usize,
 }
 
 /// The histograms among the series of a vector.
@@ -167,8 +169,10 @@ impl Histograms {
     fn read(&mut self, index: usize, len: usize) -> Result<Columns, Error> {
         let Source { buckets, native } = &self.sources[index];
         let n_columns = buckets.len() + usize::from(native.is_some());
-        self.context.limits.hold(n_columns.saturating_mul(len))?;
-        let mut columns = Columns { buckets: Vec::with_capacity(buckets.len()), native: None };
+        let held = n_columns.saturating_mul(len);
+        self.context.limits.hold(held)?;
+        let mut columns =
+            Columns { buckets: Vec::with_capacity(buckets.len()), native: None, held };
         for (bound, series) in buckets {
             let mut column = Column::new();
             self.inner.read(*series, &mut column)?;
@@ -185,14 +189,13 @@ impl Histograms {
             };
             self.context.annotate(kind, self.span);
         }
-        columns.native = column.has_histograms().then_some(column);
+        if column.has_histograms() {
+            let histograms = column.held() - column.len();
+            self.context.limits.hold(histograms)?;
+            columns.held += histograms;
+            columns.native = Some(column);
+        }
         Ok(columns)
-    }
-
-    fn release(&self, index: usize, len: usize) {
-        let Source { buckets, native } = &self.sources[index];
-        let n_columns = buckets.len() + usize::from(native.is_some());
-        self.context.limits.release(n_columns.saturating_mul(len));
     }
 }
 
@@ -235,7 +238,7 @@ impl Operator for OfHistograms {
                 None => {}
             }
         }
-        self.histograms.release(histogram, self.grid.len);
+        self.histograms.context.limits.release(columns.held);
         Ok(())
     }
 }

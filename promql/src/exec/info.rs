@@ -140,11 +140,11 @@ impl InfoTable {
         // Times of the newest samples, by info series and step.
         let mut times: Vec<Vec<Option<i64>>> = Vec::with_capacity(set.len());
         for index in 0..set.len() {
-            scan::read(&*set, index, &mut batch, context)?;
+            scan::read(&*set, index, &mut batch, false, context)?;
             times.push(newest_times(&batch, &selector, grid, context.lookback_ms)?);
             table.labels.push(set.labels(index));
         }
-        context.limits.release(batch.len());
+        context.limits.release_batch(&batch);
         table.compete(&times, grid)?;
         Ok(table)
     }

@@ -9,7 +9,7 @@ use super::batch::{Column, Grid, SeriesMeta};
 use super::context::{NameReader, Unnamed};
 use super::notes::Notes;
 use super::window::{Windowed, Windows};
-use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same, scan, stats, subquery};
+use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same, scan, subquery};
 use crate::functions::RangeFunction;
 use crate::plan::{RangeCall, RangeSource};
 use crate::storage::SeriesSet;
@@ -56,14 +56,11 @@ impl SampleSource for Stored {
     }
 
     fn read(&mut self, index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
-        scan::read(&*self.set, index, batch, &self.context)?;
+        scan::read(&*self.set, index, batch, self.stats_only, &self.context)?;
         if batch.values().iter().any(|value| stale::is_stale(*value)) {
             let kept = scan::without_stale(batch);
             self.context.limits.release(batch.len() - kept.len());
             *batch = kept;
-        }
-        if self.stats_only {
-            stats::leave_buckets(batch);
         }
         Ok(())
     }
@@ -192,7 +189,7 @@ impl RangeOperator {
 
 impl Drop for RangeOperator {
     fn drop(&mut self) {
-        self.context.limits.release(self.batch.len());
+        self.context.limits.release_batch(&self.batch);
     }
 }
 
@@ -220,7 +217,7 @@ impl Operator for AbsentOverTime {
                 out.unset(step);
             }
         }
-        self.context.limits.release(batch.len());
+        self.context.limits.release_batch(&batch);
         Ok(())
     }
 }

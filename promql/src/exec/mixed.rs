@@ -27,17 +27,20 @@ struct Split {
     floats: Vec<f64>,
     histogram_times: Vec<i64>,
     histograms: Vec<Arc<FloatHistogram>>,
+    /// Whether each histogram follows a counter reset; empty if nobody asks.
+    resets: Vec<bool>,
     /// Number of histograms before each sample, and in all.
     before: Vec<usize>,
 }
 
 impl Split {
-    fn new(batch: &SampleBatch) -> Self {
+    fn new(batch: &SampleBatch, with_resets: bool) -> Self {
         let mut split = Self {
             float_times: Vec::new(),
             floats: Vec::new(),
             histogram_times: Vec::new(),
             histograms: Vec::new(),
+            resets: Vec::new(),
             before: vec![0],
         };
         for (index, (time, value)) in batch.timestamps().iter().zip(batch.values()).enumerate() {
@@ -52,6 +55,11 @@ impl Split {
                 }
             }
             split.before.push(split.histograms.len());
+        }
+        if with_resets {
+            split.resets.extend(split.histograms.first().map(|_| false));
+            let pairs = split.histograms.windows(2);
+            split.resets.extend(pairs.map(|pair| pair[1].detect_reset(&pair[0])));
         }
         split
     }
@@ -95,9 +103,9 @@ pub(super) fn compute(
             windows.each(times, |w| last_two(batch, &w, kind, notes, out));
         }
         F::Rate | F::Increase | F::Delta | F::Sum | F::Avg => {
-            let split = Split::new(batch);
-            windowed.compute_floats(&split.float_times, &split.floats, out)?;
             let function = windowed.function;
+            let split = Split::new(batch, function.wants_counter());
+            windowed.compute_floats(&split.float_times, &split.floats, out)?;
             windows.each(times, |w| {
                 let histograms = split.histograms_of(&w.samples);
                 if histograms.is_empty() {
@@ -120,7 +128,7 @@ pub(super) fn compute(
             });
         }
         _ => {
-            let split = Split::new(batch);
+            let split = Split::new(batch, false);
             windowed.compute_floats(&split.float_times, &split.floats, out)?;
             let mut ignored = false;
             windows.each(times, |w| {
@@ -148,6 +156,7 @@ fn rate_of(
 ) -> Option<FloatHistogram> {
     let of_window = HistogramWindow {
         timestamps: &split.histogram_times[histograms.clone()],
+        resets: split.resets.get(histograms.clone()).unwrap_or_default(),
         histograms: &split.histograms[histograms],
         start: window.start,
         end: window.end,

@@ -197,7 +197,7 @@ impl Matched {
             None => {
                 self.one.read(index, &mut self.one_column)?;
                 if kept.uses > 0 {
-                    self.context.limits.hold(self.one_column.len())?;
+                    self.context.limits.hold(self.one_column.held())?;
                     kept.column = Some(self.one_column.clone());
                 }
             }
@@ -205,7 +205,7 @@ impl Matched {
         if kept.uses == 0
             && let Some(column) = kept.column.take()
         {
-            self.context.limits.release(column.len());
+            self.context.limits.release(column.held());
         }
         Ok(())
     }

@@ -66,19 +66,24 @@ pub(super) fn metas(set: &dyn SeriesSet) -> Vec<SeriesMeta> {
     (0..set.len()).map(|index| SeriesMeta::new(set.labels(index))).collect()
 }
 
-/// Reads a series into `batch`, counting its samples instead of those it held.
+/// Reads a series into `batch`, counting its samples instead of those it held. Buckets of histograms
+/// are left behind if only `stats` are asked for.
 pub(super) fn read(
     set: &dyn SeriesSet,
     index: usize,
     batch: &mut SampleBatch,
+    stats_only: bool,
     context: &Context,
 ) -> Result<(), Error> {
     context.limits.check()?;
-    context.limits.release(batch.len());
+    context.limits.release_batch(batch);
     batch.clear();
     set.read(index, batch).map_err(Error::Storage)?;
     context.limits.count_read(batch.len());
-    context.limits.hold(batch.len())
+    if stats_only {
+        stats::leave_buckets(batch);
+    }
+    context.limits.hold_batch(batch)
 }
 
 struct Scan {
@@ -114,10 +119,7 @@ impl Operator for Scan {
     }
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
-        read(&*self.set, index, &mut self.batch, &self.context)?;
-        if self.stats_only {
-            stats::leave_buckets(&mut self.batch);
-        }
+        read(&*self.set, index, &mut self.batch, self.stats_only, &self.context)?;
         out.reset(self.grid.len);
         let (times, values) = (self.batch.timestamps(), self.batch.values());
         let has_histograms = self.batch.has_histograms();
@@ -145,7 +147,7 @@ impl Operator for Scan {
 
 impl Drop for Scan {
     fn drop(&mut self) {
-        self.context.limits.release(self.batch.len());
+        self.context.limits.release_batch(&self.batch);
     }
 }
 
@@ -177,12 +179,9 @@ impl Operator for SmoothedScan {
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
         let Scan { set, metas, grid, shift, stats_only, batch, context, .. } = &mut self.scan;
         let metric = metas[index].labels.metric_name();
-        read(&**set, index, batch, context)?;
+        read(&**set, index, batch, *stats_only, context)?;
         out.reset(grid.len);
-        let mut batch = without_stale(batch);
-        if *stats_only {
-            stats::leave_buckets(&mut batch);
-        }
+        let batch = without_stale(batch);
         let notes = Notes { context, metric, span: self.span };
         let lookback = context.lookback_ms;
         let times = batch.timestamps();

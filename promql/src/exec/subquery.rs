@@ -42,7 +42,7 @@ impl SampleSource for Evaluated {
 
     fn read(&mut self, index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
         self.context.limits.check()?;
-        self.context.limits.release(batch.len());
+        self.context.limits.release_batch(batch);
         batch.clear();
         self.inner.read(index, &mut self.column)?;
         let grid = self.grid;
@@ -50,7 +50,7 @@ impl SampleSource for Evaluated {
             self.column.map_histograms(|_, histogram| Some(without_hint(histogram)));
         }
         self.column.append_to(grid, batch);
-        self.context.limits.hold(batch.len())
+        self.context.limits.hold_batch(batch)
     }
 }
 

@@ -19,6 +19,9 @@ pub(crate) struct HistogramWindow<'a> {
     pub(crate) timestamps: &'a [i64],
     /// At least one.
     pub(crate) histograms: &'a [Arc<FloatHistogram>],
+    /// Whether a counter was reset in front of each, as compared with the one before it, which need
+    /// not be in the window.
+    pub(crate) resets: &'a [bool],
     /// Exclusive.
     pub(crate) start: i64,
     /// Inclusive.
@@ -55,14 +58,15 @@ fn difference(
     kind: RateKind,
     found: &mut Found,
 ) -> Option<FloatHistogram> {
-    let histograms = window.histograms;
+    let HistogramWindow { histograms, resets, .. } = window;
     let (last, second) = (histograms.last()?, histograms.get(1)?);
     let mut before = Arc::clone(&histograms[0]);
     if kind.is_counter && (is_gauge(&before) || is_gauge(last)) {
         found.push(AnnotationKind::HistogramNotCounter { metric: window.metric.to_owned() });
     }
     // The layout of a histogram in front of a reset does not matter, as nothing is taken from it.
-    if kind.is_counter && second.detect_reset(&before) {
+    let first_is_lost = kind.is_counter && resets[1];
+    if first_is_lost {
         before = Arc::new(FloatHistogram {
             schema: second.schema,
             custom_values: second.custom_values.clone(),
@@ -94,8 +98,12 @@ fn difference(
     let Ok(combined) = sub(&mut result, &before) else { return refuse(window, found) };
     note_reconciled(combined.reconciled, HistogramOperation::Subtraction, found);
     if kind.is_counter {
-        for histogram in &histograms[1..] {
-            if histogram.detect_reset(&before) {
+        for (index, histogram) in histograms.iter().enumerate().skip(1) {
+            let reset = match index {
+                1 if first_is_lost => histogram.detect_reset(&before),
+                _ => resets[index],
+            };
+            if reset {
                 let Ok(combined) = add(&mut result, &before) else { return refuse(window, found) };
                 note_reconciled(combined.reconciled, HistogramOperation::Addition, found);
             }
@@ -204,7 +212,7 @@ fn between_bounds(
     kind: RateKind,
     found: &mut Found,
 ) -> Result<FloatHistogram, Incompatible> {
-    let HistogramWindow { timestamps, histograms, start, end, metric } = window;
+    let HistogramWindow { timestamps, histograms, start, end, metric, .. } = window;
     let custom = histograms[first].uses_custom_buckets();
     for histogram in &histograms[first..=last] {
         if histogram.uses_custom_buckets() != custom {
@@ -257,13 +265,13 @@ fn lost_between(
     smoothed: bool,
     found: &mut Found,
 ) -> Result<Option<FloatHistogram>, Incompatible> {
-    let HistogramWindow { timestamps, histograms, start, .. } = window;
+    let HistogramWindow { timestamps, histograms, resets, start, .. } = window;
     let Bounds { first, last, left, right } = bounds;
     let (mut before, mut next) = (left, first + 1);
     if smoothed
         && timestamps[first] < start
         && let Some(second) = histograms.get(next)
-        && second.detect_reset(&histograms[first])
+        && resets[next]
     {
         // Interpolating the left bound has taken care of this reset.
         before = second;
