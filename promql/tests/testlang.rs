@@ -405,3 +405,24 @@ fn panics_and_failed_loads_fail_only_what_they_touch() {
     assert!(matches!(results[1], Err(Failure::Load { line: 3, .. })));
     assert!(results[2].is_ok() || matches!(results[2], Err(Failure::Panic(_))));
 }
+
+#[test]
+fn odd_histograms_do_not_panic() {
+    let odd = [
+        "{{schema:100 buckets:[1 2]}}+{{schema:100 buckets:[1] offset:2147483647}}x2",
+        "{{schema:-2147483648 offset:-2147483648 buckets:[1 2 NaN]}}x1",
+        "{{schema:8 offset:2147483640 buckets:[1 2 3 4 5 6 7 8 9]}}-{{schema:8 buckets:[1]}}x2",
+        "{{schema:-53 custom_values:[5 1 NaN] buckets:[1 2 3 4 5 6]}}+{{schema:-53 buckets:[1]}}x2",
+        "{{schema:-53 n_buckets:[1] z_bucket:1 custom_values:[Inf]}}",
+        "{{z_bucket_w:NaN z_bucket:-1 buckets:[-1 Inf]}}+{{z_bucket_w:1e300 count:-1 n_offset:-5}}x3",
+    ];
+    for odd in odd {
+        let script = format!(
+            "load 1m\n  h {odd}\n\neval instant at 1m h\n  h {odd}\n\nclear\n\nload 1m\n  h 1 2\n\n\
+             eval range from 0 to 2m step 1m h\n  h {odd}\n"
+        );
+        for failure in failures(&script) {
+            assert!(!matches!(failure, Some(Failure::Panic(_))), "{odd}: {failure:?}");
+        }
+    }
+}
