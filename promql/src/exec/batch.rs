@@ -123,14 +123,11 @@ impl Column {
         histograms.fold(self.present.count_ones(), usize::saturating_add)
     }
 
-    /// Sets the float at a step.
+    /// Sets the float at a step that has no histogram.
     #[inline]
     pub(crate) fn set(&mut self, step: usize, value: f64) {
         self.values[step] = value;
         self.present.as_raw_mut_slice()[step / 64] |= 1 << (step % 64);
-        if let Some(histogram) = self.histograms.get_mut(step) {
-            *histogram = None;
-        }
     }
 
     /// Sets the histogram at a step.
@@ -362,7 +359,7 @@ mod tests {
         assert_eq!(column.presence().iter_ones().collect::<Vec<_>>(), [3, 5, 66]);
         column.retain(|step| step != 66);
         assert_eq!((column.count(), column.histograms().count()), (2, 1));
-        column.set(5, 0.0);
+        column.unset(5);
         assert!(column.histogram(5).is_none());
         column.set_histogram(0, Arc::default());
         column.measure_histograms(|_| 7.0);

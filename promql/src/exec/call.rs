@@ -166,7 +166,9 @@ fn timestamp(args: &Args<'_>) -> Result<BoxOperator, Error> {
     let grid = args.grid;
     #[expect(clippy::cast_precision_loss, reason = "times are given in seconds")]
     map_columns(args.vector(0)?, Naming::Drop, args.context, move |column| {
-        for step in column.presence().into_owned().iter_ones() {
+        let steps = column.presence().into_owned();
+        column.drop_histograms();
+        for step in steps.iter_ones() {
             column.set(step, grid.time(step) as f64 / 1e3);
         }
     })
