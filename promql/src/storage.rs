@@ -113,6 +113,10 @@ pub trait SeriesSet: Send + Sync {
     /// Appends the samples of the series at `index` to `batch`, in strictly ascending time, those
     /// of the hinted range at least, staleness markers included.
     ///
+    /// The counter reset hint of a histogram is about the histogram in front of it in the batch,
+    /// and is believed. A storage that does not know, or leaves out samples in between, says
+    /// [`Unknown`](ferula_chunkenc::histogram::CounterResetHint::Unknown).
+    ///
     /// # Errors
     /// Whatever keeps the samples from being read; `batch` then holds nothing to rely on.
     fn read(&self, index: usize, batch: &mut SampleBatch) -> Result<(), StorageError>;
