@@ -5,6 +5,7 @@
 //! signal ends it ([`Server::serve`]). Failures are one line on standard error, causes included,
 //! and exit code 1; a wrong command line is exit code 2.
 
+mod connection;
 mod server;
 
 use std::error::Error as StdError;
