@@ -233,15 +233,23 @@ pub fn run(log_level: LogLevel, work: impl Future<Output = Result<(), Failure>>)
 }
 
 /// Reports a failure and its causes on standard error. The exit code is 0 without one, else 1.
+///
+/// That nobody reads the output any more is no failure: whoever did has seen enough.
 pub fn exit_code(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if is_closed_pipe(&*failure) => ExitCode::SUCCESS,
         Err(failure) => {
             // Standard error may be closed; there is nowhere left to tell that then.
             let _ = writeln!(io::stderr(), "error: {}", crate::error::chain(&*failure));
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_closed_pipe(failure: &(dyn StdError + 'static)) -> bool {
+    let error = failure.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Reads a time as the API does: Unix seconds or RFC 3339. Returns milliseconds since the Unix epoch.
