@@ -224,11 +224,13 @@ pub fn run(log_level: LogLevel, work: impl Future<Output = Result<(), Failure>>)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .init();
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::from)
-        .and_then(|runtime| runtime.block_on(work));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit_code(Err(error.into())),
+    };
+    let outcome = runtime.block_on(work);
+    // What is under way still has lost its client: nobody waits for its end.
+    runtime.shutdown_background();
     exit_code(outcome)
 }
 
@@ -287,6 +289,9 @@ pub fn now_ms() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
+
     use clap::CommandFactory;
 
     use super::*;
@@ -311,6 +316,23 @@ mod tests {
     fn the_default_policy_is_that_of_the_store() {
         let flags = Flags::parse_from(["program"]);
         assert_eq!(SyncPolicy::from(flags.store.wal_sync), Options::default().sync);
+    }
+
+    #[test]
+    fn work_that_goes_on_does_not_keep_a_program_from_ending() {
+        let ended = Arc::new(AtomicBool::new(false));
+        let (end, wait) = mpsc::channel::<()>();
+        let has_ended = ended.clone();
+        let code = run(LogLevel::Error, async move {
+            spawn_blocking(move || {
+                let _ = wait.recv_timeout(Duration::from_secs(60));
+                has_ended.store(true, Ordering::SeqCst);
+            });
+            Ok(())
+        });
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert!(!ended.load(Ordering::SeqCst));
+        drop(end);
     }
 
     #[test]
