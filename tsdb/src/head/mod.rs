@@ -52,6 +52,9 @@ pub(crate) struct Head {
     /// Refs that the log knows a series by beside its own, with that one.
     aliases: Mutex<HashMap<SeriesRef, SeriesRef>>,
     next_ref: AtomicU64,
+    /// Whether the log has records that are not decoded here. They name series by ref, so the log
+    /// keeps what it knows of those.
+    has_opaque_records: bool,
     times: Times,
     /// Absent in a head that is only read.
     wal: Option<Wal>,
@@ -143,6 +146,7 @@ impl Head {
             unpublished: Mutex::default(),
             aliases: Mutex::default(),
             next_ref: AtomicU64::new(1),
+            has_opaque_records: false,
             times: Times {
                 mint: AtomicI64::new(i64::MAX),
                 maxt: AtomicI64::new(i64::MIN),

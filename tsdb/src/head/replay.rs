@@ -62,7 +62,10 @@ impl<'a> Replay<'a> {
                     self.add_sample(sample);
                 }
             }
-            _ => self.stats.skipped_records += 1,
+            _ => {
+                self.head.has_opaque_records = true;
+                self.stats.skipped_records += 1;
+            }
         }
         Ok(())
     }
