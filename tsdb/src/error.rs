@@ -169,8 +169,8 @@ pub enum Error {
         /// What is wrong with it.
         fault: BlockFault,
     },
-    /// A snapshot would go into the directory of the database itself.
-    #[error("{dir} is the directory of the database itself", dir = dir.display())]
+    /// A snapshot would go into the directory of this database or another one.
+    #[error("{dir} is the directory of a database", dir = dir.display())]
     SnapshotTarget {
         /// The directory.
         dir: PathBuf,

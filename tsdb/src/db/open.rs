@@ -15,7 +15,7 @@ use crate::repair::{covered_until, open_blocks, remove_leftovers};
 use crate::stats::OpenReport;
 
 /// Directory of the log.
-const WAL_DIR: &str = "wal";
+pub(super) const WAL_DIR: &str = "wal";
 
 /// Directory in which Prometheus logs samples that came out of order.
 const OUT_OF_ORDER_DIR: &str = "wbl";
