@@ -324,6 +324,14 @@ pub enum AppendError {
         /// Longest that is accepted, in bytes.
         limit: usize,
     },
+    /// The labels of a series are too long together.
+    #[error("labels of {found} bytes, at most {limit} are accepted")]
+    LabelSetTooLong {
+        /// Length of all names and values, in bytes.
+        found: usize,
+        /// Most that is accepted, in bytes.
+        limit: usize,
+    },
     /// The batch is full; commit it and go on with another.
     #[error("the batch holds {limit} samples, its limit")]
     BatchFull {

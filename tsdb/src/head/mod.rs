@@ -30,7 +30,7 @@ pub(crate) use replay::{Replay, ReplayStats};
 pub(crate) use series::{HeadChunk, SeenChunks, Series, range_end};
 
 use crate::error::{AppendError, Error};
-use crate::options::{Limits, MAX_TIME_MS};
+use crate::options::{Limits, MAX_LABEL_SET_BYTES, MAX_TIME_MS};
 use appender::Pending;
 use isolation::Isolation;
 use stripes::Stripes;
@@ -276,6 +276,10 @@ impl Head {
         let (found, limit) = (labels.len(), self.limits.labels);
         if found > limit {
             return Err(AppendError::TooManyLabels { found, limit });
+        }
+        let (found, limit) = (labels.size_bytes(), MAX_LABEL_SET_BYTES);
+        if found > limit {
+            return Err(AppendError::LabelSetTooLong { found, limit });
         }
         for (name, value) in labels {
             if name.is_empty() {
