@@ -4,7 +4,7 @@ use super::histograms::note_ignored;
 use super::table::Groups;
 use crate::exec::batch::{Column, Grid, SeriesMeta};
 use crate::exec::{BoxOperator, Context, Operator, Scalar, read_all};
-use crate::functions::over_time;
+use crate::functions::{math, over_time};
 use crate::{AnnotationKind, Error, Span};
 
 /// Makes the operator of `quantile`.
@@ -19,8 +19,9 @@ pub(super) fn build(
     let all = || (0..grid.len).map(|step| q.at(step));
     let doubtful = [
         all().find(|value| value.is_nan()),
-        all().reduce(f64::max).filter(|largest| *largest > 1.0),
-        all().reduce(f64::min).filter(|smallest| *smallest < 0.0),
+        // As in Prometheus, one NaN among them hides what else is out of bounds.
+        all().reduce(math::max).filter(|largest| *largest > 1.0),
+        all().reduce(math::min).filter(|smallest| *smallest < 0.0),
     ];
     for value in doubtful.into_iter().flatten() {
         context.annotate(AnnotationKind::InvalidQuantile { value }, span);

@@ -14,7 +14,7 @@ use super::matching::{Groups, Members};
 use super::pair_rule::{Operand, Pair, Rule};
 use super::{BoxOperator, Context, Operator, histogram_pair};
 use crate::plan::Binary;
-use crate::{Error, Span};
+use crate::{AnnotationKind, Error, Span};
 
 /// Arithmetic or comparison between vectors.
 pub(super) struct Matched {
@@ -104,12 +104,15 @@ impl Matched {
         // In a group, the left side is the "many" one.
         let Members { left: many, right: one } = self.groups.members[group].clone();
         let mut one_present = Presence::repeat(false, len);
+        let mut types_matter = is_trim(self.rule.op);
         if one.len() > 1 {
-            let with_values = self.check_one_side(&one, &mut one_present)?;
+            let (with_values, any_histograms) = self.check_one_side(&one, &mut one_present)?;
             self.groups.members[group].right = with_values;
+            types_matter |= any_histograms;
         } else if let Some(index) = one.first() {
             self.one.read(*index, &mut self.one_column)?;
             one_present |= &*self.one_column.presence();
+            types_matter |= self.one_column.has_histograms();
         }
         if !self.rule.one_to_one || many.len() < 2 {
             return Ok(());
@@ -121,6 +124,9 @@ impl Matched {
         for index in &many {
             self.many.read(*index, &mut self.many_column)?;
             self.many_column.keep(&one_present);
+            if types_matter || self.many_column.has_histograms() {
+                self.drop_refused(&one)?;
+            }
             if self.many_column.presence().iter_ones().any(|step| many_present[step]) {
                 return Err(Error::ImplicitManyToOne);
             }
@@ -129,14 +135,53 @@ impl Matched {
         Ok(())
     }
 
+    /// Removes from the column of the "many" side what the operator does not take together with
+    /// what it meets in one of the series `one`: these two do not count as a match.
+    fn drop_refused(&mut self, one: &[usize]) -> Result<(), Error> {
+        let mut unmet = self.many_column.presence().into_owned();
+        let mut refused = Presence::repeat(false, unmet.len());
+        for index in one {
+            self.one.read(*index, &mut self.one_column)?;
+            for step in self.many_column.presence().iter_ones() {
+                let sides = (operand(&self.many_column, step), operand(&self.one_column, step));
+                let (Some(many), Some(one)) = sides else { continue };
+                unmet.set(step, false);
+                refused.set(step, self.combine(many, one, |_| {}) == Outcome::Refused);
+            }
+        }
+        if let Some(fill) = self.rule.fill_one {
+            for step in unmet.iter_ones() {
+                let Some(many) = operand(&self.many_column, step) else { continue };
+                let outcome = self.combine(many, Side::Float(fill), |_| {});
+                refused.set(step, outcome == Outcome::Refused);
+            }
+        }
+        self.many_column.keep(&!refused);
+        Ok(())
+    }
+
+    /// Applies the operator to a pair. What comes up besides is handed to `note`.
+    fn combine(&self, many: Side<'_>, one: Side<'_>, note: impl FnMut(AnnotationKind)) -> Outcome {
+        let rule = &self.rule;
+        let (left, right) = if rule.swapped { (one, many) } else { (many, one) };
+        match (left, right) {
+            (Side::Float(left), Side::Float(right)) if !is_trim(rule.op) => {
+                apply(rule.op, rule.return_bool, left, right).map_or(Outcome::False, Outcome::Float)
+            }
+            _ => histogram_pair::apply(rule.op, left, right, note),
+        }
+    }
+
     /// Fails if two series of the "one" side have values at a step at which the other side has any.
-    /// Adds their steps to `present` and yields those that have values at all.
+    /// Adds their steps to `present` and yields those that have values at all, and whether any of
+    /// these is a histogram.
     fn check_one_side(
         &mut self,
         one: &[usize],
         present: &mut Presence,
-    ) -> Result<Vec<usize>, Error> {
+    ) -> Result<(Vec<usize>, bool), Error> {
         let mut with_values = Vec::new();
+        let mut any_histograms = false;
         let mut owner = vec![usize::MAX; self.rule.grid.len];
         // The first two series that clash, per step.
         let mut clashes: Vec<Option<(usize, usize)>> = vec![None; self.rule.grid.len];
@@ -150,16 +195,19 @@ impl Matched {
                 }
             }
             *present |= &*self.one_column.presence();
+            any_histograms |= self.one_column.has_histograms();
             if !self.one_column.is_empty() {
                 with_values.push(*index);
             }
         }
         if clashes.iter().all(Option::is_none) {
-            return Ok(with_values);
+            return Ok((with_values, any_histograms));
         }
         let wanted = self.steps_of_many()?;
         let clash = clashes.into_iter().enumerate().find(|(step, c)| c.is_some() && wanted[*step]);
-        let Some((_, Some((first, second)))) = clash else { return Ok(with_values) };
+        let Some((_, Some((first, second)))) = clash else {
+            return Ok((with_values, any_histograms));
+        };
         let labels = |index: usize| self.one.series()[index].labels.clone();
         let (first, second) = (first.min(second), first.max(second));
         Err(Error::DuplicateMatch {
@@ -317,16 +365,8 @@ impl Matched {
         for step in self.many_column.presence().iter_ones() {
             let sides = (operand(&self.many_column, step), operand(&self.one_column, step));
             let (Some(many), Some(one)) = sides else { continue };
-            let (left, right) = if rule.swapped { (one, many) } else { (many, one) };
-            let outcome = match (left, right) {
-                (Side::Float(left), Side::Float(right)) if !is_trim(rule.op) => {
-                    apply(rule.op, rule.return_bool, left, right)
-                        .map_or(Outcome::False, Outcome::Float)
-                }
-                _ => histogram_pair::apply(rule.op, left, right, |kind| {
-                    self.context.annotate(kind, self.span);
-                }),
-            };
+            let note = |kind| self.context.annotate(kind, self.span);
+            let outcome = self.combine(many, one, note);
             let outcome = match outcome {
                 Outcome::Refused => continue,
                 Outcome::False if rule.return_bool => Outcome::Float(0.0),
