@@ -194,6 +194,14 @@ impl Column {
                 *histogram = None;
             }
         }
+        self.forget_no_histograms();
+    }
+
+    /// Removes the list of histograms if there are none in it, so that nobody looks for them.
+    fn forget_no_histograms(&mut self) {
+        if self.histograms.iter().all(Option::is_none) {
+            self.histograms.clear();
+        }
     }
 
     /// Number of values.
@@ -276,6 +284,7 @@ impl Column {
         for (step, histogram) in self.histograms.iter_mut().enumerate() {
             *histogram = histogram.take().and_then(|histogram| change(step, histogram));
         }
+        self.forget_no_histograms();
     }
 
     /// Replaces every histogram by a float, and removes all other floats.
@@ -305,6 +314,7 @@ impl Column {
                 self.unset(step);
             }
         }
+        self.forget_no_histograms();
     }
 
     /// Takes the value of the first step for all of `len` steps.

@@ -26,6 +26,8 @@ pub(crate) struct Node {
     pub(crate) kind: NodeKind,
     /// The text it comes from.
     pub(crate) span: Span,
+    /// The same with the parentheses around it, which annotations about an argument point to.
+    pub(crate) outer: Span,
 }
 
 /// The forms of a part of a plan.
@@ -182,6 +184,11 @@ pub(crate) struct Binary {
 }
 
 impl Node {
+    /// Makes a node without parentheses around it.
+    pub(crate) fn new(kind: NodeKind, span: Span) -> Self {
+        Self { kind, span, outer: span }
+    }
+
     /// The type of the value.
     pub(crate) fn value_type(&self) -> ValueType {
         match &self.kind {
