@@ -1,15 +1,25 @@
 //! Columns of decoded samples: what chunks are decoded into and what the query engine reads.
 
-use crate::Sample;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::histogram::FloatHistogram;
+use crate::{Sample, stale};
 
 /// A run of decoded samples of one series, as parallel columns in time order.
 ///
 /// Decoders append to a batch and engines read whole columns from it, so that no call is made per
 /// sample. A batch is meant to be cleared and filled again.
+///
+/// A sample is a float or a native histogram. The column of histograms is made by the first of
+/// them, so that batches of floats do without; [`has_histograms`](Self::has_histograms) tells which
+/// kind of batch it is.
 #[derive(Clone, Debug, Default)]
 pub struct SampleBatch {
     timestamps: Vec<i64>,
     values: Vec<f64>,
+    /// Ends with the last histogram, hence is empty if there is none.
+    histograms: Vec<Option<Arc<FloatHistogram>>>,
 }
 
 impl SampleBatch {
@@ -22,6 +32,7 @@ impl SampleBatch {
     pub fn clear(&mut self) {
         self.timestamps.clear();
         self.values.clear();
+        self.histograms.clear();
     }
 
     /// Makes room for `additional` more samples.
@@ -30,14 +41,41 @@ impl SampleBatch {
         self.values.reserve(additional);
     }
 
-    /// Appends one sample.
+    /// Appends one float sample.
     #[inline]
     pub fn push(&mut self, timestamp: i64, value: f64) {
         self.timestamps.push(timestamp);
         self.values.push(value);
     }
 
-    /// Appends columns of equal length.
+    /// Appends one histogram sample.
+    ///
+    /// A staleness marker is pushed as a float even where it ends a series of histograms.
+    pub fn push_histogram(&mut self, timestamp: i64, histogram: Arc<FloatHistogram>) {
+        self.histograms.resize(self.len(), None);
+        self.histograms.push(Some(histogram));
+        self.push(timestamp, stale::NORMAL_NAN);
+    }
+
+    /// Appends the samples of `other` whose indexes are in `range`.
+    ///
+    /// # Panics
+    /// If the range exceeds the samples of `other`.
+    pub fn extend_from_batch(&mut self, other: &Self, range: Range<usize>) {
+        let before = self.len();
+        let end = range.end.min(other.histograms.len());
+        if let Some(histograms) = other.histograms.get(range.start..end)
+            && !histograms.is_empty()
+        {
+            self.histograms.resize(before, None);
+            self.histograms.extend_from_slice(histograms);
+            self.end_at_last_histogram();
+        }
+        self.timestamps.extend_from_slice(&other.timestamps[range.clone()]);
+        self.values.extend_from_slice(&other.values[range]);
+    }
+
+    /// Appends columns of equal length, of float samples.
     ///
     /// # Panics
     /// If the columns differ in length.
@@ -59,6 +97,13 @@ impl SampleBatch {
     pub fn truncate(&mut self, len: usize) {
         self.timestamps.truncate(len);
         self.values.truncate(len);
+        self.histograms.truncate(len);
+        self.end_at_last_histogram();
+    }
+
+    fn end_at_last_histogram(&mut self) {
+        let end = self.histograms.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.histograms.truncate(end);
     }
 
     /// Number of samples.
@@ -77,12 +122,85 @@ impl SampleBatch {
     }
 
     /// Values, one per timestamp, staleness markers included.
+    ///
+    /// That of a histogram sample is a NaN that means nothing and is no staleness marker.
     pub fn values(&self) -> &[f64] {
         &self.values
     }
 
-    /// Iterates over the samples in time order.
+    /// Tells whether any sample is a histogram.
+    #[inline]
+    pub fn has_histograms(&self) -> bool {
+        !self.histograms.is_empty()
+    }
+
+    /// The histogram of the sample at `index`; `None` if it is a float sample.
+    #[inline]
+    pub fn histogram(&self, index: usize) -> Option<&Arc<FloatHistogram>> {
+        self.histograms.get(index)?.as_ref()
+    }
+
+    /// Iterates over the samples in time order, as if all were floats: see
+    /// [`values`](Self::values).
     pub fn iter(&self) -> impl Iterator<Item = Sample> + '_ {
         self.timestamps.iter().zip(&self.values).map(|(&t, &v)| Sample::new(t, v))
+    }
+}
+
+impl Extend<Sample> for SampleBatch {
+    fn extend<I: IntoIterator<Item = Sample>>(&mut self, samples: I) {
+        let samples = samples.into_iter();
+        self.reserve(samples.size_hint().0);
+        for sample in samples {
+            self.push(sample.timestamp, sample.value);
+        }
+    }
+}
+
+impl FromIterator<Sample> for SampleBatch {
+    fn from_iter<I: IntoIterator<Item = Sample>>(samples: I) -> Self {
+        let mut batch = Self::new();
+        batch.extend(samples);
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(batch: &SampleBatch) -> Vec<bool> {
+        (0..batch.len()).map(|i| batch.histogram(i).is_some()).collect()
+    }
+
+    #[test]
+    fn histograms_keep_their_places_among_floats() {
+        let histogram = Arc::new(FloatHistogram::default());
+        let mut batch = SampleBatch::new();
+        batch.push(1, 1.0);
+        assert!(!batch.has_histograms());
+        batch.push_histogram(2, Arc::clone(&histogram));
+        batch.push(3, 3.0);
+        batch.push_histogram(4, histogram);
+        batch.extend_from_columns(&[5], &[5.0]);
+        assert_eq!(kinds(&batch), [false, true, false, true, false]);
+        assert_eq!(batch.histogram(5), None);
+        assert!(!stale::is_stale(batch.values()[1]));
+
+        let mut part = SampleBatch::new();
+        part.extend_from_batch(&batch, 0..1);
+        assert!(!part.has_histograms());
+        part.extend_from_batch(&batch, 1..3);
+        part.extend_from_batch(&batch, 3..5);
+        assert_eq!(part.timestamps(), [1, 2, 3, 4, 5]);
+        assert_eq!(kinds(&part), kinds(&batch));
+
+        batch.truncate(3);
+        batch.push_histogram(6, Arc::default());
+        assert_eq!(kinds(&batch), [false, true, false, true]);
+        batch.truncate(1);
+        assert!(!batch.has_histograms());
+        part.clear();
+        assert!(!part.has_histograms());
     }
 }

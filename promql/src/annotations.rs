@@ -66,6 +66,95 @@ pub enum AnnotationKind {
         /// `float` or `histogram`.
         right: &'static str,
     },
+    /// A window with both floats and histograms, for a function that takes either.
+    MixedFloatsHistograms {
+        /// Name of the metric, or empty.
+        metric: String,
+    },
+    /// Both floats and histograms in a group of `sum` or `avg`.
+    MixedFloatsHistogramsInAggregation,
+    /// Buckets of a classic histogram beside a native histogram of the same labels.
+    MixedClassicNative {
+        /// Name of the metric, or empty.
+        metric: String,
+    },
+    /// Histograms with exponential buckets beside some with custom buckets.
+    MixedExponentialCustom {
+        /// Name of the metric, or empty.
+        metric: String,
+    },
+    /// An operator between histograms with exponential and with custom buckets.
+    IncompatibleBucketLayout {
+        /// The operator.
+        op: &'static str,
+    },
+    /// A function of counters on a gauge histogram.
+    HistogramNotCounter {
+        /// Name of the metric, or empty.
+        metric: String,
+    },
+    /// A function of gauges on a counter histogram.
+    HistogramNotGauge {
+        /// Name of the metric, or empty.
+        metric: String,
+    },
+    /// Histograms of which one says that it follows a counter reset, and another that it does not.
+    CounterResetCollision {
+        /// What was done with them.
+        operation: HistogramOperation,
+    },
+    /// Histograms whose custom buckets have different bounds.
+    MismatchedCustomBuckets {
+        /// What was done with them.
+        operation: HistogramOperation,
+    },
+    /// A histogram that an aggregation does not take.
+    HistogramIgnoredInAggregation {
+        /// The aggregation.
+        aggregation: &'static str,
+    },
+    /// Histograms in a window with floats, for a function that takes only these.
+    HistogramIgnoredInMixedRange {
+        /// Name of the metric, or empty.
+        metric: String,
+    },
+    /// So many observations are NaN that a quantile is.
+    QuantileOfNaN {
+        /// Name of the metric, or empty.
+        metric: String,
+    },
+    /// Observations that are NaN count as if they were above all others.
+    QuantileSkewedByNaN {
+        /// Name of the metric, or empty.
+        metric: String,
+    },
+    /// Observations that are NaN are in no fraction.
+    FractionWithoutNaN {
+        /// Name of the metric, or empty.
+        metric: String,
+    },
+}
+
+/// What was done with histograms that do not quite fit each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HistogramOperation {
+    /// They were added by an operator or a function.
+    Addition,
+    /// One was subtracted from the other.
+    Subtraction,
+    /// They were summed up or averaged.
+    Aggregation,
+}
+
+impl fmt::Display for HistogramOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Addition => "addition",
+            Self::Subtraction => "subtraction",
+            Self::Aggregation => "aggregation",
+        })
+    }
 }
 
 /// Where and by how much the buckets of classic histograms fell.
@@ -126,11 +215,25 @@ impl Annotation {
             AnnotationKind::InvalidQuantile { .. }
             | AnnotationKind::InvalidRatio { .. }
             | AnnotationKind::BadBucketLabel { .. }
-            | AnnotationKind::SortInRangeQuery => Severity::Warning,
+            | AnnotationKind::SortInRangeQuery
+            | AnnotationKind::MixedFloatsHistograms { .. }
+            | AnnotationKind::MixedFloatsHistogramsInAggregation
+            | AnnotationKind::MixedClassicNative { .. }
+            | AnnotationKind::MixedExponentialCustom { .. }
+            | AnnotationKind::IncompatibleBucketLayout { .. }
+            | AnnotationKind::HistogramNotCounter { .. }
+            | AnnotationKind::HistogramNotGauge { .. }
+            | AnnotationKind::CounterResetCollision { .. } => Severity::Warning,
             AnnotationKind::PossibleNonCounter { .. }
             | AnnotationKind::PossibleNonCounterLabel { .. }
             | AnnotationKind::ForcedMonotonicity(_)
-            | AnnotationKind::IncompatibleTypes { .. } => Severity::Info,
+            | AnnotationKind::IncompatibleTypes { .. }
+            | AnnotationKind::MismatchedCustomBuckets { .. }
+            | AnnotationKind::HistogramIgnoredInAggregation { .. }
+            | AnnotationKind::HistogramIgnoredInMixedRange { .. }
+            | AnnotationKind::QuantileOfNaN { .. }
+            | AnnotationKind::QuantileSkewedByNaN { .. }
+            | AnnotationKind::FractionWithoutNaN { .. } => Severity::Info,
         }
     }
 
@@ -192,6 +295,61 @@ impl fmt::Display for Annotation {
                 f,
                 "incompatible sample types encountered for binary operator {op:?}: \
                  {left} {op} {right}"
+            ),
+            AnnotationKind::MixedFloatsHistograms { metric } => {
+                write!(f, "encountered a mix of histograms and floats for metric name {metric:?}")
+            }
+            AnnotationKind::MixedFloatsHistogramsInAggregation => {
+                f.write_str("encountered a mix of histograms and floats for aggregation")
+            }
+            AnnotationKind::MixedClassicNative { metric } => write!(
+                f,
+                "vector contains a mix of classic and native histograms{}",
+                ForMetric(metric)
+            ),
+            AnnotationKind::MixedExponentialCustom { metric } => write!(
+                f,
+                "vector contains a mix of histograms with exponential and custom buckets \
+                 schemas for metric name {metric:?}"
+            ),
+            AnnotationKind::IncompatibleBucketLayout { op } => {
+                write!(f, "incompatible bucket layout encountered for binary operator {op}")
+            }
+            AnnotationKind::HistogramNotCounter { metric } => {
+                write!(f, "this native histogram metric is not a counter: {metric:?}")
+            }
+            AnnotationKind::HistogramNotGauge { metric } => {
+                write!(f, "this native histogram metric is not a gauge: {metric:?}")
+            }
+            AnnotationKind::CounterResetCollision { operation } => {
+                write!(f, "conflicting counter resets during histogram {operation}")
+            }
+            AnnotationKind::MismatchedCustomBuckets { operation } => {
+                write!(f, "mismatched custom buckets were reconciled during {operation}")
+            }
+            AnnotationKind::HistogramIgnoredInAggregation { aggregation } => {
+                write!(f, "ignored histogram in {aggregation} aggregation")
+            }
+            AnnotationKind::HistogramIgnoredInMixedRange { metric } => write!(
+                f,
+                "ignored histograms in a range containing both floats and histograms for \
+                 metric name {metric:?}"
+            ),
+            AnnotationKind::QuantileOfNaN { metric } => write!(
+                f,
+                "input to histogram_quantile has NaN observations, result is NaN{}",
+                ForMetric(metric)
+            ),
+            AnnotationKind::QuantileSkewedByNaN { metric } => write!(
+                f,
+                "input to histogram_quantile has NaN observations, result is skewed higher{}",
+                ForMetric(metric)
+            ),
+            AnnotationKind::FractionWithoutNaN { metric } => write!(
+                f,
+                "input to histogram_fraction has NaN observations, which are excluded from \
+                 all fractions{}",
+                ForMetric(metric)
             ),
         }
     }

@@ -110,7 +110,9 @@ mod text;
 mod value;
 pub mod visit;
 
-pub use annotations::{Annotation, AnnotationKind, Annotations, ForcedMonotonicity, Severity};
+pub use annotations::{
+    Annotation, AnnotationKind, Annotations, ForcedMonotonicity, HistogramOperation, Severity,
+};
 pub use engine::{Engine, Query};
 pub use error::{ParseError, ParseErrorKind};
 pub use limits::{CancelHandle, Clock};

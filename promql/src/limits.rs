@@ -5,6 +5,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use ferula_chunkenc::SampleBatch;
+use ferula_chunkenc::histogram::FloatHistogram;
+
 use crate::Error;
 
 /// A source of time for timeouts.
@@ -99,6 +102,16 @@ impl Limits {
         self.held.fetch_sub(n_samples, Ordering::Relaxed);
     }
 
+    /// Counts the samples of a batch as held.
+    pub(crate) fn hold_batch(&self, batch: &SampleBatch) -> Result<(), Error> {
+        self.hold(weight_of_batch(batch))
+    }
+
+    /// Counts the samples of a batch as no longer held.
+    pub(crate) fn release_batch(&self, batch: &SampleBatch) {
+        self.release(weight_of_batch(batch));
+    }
+
     pub(crate) fn samples_read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
     }
@@ -106,6 +119,20 @@ impl Limits {
     pub(crate) fn peak_samples(&self) -> u64 {
         self.peak.load(Ordering::Relaxed) as u64
     }
+}
+
+/// The number of samples that a histogram counts as: as many floats, with their times, would take up
+/// the same memory.
+pub(crate) fn weight(histogram: &FloatHistogram) -> usize {
+    histogram.size_bytes().div_ceil(size_of::<f64>() + size_of::<i64>())
+}
+
+fn weight_of_batch(batch: &SampleBatch) -> usize {
+    if !batch.has_histograms() {
+        return batch.len();
+    }
+    let weights = (0..batch.len()).map(|at| batch.histogram(at).map_or(1, |h| weight(h)));
+    weights.fold(0, usize::saturating_add)
 }
 
 #[cfg(test)]
@@ -128,6 +155,21 @@ mod tests {
         limits.hold(6).unwrap();
         assert!(matches!(limits.hold(1), Err(Error::TooManySamples { limit: 10 })));
         assert_eq!(limits.peak_samples(), 11);
+    }
+
+    #[test]
+    fn histograms_count_by_their_size() {
+        let limits = Limits::new(CancelHandle::default(), None, 0, 1000);
+        let mut batch = SampleBatch::new();
+        batch.push(0, 1.0);
+        let small = FloatHistogram::default();
+        let large = FloatHistogram { positive_buckets: vec![0.0; 320], ..small.clone() };
+        assert_eq!(weight(&large), weight(&small) + 160);
+        batch.push_histogram(1, Arc::new(large));
+        limits.hold_batch(&batch).unwrap();
+        assert!(limits.peak_samples() > 161);
+        limits.release_batch(&batch);
+        limits.hold(1000).unwrap();
     }
 
     #[test]

@@ -58,6 +58,12 @@ pub enum Error {
         /// The function it was used with.
         function: &'static str,
     },
+    /// A query for the samples of a window with such bounds found histograms in it.
+    #[error("{modifier} modifier is not supported with histograms")]
+    HistogramsExtended {
+        /// `anchored` or `smoothed`.
+        modifier: &'static str,
+    },
     /// The type of a query does not fit a range query.
     #[error(
         "invalid expression type \"{found}\" for range query, must be Scalar or instant Vector"
@@ -113,6 +119,9 @@ pub enum Error {
         /// Name of the label.
         label: String,
     },
+    /// An info series has histograms.
+    #[error("info sample should be float")]
+    InfoHistogram,
     /// The arguments of `info` are not a vector and a selector.
     #[error("the second argument of info() must be a label selector")]
     InfoSelector,

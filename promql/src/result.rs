@@ -1,8 +1,10 @@
 //! From the operators of a query to its value.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use ferula_chunkenc::{Sample, SampleBatch};
+use ferula_chunkenc::histogram::FloatHistogram;
+use ferula_chunkenc::{Sample, SampleBatch, stale};
 use ferula_index::Labels;
 
 use crate::ast::Boundary;
@@ -27,18 +29,20 @@ pub(crate) fn instant(plan: &Node, grid: Grid, context: &Context) -> Result<Valu
         }
         _ => {
             let mut operator = root(plan, grid, context)?;
-            let mut samples: Vec<(usize, f64)> = Vec::new();
+            let mut samples: Vec<(usize, f64, Option<Arc<FloatHistogram>>)> = Vec::new();
             read_all(&mut *operator, context, |index, column| {
-                if let Some(value) = column.get(0) {
-                    context.limits.hold(1)?;
-                    samples.push((index, value));
+                if column.has(0) {
+                    context.limits.hold(column.weight())?;
+                    let value = column.get(0).unwrap_or(stale::NORMAL_NAN);
+                    samples.push((index, value, column.histogram(0).cloned()));
                 }
                 Ok(())
             })?;
-            let labelled = |(index, value): (usize, f64)| VectorSample {
+            let labelled = |(index, value, histogram): (usize, f64, _)| VectorSample {
                 labels: operator.series()[index].labels.clone(),
                 timestamp,
                 value,
+                histogram,
             };
             let vector: Vec<VectorSample> = samples.into_iter().map(labelled).collect();
             Ok(Value::Vector(vector))
@@ -53,10 +57,10 @@ pub(crate) fn range(plan: &Node, grid: Grid, context: &Context) -> Result<Value,
     read_all(&mut *operator, context, |index, column| {
         let count = column.count();
         if count > 0 {
-            context.limits.hold(count)?;
+            context.limits.hold(column.weight())?;
             let mut samples = SampleBatch::new();
             samples.reserve(count);
-            column.for_each(|step, value| samples.push(grid.time(step), value));
+            column.append_to(grid, &mut samples);
             rows.push((index, samples));
         }
         Ok(())
@@ -126,13 +130,17 @@ fn matrix(source: &RangeSource, grid: Grid, context: &Context) -> Result<Value, 
             None => inside(&batch, start, end),
             Some(boundary) => {
                 let smoothed = boundary == Boundary::Smoothed;
+                if near(&batch, start, end, smoothed, context.lookback_ms).has_histograms() {
+                    let modifier = if smoothed { "smoothed" } else { "anchored" };
+                    return Err(Error::HistogramsExtended { modifier });
+                }
                 extended(&batch, start, end, smoothed, context.lookback_ms)
             }
         };
         if kept.is_empty() {
             continue;
         }
-        context.limits.hold(kept.len())?;
+        context.limits.hold_batch(&kept)?;
         let meta = &samples.series()[index];
         let labels =
             if meta.drop_name { without_metadata(&meta.labels)? } else { meta.labels.clone() };
@@ -150,8 +158,20 @@ fn inside(batch: &SampleBatch, start: i64, end: i64) -> SampleBatch {
     let first = batch.timestamps().partition_point(|time| *time <= start);
     let last = batch.timestamps().partition_point(|time| *time <= end).max(first);
     let mut kept = SampleBatch::new();
-    kept.extend_from_columns(&batch.timestamps()[first..last], &batch.values()[first..last]);
+    kept.extend_from_batch(batch, first..last);
     kept
+}
+
+/// The samples that an `anchored` or `smoothed` window is made from.
+fn near(
+    batch: &SampleBatch,
+    start: i64,
+    end: i64,
+    smoothed: bool,
+    lookback_ms: i64,
+) -> SampleBatch {
+    let ahead = if smoothed { lookback_ms } else { 0 };
+    inside(batch, start.saturating_sub(lookback_ms), end.saturating_add(ahead))
 }
 
 /// The samples of an `anchored` or `smoothed` window, values at its bounds included.
@@ -162,8 +182,7 @@ fn extended(
     smoothed: bool,
     lookback_ms: i64,
 ) -> SampleBatch {
-    let ahead = if smoothed { lookback_ms } else { 0 };
-    let near = inside(batch, start.saturating_sub(lookback_ms), end.saturating_add(ahead));
+    let near = near(batch, start, end, smoothed, lookback_ms);
     let (timestamps, values) = (near.timestamps(), near.values());
     let window = rate::Span { timestamps, values, start, end };
     let mut kept = SampleBatch::new();

@@ -1,5 +1,8 @@
 //! What a query answers: the value, its annotations, and what it cost.
 
+use std::sync::Arc;
+
+use ferula_chunkenc::histogram::FloatHistogram;
 use ferula_chunkenc::{Sample, SampleBatch};
 use ferula_index::Labels;
 
@@ -32,8 +35,10 @@ pub struct VectorSample {
     pub labels: Labels,
     /// Time of the evaluation, in milliseconds since the Unix epoch.
     pub timestamp: i64,
-    /// The value.
+    /// The value; a NaN that means nothing if it is a histogram.
     pub value: f64,
+    /// The value, if it is a native histogram.
+    pub histogram: Option<Arc<FloatHistogram>>,
 }
 
 /// One series of a matrix.
@@ -41,7 +46,8 @@ pub struct VectorSample {
 pub struct MatrixSeries {
     /// Labels of the series.
     pub labels: Labels,
-    /// Its samples, one per step that has a value, or those of a range selector as stored.
+    /// Its samples, floats and histograms, one per step that has a value, or those of a range
+    /// selector as stored.
     pub samples: SampleBatch,
 }
 

@@ -15,7 +15,7 @@ fn memory(n_series: i64, n_samples: i64) -> Arc<dyn Queryable> {
     for series in 0..n_series {
         let pairs = [("__name__", "m".to_owned()), ("i", format!("{series:05}"))];
         let labels = Labels::from_pairs(pairs).expect("names differ");
-        let samples: Vec<Sample> =
+        let samples: SampleBatch =
             (0..n_samples).map(|i| Sample::new(i * 1_000, i as f64)).collect();
         storage.append(&labels, &samples).expect("in order");
     }

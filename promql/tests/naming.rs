@@ -1,6 +1,6 @@
 //! When metric names are dropped, and what happens to series that become equal.
 
-use ferula_chunkenc::Sample;
+use ferula_chunkenc::{Sample, SampleBatch};
 use ferula_index::Labels;
 use ferula_promql::testlang::{MemoryStorage, TestStorage};
 use ferula_promql::{Engine, EngineOptions, Error, Features, Value};
@@ -10,7 +10,7 @@ fn evaluate(query: &str, delayed: bool) -> Result<Vec<(String, usize)>, Error> {
     let mut storage = MemoryStorage::new();
     for (name, first) in [("a_total", 0), ("b_total", 1_000_000)] {
         let labels = Labels::from_pairs([("__name__", name), ("x", "1")]).expect("names differ");
-        let samples: Vec<Sample> =
+        let samples: SampleBatch =
             (0..20).map(|i| Sample::new(first + i * 10_000, i as f64)).collect();
         storage.append(&labels, &samples).expect("in order");
     }

@@ -57,7 +57,7 @@ fn data(metric: &'static str) -> impl Strategy<Value = Data> {
 fn storage(data: &[&Data]) -> Arc<dyn Queryable> {
     let mut storage = MemoryStorage::new();
     for (labels, samples) in data.iter().copied().flatten() {
-        storage.append(labels, samples).expect("in order");
+        storage.append(labels, &samples.iter().copied().collect()).expect("in order");
     }
     storage.commit().expect("always");
     storage.queryable().expect("always")

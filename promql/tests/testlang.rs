@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use ferula_chunkenc::Sample;
+use ferula_chunkenc::SampleBatch;
+use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram, Span};
 use ferula_index::Labels;
 use ferula_promql::Engine;
-use ferula_promql::storage::{Querier, Queryable, StorageError, TimeRange};
+use ferula_promql::storage::{Querier, Queryable, SelectHints, StorageError, TimeRange};
 use ferula_promql::testlang::parse::{CommandKind, Expected, parse_script};
-use ferula_promql::testlang::run::{Failure, run_script};
+use ferula_promql::testlang::run::{Failure, Outcome, run_script};
 use ferula_promql::testlang::series::{
     SeriesError, SeriesValue, parse_series, parse_start_timestamps,
 };
@@ -22,7 +23,7 @@ fn floats(text: &str) -> Vec<Option<f64>> {
         .map(|value| match value {
             SeriesValue::Float(value) => Some(value),
             SeriesValue::Omitted => None,
-            SeriesValue::Histogram => panic!("a histogram"),
+            SeriesValue::Histogram { .. } => panic!("a histogram"),
         })
         .collect()
 }
@@ -49,14 +50,76 @@ fn series_have_quoted_names_and_trailing_commas() {
     assert_eq!(parse_series("{} 1").unwrap().labels.len(), 0);
 }
 
+#[expect(clippy::unwrap_used, reason = "a helper of tests")]
+fn histograms(text: &str) -> Vec<(FloatHistogram, bool)> {
+    let values = parse_series(&format!("h {text}")).unwrap().values;
+    values
+        .into_iter()
+        .map(|value| match value {
+            SeriesValue::Histogram { histogram, is_hint_set } => {
+                ((*histogram).clone(), is_hint_set)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
 #[test]
-fn histograms_are_read_and_counted() {
-    let line = parse_series("h {{schema:1 buckets:[1 2 -3] count:3}}+{{sum:1}}x3 5").unwrap();
-    assert_eq!(line.values.len(), 5);
-    assert!(line.has_histogram());
-    for wrong in ["{{", "{{sum}}", "{{sum:x}}", "{{frob:1}}", "{{buckets:[1}}"] {
+fn histograms_have_the_fields_that_are_written() {
+    let text = "{{schema:1 count:3.5 sum:-2 z_bucket:1 z_bucket_w:0.001 buckets:[1 2e2] offset:-3 \
+                n_buckets:[0 Inf] n_offset:2 counter_reset_hint:gauge}}";
+    let expected = FloatHistogram {
+        counter_reset_hint: CounterResetHint::Gauge,
+        schema: 1,
+        zero_threshold: 0.001,
+        zero_count: 1.0,
+        count: 3.5,
+        sum: -2.0,
+        positive_spans: vec![Span { offset: -3, length: 2 }],
+        positive_buckets: vec![1.0, 200.0],
+        negative_spans: vec![Span { offset: 2, length: 2 }],
+        negative_buckets: vec![0.0, f64::INFINITY],
+        custom_values: Arc::default(),
+    };
+    assert_eq!(histograms(text), [(expected, true)]);
+    let custom = &histograms("{{schema:-53 custom_values:[-1 +5] }}")[0].0;
+    assert_eq!(*custom.custom_values, [-1.0, 5.0]);
+    assert_eq!(histograms("{{}} {{ }}"), vec![(FloatHistogram::default(), false); 2]);
+}
+
+#[test]
+fn histograms_make_progressions() {
+    let sums = |text: &str| histograms(text).iter().map(|(h, _)| h.sum).collect::<Vec<_>>();
+    assert_eq!(sums("{{sum:1}}x2"), [1.0; 3]);
+    assert_eq!(sums("{{sum:1}}+{{sum:2}}x2"), [1.0, 3.0, 5.0]);
+    assert_eq!(sums("{{sum:1}}-{{sum:2}}x1"), [1.0, -1.0]);
+    let wider = &histograms("{{count:1 buckets:[1]}}+{{count:2 offset:1 buckets:[2]}}x1")[1].0;
+    assert_eq!((wider.count, &wider.positive_buckets[..]), (3.0, &[1.0, 2.0][..]));
+    // The hint of the step counts.
+    let with_hint = "{{counter_reset_hint:gauge}}";
+    assert!(!histograms(&format!("{with_hint}+{{{{}}}}x1"))[0].1);
+    assert!(histograms(&format!("{{{{}}}}+{with_hint}x1"))[1].1);
+}
+
+#[test]
+fn wrong_histograms_are_refused() {
+    for wrong in [
+        "{{",
+        "{{sum}}",
+        "{{sum:x}}",
+        "{{frob:1}}",
+        "{{buckets:[1}}",
+        "{{sum:1 sum:2}}",
+        "{{schema:1.5}}",
+        "{{counter_reset_hint:maybe}}",
+        "{{}}+{{}}",
+        "{{schema:1}}+{{schema:0}}x1",
+        "{{schema:-53}}+{{schema:0}}x1",
+    ] {
         assert!(parse_series(&format!("h {wrong}")).is_err(), "{wrong}");
     }
+    let many = parse_series("h {{buckets:[1 1 1]}}+{{buckets:[1]}}x200001");
+    assert!(matches!(many, Err(SeriesError::TooManyValues { .. })));
 }
 
 #[test]
@@ -92,8 +155,30 @@ fn failures(script: &str) -> Vec<Option<Failure>> {
     outcomes.into_iter().map(|outcome| outcome.result.err()).collect()
 }
 
+/// A storage that stores floats only.
+struct FloatsOnly(MemoryStorage);
+
+impl TestStorage for FloatsOnly {
+    fn clear(&mut self) -> Result<(), StorageError> {
+        self.0.clear()
+    }
+
+    fn append(&mut self, labels: &Labels, samples: &SampleBatch) -> Result<(), StorageError> {
+        assert!(!samples.has_histograms());
+        self.0.append(labels, samples)
+    }
+
+    fn commit(&mut self) -> Result<(), StorageError> {
+        self.0.commit()
+    }
+
+    fn queryable(&mut self) -> Result<Arc<dyn Queryable>, StorageError> {
+        self.0.queryable()
+    }
+}
+
 #[test]
-fn histograms_that_are_not_stored_fail_what_needs_them() {
+fn what_is_not_stored_fails_what_needs_it() {
     let script = r#"
 load 1m
   h {{count:1}} 2
@@ -116,14 +201,86 @@ eval instant at 1m rate(i[1m])
 eval instant at 0 histogram_count(c)
   {} 1
 
-eval instant at 0 g
-  g{a="b"} {{count:1}}
+eval instant at 1m g
+  g{a="b"} 2
+"#;
+    let engine = Engine::new(engine_options());
+    let outcomes = run_script(script, &engine, &mut FloatsOnly(MemoryStorage::new()));
+    let (last, others) = outcomes.split_last().unwrap();
+    assert_eq!(others.len(), 4);
+    for Outcome { result, .. } in others {
+        assert!(matches!(result, Err(Failure::NotStored { .. })), "{result:?}");
+    }
+    assert!(last.result.is_ok());
+}
+
+#[test]
+fn histograms_are_read_as_from_chunks() {
+    use CounterResetHint::{Gauge, NotReset, Unknown};
+    let mut storage = MemoryStorage::new();
+    let labels = Labels::from_pairs([("__name__", "h")]).unwrap();
+    let line = "h {{count:1}} {{count:2}} {{count:1}} {{count:3}} 7 {{count:4}} \
+                {{count:5 counter_reset_hint:reset}} {{count:6 counter_reset_hint:gauge}} {{count:7}}";
+    let mut samples = SampleBatch::new();
+    for (time, value) in (0..).zip(parse_series(line).unwrap().values) {
+        match value {
+            SeriesValue::Histogram { histogram, .. } => samples.push_histogram(time, histogram),
+            SeriesValue::Float(value) => samples.push(time, value),
+            SeriesValue::Omitted => {}
+        }
+    }
+    storage.append(&labels, &samples).unwrap();
+    let querier = storage.queryable().unwrap().querier(TimeRange::ALL).unwrap();
+    let series = querier.select(&[], &SelectHints::new(TimeRange::ALL)).unwrap();
+    let mut read = SampleBatch::new();
+    series.read(0, &mut read).unwrap();
+    let hints: Vec<_> =
+        (0..read.len()).map(|i| read.histogram(i).map(|h| h.counter_reset_hint)).collect();
+    let expected = [Unknown, NotReset, Unknown, NotReset, Unknown, Unknown, Gauge, Unknown];
+    let mut expected = expected.map(Some).to_vec();
+    expected.insert(4, None);
+    assert_eq!(hints, expected);
+}
+
+#[test]
+fn classic_histograms_are_loaded_as_native_ones_too() {
+    let script = r#"
+load_with_nhcb 1m
+  c_bucket{a="b", le="5"} 3
+  c_bucket{a="b", le="1"} 1
+  c_bucket{a="b", le="+Inf"} 4
+  c_sum{a="b"} 12
+  c_count{a="b"} 4
+
+eval instant at 0 c
+  c{a="b"} {{schema:-53 count:4 sum:12 custom_values:[1 5] buckets:[1 2 1]}}
+
+eval instant at 0 c_sum
+  c_sum{a="b"} 12
+
+load_with_nhcb 1m
+  d_bucket{le="1"} 2
+  d_bucket{le="2"} 1
+
+eval instant at 0 1
+  1
 "#;
     let failures = failures(script);
-    assert_eq!(failures.len(), 5);
-    for failure in failures {
-        assert!(matches!(failure, Some(Failure::NotStored { .. })), "{failure:?}");
-    }
+    assert!(failures[..2].iter().all(Option::is_none), "{failures:?}");
+    assert!(matches!(failures[2], Some(Failure::Load { .. })));
+}
+
+#[test]
+fn histograms_are_compared() {
+    let load = "load 1m\n  h {{schema:1 count:3 sum:2 buckets:[1 0 2]}}x1\n\n";
+    let fails = |eval: &str| failures(&format!("{load}{eval}")).remove(0).is_some();
+    let same = "{{schema:1 count:3 sum:2.0000001 buckets:[1 0 2]}}";
+    assert!(!fails(&format!("eval instant at 0 h\n  h {same}")));
+    assert!(fails("eval instant at 0 h\n  h {{schema:1 count:3 sum:2 buckets:[1 1 1]}}"));
+    assert!(fails("eval instant at 0 h\n  h 3"));
+    assert!(fails("eval instant at 0 1 + h * 0\n  {} {{}}"));
+    assert!(!fails(&format!("eval range from 0 to 1m step 1m h\n  h {same} {same}")));
+    assert!(fails(&format!("eval range from 0 to 1m step 1m h\n  h {same} 2")));
 }
 
 #[test]
@@ -216,7 +373,7 @@ impl TestStorage for Panicking {
         Ok(())
     }
 
-    fn append(&mut self, _: &Labels, _: &[Sample]) -> Result<(), StorageError> {
+    fn append(&mut self, _: &Labels, _: &SampleBatch) -> Result<(), StorageError> {
         Err("the disk is full".into())
     }
 
@@ -247,4 +404,25 @@ fn panics_and_failed_loads_fail_only_what_they_touch() {
     assert!(matches!(results[0], Err(Failure::Panic(text)) if text == "no querier"));
     assert!(matches!(results[1], Err(Failure::Load { line: 3, .. })));
     assert!(results[2].is_ok() || matches!(results[2], Err(Failure::Panic(_))));
+}
+
+#[test]
+fn odd_histograms_do_not_panic() {
+    let odd = [
+        "{{schema:100 buckets:[1 2]}}+{{schema:100 buckets:[1] offset:2147483647}}x2",
+        "{{schema:-2147483648 offset:-2147483648 buckets:[1 2 NaN]}}x1",
+        "{{schema:8 offset:2147483640 buckets:[1 2 3 4 5 6 7 8 9]}}-{{schema:8 buckets:[1]}}x2",
+        "{{schema:-53 custom_values:[5 1 NaN] buckets:[1 2 3 4 5 6]}}+{{schema:-53 buckets:[1]}}x2",
+        "{{schema:-53 n_buckets:[1] z_bucket:1 custom_values:[Inf]}}",
+        "{{z_bucket_w:NaN z_bucket:-1 buckets:[-1 Inf]}}+{{z_bucket_w:1e300 count:-1 n_offset:-5}}x3",
+    ];
+    for odd in odd {
+        let script = format!(
+            "load 1m\n  h {odd}\n\neval instant at 1m h\n  h {odd}\n\nclear\n\nload 1m\n  h 1 2\n\n\
+             eval range from 0 to 2m step 1m h\n  h {odd}\n"
+        );
+        for failure in failures(&script) {
+            assert!(!matches!(failure, Some(Failure::Panic(_))), "{odd}: {failure:?}");
+        }
+    }
 }

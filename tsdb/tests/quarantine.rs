@@ -106,6 +106,34 @@ fn a_block_that_fails_while_it_is_read_is_not_read_again() {
 }
 
 #[test]
+fn a_chunk_of_another_kind_does_not_take_its_block_out_of_service() {
+    let dir = tempfile::tempdir().unwrap();
+    let block = with_blocks(dir.path());
+    // As if the first series of the block held native histograms.
+    let segment = block.join("chunks/000001");
+    let mut bytes = fs::read(&segment).unwrap();
+    let mut cursor = ferula_chunkenc::cursor::Cursor::new(&bytes[8..]);
+    let len = usize::try_from(cursor.uvarint().unwrap()).unwrap();
+    let start = 8 + cursor.offset();
+    bytes[start] = 2;
+    let checksum = ferula_chunkenc::cursor::crc32c(&bytes[start..=start + len]);
+    bytes[start + len + 1..start + len + 5].copy_from_slice(&checksum.to_be_bytes());
+    fs::write(&segment, bytes).unwrap();
+
+    let db = Db::open(dir.path(), short_blocks()).unwrap();
+    for _ in 0..2 {
+        let series = db.querier(i64::MIN, i64::MAX).unwrap().select(&[]).unwrap();
+        let mut batch = ferula_chunkenc::SampleBatch::new();
+        let failed = series.read(0, &mut batch).unwrap_err();
+        assert!(matches!(failed, Error::Chunk { .. }), "{failed:?}");
+        batch.clear();
+        series.read(1, &mut batch).unwrap();
+        assert_eq!(batch.len(), 4 * 60);
+    }
+    assert_eq!(db.stats().quarantined, []);
+}
+
+#[test]
 fn unfinished_directories_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     let block = with_blocks(dir.path());

@@ -29,17 +29,18 @@ fn a_snapshot_holds_blocks_and_head() {
     assert_eq!(names(&target), expected);
     assert_eq!(all(&db), before, "the database goes on as before");
     assert_eq!(db.stats().blocks.len(), 1);
+    let end = db.stats().head_maxt.unwrap() + 1;
     open_batch.commit().unwrap();
 
     let copy = Db::open_read_only(&target).unwrap();
     assert_eq!(read(&copy.querier(i64::MIN, i64::MAX).unwrap()), before);
     let ranges: Vec<_> = copy.stats().blocks.iter().map(|meta| (meta.mint, meta.maxt)).collect();
     let at = |n| n * RANGE;
-    assert_eq!(ranges, [(0, at(1)), (at(1), at(2)), (at(2), at(3)), (at(3), at(4))]);
-    // It can be written on, as a database of its own.
+    assert_eq!(ranges, [(0, at(1)), (at(1), at(2)), (at(2), at(3)), (at(3), end)]);
+    // It can be written on where it ends, as a database of its own.
     let copy = Db::open(&target, short_blocks()).unwrap();
     assert_eq!(all(&copy), before);
-    commit(&copy, &labels(&[("a", "b")]), &[sample(4 * RANGE, 1.0)]);
+    commit(&copy, &labels(&[("a", "b")]), &[sample(end, 1.0)]);
     assert_eq!(all(&db).len(), 4);
 }
 
@@ -49,6 +50,20 @@ fn a_snapshot_into_the_database_itself_is_refused() {
     let db = Db::open(dir.path(), short_blocks()).unwrap();
     assert!(matches!(db.snapshot(dir.path()), Err(Error::SnapshotTarget { .. })));
     assert_eq!(db.snapshot(dir.path().join("snapshots/empty")).unwrap(), []);
+}
+
+#[test]
+fn a_snapshot_into_a_database_is_refused_however_it_is_spelled() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path(), short_blocks()).unwrap();
+    commit(&db, &labels(&[("a", "b")]), &[sample(10, 1.0)]);
+    let alias = dir.path().join("wal/..");
+    assert!(matches!(db.snapshot(&alias), Err(Error::SnapshotTarget { .. })));
+    // Its log would count as covered by the blocks, whether or not it is open.
+    let other = tempfile::tempdir().unwrap();
+    drop(Db::open(other.path(), short_blocks()).unwrap());
+    assert!(matches!(db.snapshot(other.path()), Err(Error::SnapshotTarget { .. })));
+    assert_eq!(names(other.path()), ["lock", "wal"]);
 }
 
 #[test]

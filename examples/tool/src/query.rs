@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use ferula_chunkenc::SampleBatch;
+use ferula_chunkenc::histogram::FloatHistogram;
 use ferula_index::labels::is_legacy_metric_name;
 use ferula_index::{Labels, LabelsBuilder, METRIC_NAME};
 use ferula_promql::{Engine, EngineOptions, Error, QueryResult, Value};
@@ -78,16 +80,54 @@ fn write(out: &mut impl Write, result: &QueryResult) -> io::Result<()> {
             writeln!(out, "string: {text:?} @[{}]", Seconds(*timestamp))
         }
         Value::Vector(samples) => samples.iter().try_for_each(|sample| {
-            let (series, value) = (Series(&sample.labels), Number(sample.value));
-            writeln!(out, "{series} => {value} @[{}]", Seconds(sample.timestamp))
+            let (series, time) = (Series(&sample.labels), Seconds(sample.timestamp));
+            match &sample.histogram {
+                Some(histogram) => writeln!(out, "{series} => {} @[{time}]", Buckets(histogram)),
+                None => writeln!(out, "{series} => {} @[{time}]", Number(sample.value)),
+            }
         }),
         Value::Matrix(all) => all.iter().try_for_each(|series| {
             writeln!(out, "{} =>", Series(&series.labels))?;
-            series.samples.iter().try_for_each(|sample| {
-                writeln!(out, "{} @[{}]", Number(sample.value), Seconds(sample.timestamp))
-            })
+            write_samples(out, &series.samples)
         }),
         _ => Err(io::Error::new(io::ErrorKind::Unsupported, "a value of a kind not known here")),
+    }
+}
+
+/// Writes a line for each sample, the floats first, as promtool does.
+fn write_samples(out: &mut impl Write, samples: &SampleBatch) -> io::Result<()> {
+    for (i, sample) in samples.iter().enumerate() {
+        if samples.histogram(i).is_none() {
+            writeln!(out, "{} @[{}]", Number(sample.value), Seconds(sample.timestamp))?;
+        }
+    }
+    for (i, timestamp) in samples.timestamps().iter().enumerate() {
+        if let Some(histogram) = samples.histogram(i) {
+            writeln!(out, "{} @[{}]", Buckets(histogram), Seconds(*timestamp))?;
+        }
+    }
+    Ok(())
+}
+
+/// A histogram, with its buckets that are not empty.
+struct Buckets<'a>(&'a FloatHistogram);
+
+impl fmt::Display for Buckets<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let histogram = self.0;
+        let [count, sum] = [histogram.count, histogram.sum].map(|value| {
+            if value.is_finite() { format!("{value:.6}") } else { Number(value).to_string() }
+        });
+        write!(f, "Count: {count}, Sum: {sum}, Buckets: [")?;
+        let buckets = histogram.all_buckets().filter(|bucket| bucket.count != 0.0);
+        for (i, bucket) in buckets.enumerate() {
+            let separator = if i > 0 { " " } else { "" };
+            // Bounds may have an exponent, counts have none.
+            let text = bucket.to_string();
+            let bounds = text.rsplit_once(':').map_or("", |(bounds, _)| bounds);
+            write!(f, "{separator}{bounds}:{}", Number(bucket.count))?;
+        }
+        f.write_str("]")
     }
 }
 
@@ -140,6 +180,8 @@ impl fmt::Display for Series<'_> {
 
 #[cfg(test)]
 mod tests {
+    use ferula_chunkenc::histogram::Span;
+
     use super::*;
 
     #[test]
@@ -157,6 +199,31 @@ mod tests {
         for (ms, text) in [(1500, "1.500"), (-1, "-0.001"), (60_000, "60"), (-61_000, "-61")] {
             assert_eq!(Seconds(ms).to_string(), text);
         }
+    }
+
+    #[test]
+    fn histograms_follow_the_floats() {
+        let histogram = FloatHistogram {
+            count: 2_000_001.0,
+            sum: 3.25,
+            zero_threshold: 0.001,
+            zero_count: 1.0,
+            positive_spans: vec![Span { offset: 0, length: 2 }],
+            positive_buckets: vec![0.0, 2_000_000.0],
+            ..FloatHistogram::default()
+        };
+        let mut samples = SampleBatch::new();
+        samples.push_histogram(1000, Arc::new(histogram));
+        samples.push(2000, 0.5);
+        samples.push_histogram(3000, Arc::default());
+        let mut out = Vec::new();
+        write_samples(&mut out, &samples).expect("memory takes all");
+        assert_eq!(
+            String::from_utf8(out).expect("text"),
+            "0.5 @[2]\n\
+             Count: 2000001.000000, Sum: 3.250000, Buckets: [[-0.001,0.001]:1 (1,2]:2000000] @[1]\n\
+             Count: 0.000000, Sum: 0.000000, Buckets: [] @[3]\n"
+        );
     }
 
     #[test]

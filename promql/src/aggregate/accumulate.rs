@@ -3,12 +3,13 @@
 //! Each group has a list of accumulators, one per step. The operator is generic over the
 //! accumulator, so that the loop over the values of a column is compiled for each.
 
+use super::histograms::{self, HistogramFolds, Total, Treatment};
 use super::table::Groups;
-use crate::Error;
 use crate::ast::AggregateOp;
 use crate::exec::batch::{Column, Grid, SeriesMeta};
 use crate::exec::{BoxOperator, Context, Operator, read_all};
 use crate::functions::sum::{Mean, Sum};
+use crate::{AnnotationKind, Error, Span};
 
 /// What a group keeps per step.
 trait Accumulator: Clone + Send + 'static {
@@ -20,21 +21,27 @@ trait Accumulator: Clone + Send + 'static {
 /// Makes the operator of such an aggregation.
 pub(super) fn build(
     op: AggregateOp,
+    span: Span,
     input: BoxOperator,
     groups: Groups,
     grid: Grid,
     context: &Context,
 ) -> BoxOperator {
+    let histograms = Histograms {
+        treatment: Treatment::of(op),
+        folds: HistogramFolds::new(span, context),
+        span,
+    };
     match op {
-        AggregateOp::Sum => Folded::<Sum>::boxed(input, groups, grid, context),
-        AggregateOp::Avg => Folded::<Mean>::boxed(input, groups, grid, context),
-        AggregateOp::Min => Folded::<Smallest>::boxed(input, groups, grid, context),
-        AggregateOp::Max => Folded::<Largest>::boxed(input, groups, grid, context),
-        AggregateOp::Count => Folded::<Count>::boxed(input, groups, grid, context),
-        AggregateOp::Stdvar => Folded::<Variance>::boxed(input, groups, grid, context),
-        AggregateOp::Stddev => Folded::<Deviation>::boxed(input, groups, grid, context),
+        AggregateOp::Sum => Folded::<Sum>::boxed(input, histograms, groups, grid, context),
+        AggregateOp::Avg => Folded::<Mean>::boxed(input, histograms, groups, grid, context),
+        AggregateOp::Min => Folded::<Smallest>::boxed(input, histograms, groups, grid, context),
+        AggregateOp::Max => Folded::<Largest>::boxed(input, histograms, groups, grid, context),
+        AggregateOp::Count => Folded::<Count>::boxed(input, histograms, groups, grid, context),
+        AggregateOp::Stdvar => Folded::<Variance>::boxed(input, histograms, groups, grid, context),
+        AggregateOp::Stddev => Folded::<Deviation>::boxed(input, histograms, groups, grid, context),
         // All that is left is `group`.
-        _ => Folded::<One>::boxed(input, groups, grid, context),
+        _ => Folded::<One>::boxed(input, histograms, groups, grid, context),
     }
 }
 
@@ -43,8 +50,17 @@ struct Folded<A> {
     groups: Groups,
     /// Accumulators by group and step, once the input was read.
     states: Vec<States<A>>,
+    histograms: Histograms,
     grid: Grid,
     context: Context,
+}
+
+/// What is known of the histograms among the values.
+struct Histograms {
+    treatment: Treatment,
+    folds: HistogramFolds,
+    /// The input in the query.
+    span: Span,
 }
 
 /// The accumulators of a group.
@@ -54,9 +70,15 @@ struct States<A> {
 }
 
 impl<A: Accumulator> Folded<A> {
-    fn boxed(input: BoxOperator, groups: Groups, grid: Grid, context: &Context) -> BoxOperator {
-        let context = context.clone();
-        Box::new(Self { input: Some(input), groups, states: Vec::new(), grid, context })
+    fn boxed(
+        input: BoxOperator,
+        histograms: Histograms,
+        groups: Groups,
+        grid: Grid,
+        context: &Context,
+    ) -> BoxOperator {
+        let (input, context) = (Some(input), context.clone());
+        Box::new(Self { input, groups, states: Vec::new(), histograms, grid, context })
     }
 
     fn fold(&mut self) -> Result<(), Error> {
@@ -65,14 +87,44 @@ impl<A: Accumulator> Folded<A> {
         self.context.limits.hold(n_groups.saturating_mul(self.grid.len))?;
         self.states = vec![States { steps: vec![None; self.grid.len] }; n_groups];
         let (groups, states) = (&self.groups.of_series, &mut self.states);
+        let (histograms, context) = (&mut self.histograms, &self.context);
+        let mut incompatible = Vec::new();
         read_all(&mut *input, &self.context, |index, column| {
             let steps = &mut states[groups[index]].steps;
             column.for_each(|step, value| match &mut steps[step] {
                 Some(state) => state.add(value),
                 state => *state = Some(A::first(value)),
             });
+            if !column.has_histograms() {
+                return Ok(());
+            }
+            match histograms.treatment {
+                Treatment::Ignore(name) => histograms::note_ignored(name, histograms.span, context),
+                Treatment::Count => {
+                    for (step, _) in column.histograms() {
+                        match &mut steps[step] {
+                            Some(state) => state.add(0.0),
+                            state => *state = Some(A::first(0.0)),
+                        }
+                    }
+                }
+                Treatment::Fold { mean } => {
+                    for (step, histogram) in column.histograms() {
+                        if !histograms.folds.add(groups[index], step, histogram, mean)? {
+                            incompatible.push(index);
+                        }
+                    }
+                }
+            }
             Ok(())
-        })
+        })?;
+        for index in incompatible {
+            let meta = &input.series()[index];
+            let nameless = meta.drop_name && !context.features.delayed_name_removal;
+            let metric = if nameless { "" } else { meta.labels.metric_name() }.to_owned();
+            context.annotate(AnnotationKind::MixedExponentialCustom { metric }, histograms.span);
+        }
+        Ok(())
     }
 }
 
@@ -87,6 +139,16 @@ impl<A: Accumulator> Operator for Folded<A> {
         for (step, state) in self.states[index].steps.iter().enumerate() {
             if let Some(state) = state {
                 out.set(step, state.finish());
+            }
+        }
+        if self.histograms.folds.is_empty() {
+            return Ok(());
+        }
+        for step in 0..self.grid.len {
+            match self.histograms.folds.at(index, step, out.has(step)) {
+                Total::Floats => {}
+                Total::Nothing => out.unset(step),
+                Total::Histogram(histogram) => out.set_histogram(step, histogram),
             }
         }
         Ok(())

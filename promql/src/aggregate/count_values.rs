@@ -30,20 +30,20 @@ pub(super) fn build(
             let output = match last {
                 Some((bits, output)) if bits == value.to_bits() => output,
                 _ => {
-                    let group = group_of(&series[index].labels, labels, label, value)?;
-                    let output = match known.get(&group) {
-                        Some(output) => *output,
-                        None => {
-                            known.insert(group.clone(), counted.metas.len());
-                            counted.add(group, grid)?
-                        }
-                    };
+                    let text = PlainFloat(value).to_string();
+                    let group = group_of(&series[index].labels, labels, label, &text)?;
+                    let output = counted.find(group, &mut known, grid)?;
                     last = Some((value.to_bits(), output));
                     output
                 }
             };
-            let column = &mut counted.columns[output];
-            column.set(step, column.get(step).unwrap_or(0.0) + 1.0);
+            counted.count(output, step);
+        }
+        for (step, histogram) in column.histograms() {
+            let text = histogram.to_string();
+            let group = group_of(&series[index].labels, labels, label, &text)?;
+            let output = counted.find(group, &mut known, grid)?;
+            counted.count(output, step);
         }
         Ok(())
     })?;
@@ -55,11 +55,11 @@ fn group_of(
     series: &Labels,
     labels: GroupLabels<'_>,
     label: &str,
-    value: f64,
+    value: &str,
 ) -> Result<Labels, Error> {
     let mut group = LabelsBuilder::from_labels(&labels.of(series)?);
     if labels.keeps(label) {
-        group.set(label, &PlainFloat(value).to_string());
+        group.set(label, value);
     }
     Ok(group.build()?)
 }
@@ -71,6 +71,25 @@ struct CountValues {
 }
 
 impl CountValues {
+    /// Finds or makes the output series of a group.
+    fn find(
+        &mut self,
+        group: Labels,
+        known: &mut HashMap<Labels, usize>,
+        grid: Grid,
+    ) -> Result<usize, Error> {
+        if let Some(output) = known.get(&group) {
+            return Ok(*output);
+        }
+        known.insert(group.clone(), self.metas.len());
+        self.add(group, grid)
+    }
+
+    fn count(&mut self, output: usize, step: usize) {
+        let column = &mut self.columns[output];
+        column.set(step, column.get(step).unwrap_or(0.0) + 1.0);
+    }
+
     fn add(&mut self, labels: Labels, grid: Grid) -> Result<usize, Error> {
         self.context.limits.hold(grid.len)?;
         let mut column = Column::new();

@@ -38,12 +38,12 @@ impl LimitK {
         let n_series = self.input.series().len();
         let taken = &mut self.taken[self.groups.of_series[index]];
         let counts = &self.counts;
-        column.map(|step, value| {
+        column.retain(|step| {
             let wanted = taken[step] < counts.at(step, n_series);
             taken[step] += usize::from(wanted);
-            wanted.then_some(value)
+            wanted
         });
-        self.masks.push(column.presence().clone());
+        self.masks.push(column.presence().into_owned());
         Ok(())
     }
 }
@@ -108,7 +108,7 @@ impl Operator for LimitRatio {
         let place = place(&self.input.series()[index].labels);
         self.input.read(index, out)?;
         let ratio = &self.ratio;
-        out.map(|step, value| is_chosen(place, ratio.at(step)).then_some(value));
+        out.retain(|step| is_chosen(place, ratio.at(step)));
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 
 mod accumulate;
 mod count_values;
+mod histograms;
 mod limit;
 mod quantile;
 mod table;
@@ -16,13 +17,14 @@ use crate::ast::AggregateOp;
 use crate::exec::batch::Grid;
 use crate::exec::{BoxOperator, Context, Scalar, build as build_operator, build_nameless};
 use crate::plan::{Aggregate, Node, NodeKind};
-use crate::{Error, ParameterError};
+use crate::{Error, ParameterError, Span};
 
 use self::table::{GroupLabels, Groups};
 
 /// Makes the operator of an aggregation.
 pub(crate) fn build(
     aggregate: &Aggregate,
+    whole: Span,
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
@@ -48,20 +50,23 @@ pub(crate) fn build(
         build_operator(&aggregate.input, grid, context)?
     };
     let groups = Groups::new(labels, input.series())?;
-    let span = param.map_or(aggregate.input.span, |node| node.span);
+    let span = param.map_or(aggregate.input.outer, |node| node.outer);
     match aggregate.op {
         AggregateOp::TopK | AggregateOp::BottomK => {
             let counts = Counts::new(&number, grid)?;
             let largest = aggregate.op == AggregateOp::TopK;
-            topk::build(input, groups, counts, largest, grid, context)
+            topk::build(input, whole, groups, counts, largest, grid, context)
         }
         AggregateOp::LimitK => {
             let counts = Counts::new(&number, grid)?;
             Ok(limit::first(input, groups, counts, grid))
         }
         AggregateOp::LimitRatio => limit::ratio(input, number, span, grid, context),
-        AggregateOp::Quantile => Ok(quantile::build(input, groups, number, span, grid, context)),
-        op => Ok(accumulate::build(op, input, groups, grid, context)),
+        AggregateOp::Quantile => {
+            let spans = (span, aggregate.input.outer);
+            Ok(quantile::build(input, groups, number, spans, grid, context))
+        }
+        op => Ok(accumulate::build(op, aggregate.input.outer, input, groups, grid, context)),
     }
 }
 

@@ -1,9 +1,10 @@
-//! `quantile`: the values of each group at each step are kept, for they must be sorted.
+//! `quantile`: the floats of each group at each step are kept, for they must be sorted.
 
+use super::histograms::note_ignored;
 use super::table::Groups;
 use crate::exec::batch::{Column, Grid, SeriesMeta};
 use crate::exec::{BoxOperator, Context, Operator, Scalar, read_all};
-use crate::functions::over_time;
+use crate::functions::{math, over_time};
 use crate::{AnnotationKind, Error, Span};
 
 /// Makes the operator of `quantile`.
@@ -11,25 +12,28 @@ pub(super) fn build(
     input: BoxOperator,
     groups: Groups,
     q: Scalar,
-    span: Span,
+    (span, input_span): (Span, Span),
     grid: Grid,
     context: &Context,
 ) -> BoxOperator {
     let all = || (0..grid.len).map(|step| q.at(step));
     let doubtful = [
         all().find(|value| value.is_nan()),
-        all().reduce(f64::max).filter(|largest| *largest > 1.0),
-        all().reduce(f64::min).filter(|smallest| *smallest < 0.0),
+        // As in Prometheus, one NaN among them hides what else is out of bounds.
+        all().reduce(math::max).filter(|largest| *largest > 1.0),
+        all().reduce(math::min).filter(|smallest| *smallest < 0.0),
     ];
     for value in doubtful.into_iter().flatten() {
         context.annotate(AnnotationKind::InvalidQuantile { value }, span);
     }
     let context = context.clone();
-    Box::new(Quantile { input: Some(input), groups, values: Vec::new(), q, grid, held: 0, context })
+    let (input, values) = (Some(input), Vec::new());
+    Box::new(Quantile { input, input_span, groups, values, q, grid, held: 0, context })
 }
 
 struct Quantile {
     input: Option<BoxOperator>,
+    input_span: Span,
     groups: Groups,
     /// Values by group and step, once the input was read.
     values: Vec<Vec<Vec<f64>>>,
@@ -50,6 +54,9 @@ impl Quantile {
         let (groups, values, held) = (&self.groups.of_series, &mut self.values, &mut self.held);
         let limits = &self.context.limits;
         read_all(&mut *input, &self.context, |index, column| {
+            if column.has_histograms() {
+                note_ignored("quantile", self.input_span, &self.context);
+            }
             let count = column.count();
             *held += count;
             limits.hold(count)?;

@@ -5,14 +5,16 @@
 //! `container/heap`, as in Prometheus.
 
 use super::Counts;
+use super::histograms::note_ignored;
 use super::table::Groups;
-use crate::Error;
 use crate::exec::batch::{Column, Grid, SeriesMeta};
 use crate::exec::{BoxOperator, Context, Operator, by_size, read_all};
+use crate::{Error, Span};
 
 /// Makes the operator of `topk` or `bottomk`.
 pub(super) fn build(
     input: BoxOperator,
+    span: Span,
     groups: Groups,
     counts: Counts,
     largest: bool,
@@ -22,6 +24,7 @@ pub(super) fn build(
     let metas = input.series().to_vec();
     let mut topk = TopK {
         input: Some(input),
+        span,
         metas,
         groups,
         counts,
@@ -40,6 +43,8 @@ pub(super) fn build(
 
 struct TopK {
     input: Option<BoxOperator>,
+    /// The aggregation in the query.
+    span: Span,
     metas: Vec<SeriesMeta>,
     groups: Groups,
     counts: Counts,
@@ -66,8 +71,12 @@ impl TopK {
         let mut heaps = vec![vec![empty; self.grid.len]; self.groups.metas.len()];
         let n_series = self.metas.len();
         let (groups, counts, held) = (&self.groups.of_series, &self.counts, &mut self.held);
-        let limits = &self.context.limits;
+        let (limits, context, span) = (&self.context.limits, &self.context, self.span);
+        let name = if self.largest { "topk" } else { "bottomk" };
         read_all(&mut *input, &self.context, |series, column| {
+            if column.has_histograms() {
+                note_ignored(name, span, context);
+            }
             let before = *held;
             column.for_each(|step, value| {
                 let wanted = counts.at(step, n_series);

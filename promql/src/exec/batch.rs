@@ -1,12 +1,20 @@
 //! What operators hand to each other: the values of one series at all steps.
 //!
-//! A [`Column`] holds floats and a bitmap of the steps that have one. It is the place for a
-//! second list, of native histograms, with a bitmap of its own; operators therefore go through
-//! its methods and never assume that a step without a float is empty.
+//! A [`Column`] holds floats and a bitmap of the steps that have one, and a second list with native
+//! histograms, which is only made once there is one. Operators never assume that a step without a
+//! float is empty: methods that name histograms see these, methods that hand out values see
+//! floats, and all others see both.
+
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use bitvec::order::Lsb0;
 use bitvec::vec::BitVec;
+use ferula_chunkenc::SampleBatch;
+use ferula_chunkenc::histogram::FloatHistogram;
 use ferula_index::Labels;
+
+use crate::limits;
 
 /// Which steps have a value.
 pub(crate) type Presence = BitVec<u64, Lsb0>;
@@ -69,8 +77,11 @@ impl Grid {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Column {
     values: Vec<f64>,
-    /// Bits behind the last step are 0, so that whole words can be looked at.
+    /// Steps that have a float. Bits behind the last step are 0, so that whole words can be
+    /// looked at.
     present: Presence,
+    /// By step; empty if there is no histogram at all. A step has a float or a histogram.
+    histograms: Vec<Option<Arc<FloatHistogram>>>,
 }
 
 impl Column {
@@ -78,11 +89,11 @@ impl Column {
         Self::default()
     }
 
-    /// Makes a column with a value at every step.
+    /// Makes a column with a float at every step.
     pub(crate) fn full(values: Vec<f64>) -> Self {
         let mut present = Presence::repeat(true, values.len());
         present.set_uninitialized(false);
-        Self { values, present }
+        Self { values, present, histograms: Vec::new() }
     }
 
     /// Makes it a column of `len` steps without values, keeping the memory.
@@ -92,6 +103,7 @@ impl Column {
         self.present.clear();
         self.present.resize(len, false);
         self.present.set_uninitialized(false);
+        self.histograms.clear();
     }
 
     /// Number of steps.
@@ -99,56 +111,121 @@ impl Column {
         self.values.len()
     }
 
-    /// Sets the value at a step.
+    /// Number of samples that the column counts as while it is kept.
+    pub(crate) fn held(&self) -> usize {
+        let histograms = self.histograms().map(|(_, histogram)| limits::weight(histogram));
+        histograms.fold(self.len(), usize::saturating_add)
+    }
+
+    /// Number of samples that the values count as once they are in a result.
+    pub(crate) fn weight(&self) -> usize {
+        let histograms = self.histograms().map(|(_, histogram)| limits::weight(histogram));
+        histograms.fold(self.present.count_ones(), usize::saturating_add)
+    }
+
+    /// Sets the float at a step that has no histogram.
     #[inline]
     pub(crate) fn set(&mut self, step: usize, value: f64) {
         self.values[step] = value;
         self.present.as_raw_mut_slice()[step / 64] |= 1 << (step % 64);
     }
 
-    /// The value at a step.
+    /// Sets the histogram at a step.
+    pub(crate) fn set_histogram(&mut self, step: usize, histogram: Arc<FloatHistogram>) {
+        self.histograms.resize(self.values.len(), None);
+        self.histograms[step] = Some(histogram);
+        self.present.set(step, false);
+    }
+
+    /// The float at a step.
     #[inline]
     pub(crate) fn get(&self, step: usize) -> Option<f64> {
-        self.has(step).then(|| self.values[step])
+        self.has_float(step).then(|| self.values[step])
+    }
+
+    /// The histogram at a step.
+    #[inline]
+    pub(crate) fn histogram(&self, step: usize) -> Option<&Arc<FloatHistogram>> {
+        self.histograms.get(step)?.as_ref()
     }
 
     /// Tells whether a step has a value.
     #[inline]
     pub(crate) fn has(&self, step: usize) -> bool {
+        self.has_float(step) || self.histogram(step).is_some()
+    }
+
+    #[inline]
+    fn has_float(&self, step: usize) -> bool {
         self.present.as_raw_slice()[step / 64] >> (step % 64) & 1 == 1
+    }
+
+    /// Tells whether any value may be a histogram.
+    #[inline]
+    pub(crate) fn has_histograms(&self) -> bool {
+        !self.histograms.is_empty()
     }
 
     /// Removes the value at a step.
     pub(crate) fn unset(&mut self, step: usize) {
         self.present.set(step, false);
+        if let Some(histogram) = self.histograms.get_mut(step) {
+            *histogram = None;
+        }
     }
 
     /// Which steps have a value.
-    pub(crate) fn presence(&self) -> &Presence {
-        &self.present
+    pub(crate) fn presence(&self) -> Cow<'_, Presence> {
+        if !self.has_histograms() {
+            return Cow::Borrowed(&self.present);
+        }
+        let mut present = self.present.clone();
+        for (step, _) in self.histograms() {
+            present.set(step, true);
+        }
+        Cow::Owned(present)
     }
 
     /// Removes the values of steps that are not in `steps`.
     pub(crate) fn keep(&mut self, steps: &Presence) {
         self.present &= steps;
+        for (step, histogram) in self.histograms.iter_mut().enumerate() {
+            if !steps[step] {
+                *histogram = None;
+            }
+        }
+        self.forget_no_histograms();
+    }
+
+    /// Removes the list of histograms if there are none in it, so that nobody looks for them.
+    fn forget_no_histograms(&mut self) {
+        if self.histograms.iter().all(Option::is_none) {
+            self.histograms.clear();
+        }
     }
 
     /// Number of values.
     pub(crate) fn count(&self) -> usize {
-        self.present.count_ones()
+        self.present.count_ones() + self.histograms().count()
     }
 
     /// Tells whether no step has a value.
     pub(crate) fn is_empty(&self) -> bool {
-        self.present.not_any()
+        self.present.not_any() && self.histograms.iter().all(Option::is_none)
     }
 
-    /// Iterates over the values and their steps.
+    /// Iterates over the floats and their steps.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
         self.present.iter_ones().map(|step| (step, self.values[step]))
     }
 
-    /// Calls `each` with every value and its step; runs of 64 are walked without looking at bits.
+    /// Iterates over the histograms and their steps.
+    pub(crate) fn histograms(&self) -> impl Iterator<Item = (usize, &Arc<FloatHistogram>)> + '_ {
+        let histograms = self.histograms.iter().enumerate();
+        histograms.filter_map(|(step, histogram)| Some((step, histogram.as_ref()?)))
+    }
+
+    /// Calls `each` with every float and its step; runs of 64 are walked without looking at bits.
     #[inline]
     pub(crate) fn for_each(&self, mut each: impl FnMut(usize, f64)) {
         for (block, &word) in self.present.as_raw_slice().iter().enumerate() {
@@ -168,7 +245,21 @@ impl Column {
         }
     }
 
-    /// Replaces every value by `change` of it; `None` removes it.
+    /// Appends all values to `batch`, in order of their steps.
+    pub(crate) fn append_to(&self, grid: Grid, batch: &mut SampleBatch) {
+        if !self.has_histograms() {
+            self.for_each(|step, value| batch.push(grid.time(step), value));
+            return;
+        }
+        for step in self.presence().iter_ones() {
+            match self.histogram(step) {
+                Some(histogram) => batch.push_histogram(grid.time(step), Arc::clone(histogram)),
+                None => batch.push(grid.time(step), self.values[step]),
+            }
+        }
+    }
+
+    /// Replaces every float by `change` of it; `None` removes it.
     #[inline]
     pub(crate) fn map(&mut self, mut change: impl FnMut(usize, f64) -> Option<f64>) {
         for (block, word) in self.present.as_raw_mut_slice().iter_mut().enumerate() {
@@ -185,8 +276,54 @@ impl Column {
         }
     }
 
+    /// Replaces every histogram by `change` of it; `None` removes it.
+    pub(crate) fn map_histograms(
+        &mut self,
+        mut change: impl FnMut(usize, Arc<FloatHistogram>) -> Option<Arc<FloatHistogram>>,
+    ) {
+        for (step, histogram) in self.histograms.iter_mut().enumerate() {
+            *histogram = histogram.take().and_then(|histogram| change(step, histogram));
+        }
+        self.forget_no_histograms();
+    }
+
+    /// Replaces every histogram by a float, and removes all other floats.
+    pub(crate) fn measure_histograms(&mut self, measure: impl Fn(&FloatHistogram) -> f64) {
+        let histograms = std::mem::take(&mut self.histograms);
+        self.present.fill(false);
+        for (step, histogram) in histograms.into_iter().enumerate() {
+            if let Some(histogram) = histogram {
+                self.set(step, measure(&histogram));
+            }
+        }
+    }
+
+    /// Removes all histograms.
+    pub(crate) fn drop_histograms(&mut self) {
+        self.histograms.clear();
+    }
+
+    /// Removes the values of steps that `wanted` turns down.
+    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(usize) -> bool) {
+        if !self.has_histograms() {
+            self.map(|step, value| wanted(step).then_some(value));
+            return;
+        }
+        for step in 0..self.len() {
+            if self.has(step) && !wanted(step) {
+                self.unset(step);
+            }
+        }
+        self.forget_no_histograms();
+    }
+
     /// Takes the value of the first step for all of `len` steps.
     pub(crate) fn broadcast(&mut self, len: usize) {
+        if let Some(histogram) = self.histograms.first().cloned().flatten() {
+            self.reset(len);
+            self.histograms = vec![Some(histogram); len];
+            return;
+        }
         let first = self.present.first().is_some_and(|has| *has).then(|| self.values[0]);
         self.reset(len);
         if let Some(value) = first {
@@ -217,6 +354,29 @@ mod tests {
         column.reset(70);
         assert!(column.is_empty());
         assert_eq!(Column::full(vec![1.0; 70]).count(), 70);
+    }
+
+    #[test]
+    fn a_step_has_a_float_or_a_histogram() {
+        let mut column = Column::new();
+        column.reset(70);
+        column.set(3, 1.0);
+        column.set(66, 2.0);
+        assert!(!column.has_histograms());
+        column.set_histogram(66, Arc::default());
+        column.set_histogram(5, Arc::default());
+        assert_eq!((column.get(66), column.has(66)), (None, true));
+        assert_eq!(column.presence().iter_ones().collect::<Vec<_>>(), [3, 5, 66]);
+        column.retain(|step| step != 66);
+        assert_eq!((column.count(), column.histograms().count()), (2, 1));
+        column.unset(5);
+        assert!(column.histogram(5).is_none());
+        column.set_histogram(0, Arc::default());
+        column.measure_histograms(|_| 7.0);
+        assert_eq!(column.iter().collect::<Vec<_>>(), [(0, 7.0)]);
+        column.set_histogram(0, Arc::default());
+        column.broadcast(2);
+        assert_eq!(column.histograms().count(), 2);
     }
 
     #[test]

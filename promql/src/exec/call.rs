@@ -60,21 +60,25 @@ pub(super) fn build(
             sort::by_labels(args.vector(0)?, &names, descending, span, grid, context)
         }
         F::HistogramQuantile => {
-            let q = (args.scalar(0)?, args.node(0)?.span);
-            histogram::quantile(q, args.vector(1)?, args.node(1)?.span, grid, context)
+            let q = (args.scalar(0)?, args.node(0)?.outer);
+            histogram::quantile(q, args.vector(1)?, args.node(1)?.outer, grid, context)
         }
         F::HistogramQuantiles => {
             let qs = (2..call.args.len())
-                .map(|at| Ok((args.scalar(at)?, args.node(at)?.span)))
+                .map(|at| Ok((args.scalar(at)?, args.node(at)?.outer)))
                 .collect::<Result<Vec<_>, Error>>()?;
-            let (vector, span) = (args.vector(0)?, args.node(0)?.span);
+            let (vector, span) = (args.vector(0)?, args.node(0)?.outer);
             histogram::quantiles(qs, args.text(1)?, vector, span, grid, context)
         }
         F::HistogramFraction => {
             let bounds = (args.scalar(0)?, args.scalar(1)?);
-            histogram::fraction(bounds, args.vector(2)?, args.node(2)?.span, grid, context)
+            histogram::fraction(bounds, args.vector(2)?, args.node(2)?.outer, grid, context)
         }
-        F::OfNativeHistograms => args.map(Naming::Drop, |column| column.map(|_, _| None)),
+        F::OfNativeHistograms(measure) => {
+            map_columns(args.vector(0)?, Naming::Drop, context, move |column| {
+                column.measure_histograms(|histogram| measure.of(histogram));
+            })
+        }
         F::Info => info::build(&call.args, grid, context),
         F::Time | F::Scalar | F::MinOf | F::MaxOf => {
             Err(context.unsupported("a scalar here", span))
@@ -119,13 +123,16 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// Changes the columns of the first argument.
+    /// Changes the columns of the first argument, whose histograms are left out.
     fn map(
         &self,
         naming: Naming,
-        apply: impl FnMut(&mut Column) + Send + 'static,
+        mut apply: impl FnMut(&mut Column) + Send + 'static,
     ) -> Result<BoxOperator, Error> {
-        map_columns(self.vector(0)?, naming, self.context, apply)
+        map_columns(self.vector(0)?, naming, self.context, move |column| {
+            column.drop_histograms();
+            apply(column);
+        })
     }
 }
 
@@ -158,8 +165,12 @@ fn timestamp(args: &Args<'_>) -> Result<BoxOperator, Error> {
     }
     let grid = args.grid;
     #[expect(clippy::cast_precision_loss, reason = "times are given in seconds")]
-    args.map(Naming::Drop, move |column| {
-        column.map(|step, _| Some(grid.time(step) as f64 / 1e3));
+    map_columns(args.vector(0)?, Naming::Drop, args.context, move |column| {
+        let steps = column.presence().into_owned();
+        column.drop_histograms();
+        for step in steps.iter_ones() {
+            column.set(step, grid.time(step) as f64 / 1e3);
+        }
     })
 }
 
@@ -228,7 +239,7 @@ impl Operator for Absent {
     fn read(&mut self, _index: usize, out: &mut Column) -> Result<(), Error> {
         *out = Column::full(vec![1.0; self.grid.len]);
         read_all(&mut *self.inner, &self.context, |_, column| {
-            column.for_each(|step, _| out.unset(step));
+            column.presence().iter_ones().for_each(|step| out.unset(step));
             Ok(())
         })
     }

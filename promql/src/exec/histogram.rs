@@ -1,7 +1,12 @@
-//! Functions of classic histograms: series that differ in `le` only become one.
+//! Quantiles and fractions of histograms, classic and native.
+//!
+//! The series of a classic histogram differ in `le` only, and become one. A series without a bound
+//! in `le` may hold native histograms; where there are classic buckets of the same labels beside
+//! them, neither counts.
 
 use std::collections::HashMap;
 
+use ferula_chunkenc::histogram::FloatHistogram;
 use ferula_index::{Labels, LabelsBuilder};
 
 use super::batch::{Column, Grid, SeriesMeta};
@@ -9,6 +14,7 @@ use super::context::NameReader;
 use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same};
 use crate::annotations::ForcedMonotonicity;
 use crate::functions::histogram::{self, Bucket};
+use crate::functions::native::{self, NanEffect};
 use crate::text::OpenMetricsFloat;
 use crate::{AnnotationKind, Error, Span};
 
@@ -104,12 +110,29 @@ fn warn_of_quantile(q: &Scalar, span: Span, grid: Grid, context: &Context) {
     }
 }
 
+/// The series of a histogram.
+#[derive(Debug, Default)]
+struct Source {
+    /// Bounds and series of classic buckets.
+    buckets: Vec<(f64, usize)>,
+    /// The series of these very labels, which has native histograms if it has anything to do here.
+    native: Option<usize>,
+}
+
+/// What was read of a histogram.
+struct Columns {
+    buckets: Vec<(f64, Column)>,
+    native: Option<Column>,
+    /// Number of samples that they count as.
+    held: usize,
+}
+
 /// The histograms among the series of a vector.
 struct Histograms {
     inner: BoxOperator,
     metas: Vec<SeriesMeta>,
-    /// Bounds and series of the buckets, per histogram.
-    buckets: Vec<Vec<(f64, usize)>>,
+    /// What each histogram is made of.
+    sources: Vec<Source>,
     span: Span,
     context: Context,
 }
@@ -117,25 +140,22 @@ struct Histograms {
 impl Histograms {
     fn new(inner: BoxOperator, span: Span, context: &Context) -> Result<Self, Error> {
         let mut known: HashMap<Labels, usize> = HashMap::new();
-        let (mut metas, mut buckets) = (Vec::new(), Vec::<Vec<(f64, usize)>>::new());
-        let mut malformed = Vec::new();
+        let (mut metas, mut sources) = (Vec::new(), Vec::<Source>::new());
         for (index, meta) in inner.series().iter().enumerate() {
-            let Some(bound) = histogram::parse_bound(meta.labels.get(BUCKET_LABEL)) else {
-                malformed.push(index);
-                continue;
-            };
-            let labels =
-                Labels::from_pairs(meta.labels.iter().filter(|(name, _)| *name != BUCKET_LABEL))?;
+            let bound = histogram::parse_bound(meta.labels.get(BUCKET_LABEL));
+            let kept = |name: &str| bound.is_none() || name != BUCKET_LABEL;
+            let labels = Labels::from_pairs(meta.labels.iter().filter(|(name, _)| kept(name)))?;
             let at = *known.entry(labels).or_insert_with_key(|labels| {
                 metas.push(SeriesMeta::new(labels.clone()));
-                buckets.push(Vec::new());
-                buckets.len() - 1
+                sources.push(Source::default());
+                sources.len() - 1
             });
-            buckets[at].push((bound, index));
+            match bound {
+                Some(bound) => sources[at].buckets.push((bound, index)),
+                None => sources[at].native = Some(index),
+            }
         }
-        let mut histograms = Self { inner, metas, buckets, span, context: context.clone() };
-        histograms.warn_of(&malformed)?;
-        Ok(histograms)
+        Ok(Self { inner, metas, sources, span, context: context.clone() })
     }
 
     /// Name of a metric as annotations tell it.
@@ -144,32 +164,36 @@ impl Histograms {
         if delayed { labels.metric_name().to_owned() } else { String::new() }
     }
 
-    /// Warns of series that are no buckets but have values.
-    fn warn_of(&mut self, malformed: &[usize]) -> Result<(), Error> {
+    /// Reads the columns of a histogram, which count as held from then on. Warns of floats in a
+    /// series that is no bucket.
+    fn read(&mut self, index: usize, len: usize) -> Result<Columns, Error> {
+        let Source { buckets, native } = &self.sources[index];
+        let n_columns = buckets.len() + usize::from(native.is_some());
+        let held = n_columns.saturating_mul(len);
+        self.context.limits.hold(held)?;
+        let mut columns =
+            Columns { buckets: Vec::with_capacity(buckets.len()), native: None, held };
+        for (bound, series) in buckets {
+            let mut column = Column::new();
+            self.inner.read(*series, &mut column)?;
+            columns.buckets.push((*bound, column));
+        }
+        let Some(series) = *native else { return Ok(columns) };
         let mut column = Column::new();
-        for &index in malformed {
-            self.inner.read(index, &mut column)?;
-            if column.is_empty() {
-                continue;
-            }
-            let labels = &self.inner.series()[index].labels;
+        self.inner.read(series, &mut column)?;
+        if column.iter().next().is_some() {
+            let labels = &self.inner.series()[series].labels;
             let kind = AnnotationKind::BadBucketLabel {
                 metric: self.metric_name(labels),
                 label: labels.get(BUCKET_LABEL).unwrap_or_default().to_owned(),
             };
             self.context.annotate(kind, self.span);
         }
-        Ok(())
-    }
-
-    /// Reads the columns of all buckets of a histogram, which count as held from then on.
-    fn read(&mut self, index: usize, len: usize) -> Result<Vec<(f64, Column)>, Error> {
-        let mut columns = Vec::with_capacity(self.buckets[index].len());
-        self.context.limits.hold(self.buckets[index].len().saturating_mul(len))?;
-        for (bound, series) in self.buckets[index].clone() {
-            let mut column = Column::new();
-            self.inner.read(series, &mut column)?;
-            columns.push((bound, column));
+        if column.has_histograms() {
+            let histograms = column.held() - column.len();
+            self.context.limits.hold(histograms)?;
+            columns.held += histograms;
+            columns.native = Some(column);
         }
         Ok(columns)
     }
@@ -193,24 +217,65 @@ impl Operator for OfHistograms {
         out.reset(self.grid.len);
         let (histogram, wanted) = (index / self.wanted.len(), index % self.wanted.len());
         let columns = self.histograms.read(histogram, self.grid.len)?;
-        let mut buckets = Vec::with_capacity(columns.len());
+        let mut buckets = Vec::with_capacity(columns.buckets.len());
         for step in 0..self.grid.len {
             buckets.clear();
-            buckets.extend(columns.iter().filter_map(|(upper_bound, column)| {
+            buckets.extend(columns.buckets.iter().filter_map(|(upper_bound, column)| {
                 let count = column.get(step)?;
                 Some(Bucket { upper_bound: *upper_bound, count })
             }));
-            if !buckets.is_empty() {
-                let value = self.value(histogram, wanted, step, &mut buckets);
-                out.set(step, value);
+            let native = columns.native.as_ref().and_then(|column| column.histogram(step));
+            match native {
+                Some(_) if !buckets.is_empty() => {
+                    let metric = self.metric_name(histogram);
+                    let kind = AnnotationKind::MixedClassicNative { metric };
+                    self.histograms.context.annotate(kind, self.histograms.span);
+                }
+                Some(native) => out.set(step, self.of_native(histogram, wanted, step, native)),
+                None if !buckets.is_empty() => {
+                    out.set(step, self.value(histogram, wanted, step, &mut buckets));
+                }
+                None => {}
             }
         }
-        self.histograms.context.limits.release(columns.len().saturating_mul(self.grid.len));
+        self.histograms.context.limits.release(columns.held);
         Ok(())
     }
 }
 
 impl OfHistograms {
+    fn metric_name(&self, histogram: usize) -> String {
+        self.histograms.metric_name(&self.histograms.metas[histogram].labels)
+    }
+
+    fn of_native(
+        &self,
+        histogram: usize,
+        wanted: usize,
+        step: usize,
+        value: &FloatHistogram,
+    ) -> f64 {
+        let metric = || self.metric_name(histogram);
+        let (value, kind) = match &self.wanted[wanted] {
+            Wanted::Fraction(lower, upper) => {
+                let (value, effect) = native::fraction(lower.at(step), upper.at(step), value);
+                (value, effect.map(|_| AnnotationKind::FractionWithoutNaN { metric: metric() }))
+            }
+            Wanted::Quantile((q, _)) => {
+                let (value, effect) = native::quantile(q.at(step), value);
+                let kind = effect.map(|effect| match effect {
+                    NanEffect::Result => AnnotationKind::QuantileOfNaN { metric: metric() },
+                    NanEffect::Skew => AnnotationKind::QuantileSkewedByNaN { metric: metric() },
+                });
+                (value, kind)
+            }
+        };
+        if let Some(kind) = kind {
+            self.histograms.context.annotate(kind, self.histograms.span);
+        }
+        value
+    }
+
     fn value(
         &self,
         histogram: usize,
@@ -224,12 +289,12 @@ impl OfHistograms {
             }
             Wanted::Quantile((q, _)) => q.at(step),
         };
-        let Histograms { context, span, metas, .. } = &self.histograms;
+        let Histograms { context, span, .. } = &self.histograms;
         let (value, raised) = histogram::quantile(q, buckets);
         if let Some(raised) = raised {
             let time = self.grid.time(step);
             let fixed = ForcedMonotonicity {
-                metric: self.histograms.metric_name(&metas[histogram].labels),
+                metric: self.metric_name(histogram),
                 first_ms: time,
                 last_ms: time,
                 min_bucket: raised.min_bucket,

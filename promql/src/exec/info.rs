@@ -132,18 +132,19 @@ impl InfoTable {
         let mut table = Self { labels: Vec::new(), groups: HashMap::new() };
         let Some(matchers) = matchers_for(base, wanted)? else { return Ok(table) };
         let shift = reference_shift(base_node).unwrap_or_default();
-        let selector = Selector { matchers, shift, boundary: None, used_by: "info" };
+        let used_by = "info";
+        let selector = Selector { matchers, shift, boundary: None, used_by, stats_only: false };
         let set = scan::select(&selector, None, grid, context)?;
         context.limits.check_size(set.len().saturating_mul(grid.len))?;
         let mut batch = SampleBatch::new();
         // Times of the newest samples, by info series and step.
         let mut times: Vec<Vec<Option<i64>>> = Vec::with_capacity(set.len());
         for index in 0..set.len() {
-            scan::read(&*set, index, &mut batch, context)?;
-            times.push(newest_times(&batch, &selector, grid, context.lookback_ms));
+            scan::read(&*set, index, &mut batch, false, context)?;
+            times.push(newest_times(&batch, &selector, grid, context.lookback_ms)?);
             table.labels.push(set.labels(index));
         }
-        context.limits.release(batch.len());
+        context.limits.release_batch(&batch);
         table.compete(&times, grid)?;
         Ok(table)
     }
@@ -237,6 +238,18 @@ fn identity(labels: &Labels) -> Result<Labels, Error> {
     Ok(Labels::from_pairs(identifying)?)
 }
 
+/// A regular expression that matches a text and nothing else.
+fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for c in text.chars() {
+        if r"\.+*?()|[]{}^$".contains(c) {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted
+}
+
 /// The matchers that find info series of any base series; `None` if there can be none.
 fn matchers_for(base: &[SeriesMeta], wanted: &Wanted) -> Result<Option<Vec<Matcher>>, Error> {
     let mut matchers = Vec::new();
@@ -249,7 +262,7 @@ fn matchers_for(base: &[SeriesMeta], wanted: &Wanted) -> Result<Option<Vec<Match
         values.sort_unstable();
         values.dedup();
         if !values.is_empty() {
-            let patterns: Vec<String> = values.into_iter().map(regex::escape).collect();
+            let patterns: Vec<String> = values.into_iter().map(quote).collect();
             matchers.push(Matcher::new(MatchOp::Regex, name, &patterns.join("|"))?);
         }
     }
@@ -261,20 +274,25 @@ fn matchers_for(base: &[SeriesMeta], wanted: &Wanted) -> Result<Option<Vec<Match
     Ok(Some(matchers))
 }
 
-/// Times of the newest samples at each step.
+/// Times of the newest samples at each step, which must be floats.
 fn newest_times(
     batch: &SampleBatch,
     selector: &Selector,
     grid: Grid,
     lookback_ms: i64,
-) -> Vec<Option<i64>> {
+) -> Result<Vec<Option<i64>>, Error> {
     let (times, values) = (batch.timestamps(), batch.values());
     grid.times()
         .map(|step| {
             let at = selector.shift.apply(step);
-            let last = times.partition_point(|time| *time <= at).checked_sub(1)?;
+            let Some(last) = times.partition_point(|time| *time <= at).checked_sub(1) else {
+                return Ok(None);
+            };
             let fresh = times[last] > at.saturating_sub(lookback_ms);
-            (fresh && !stale::is_stale(values[last])).then(|| times[last])
+            if fresh && batch.histogram(last).is_some() {
+                return Err(Error::InfoHistogram);
+            }
+            Ok((fresh && !stale::is_stale(values[last])).then(|| times[last]))
         })
         .collect()
 }
@@ -305,7 +323,7 @@ impl Operator for Enriched {
         self.base.read(*base, out)?;
         if let Some(choice) = choice {
             let labels = &self.base.series()[*base].labels;
-            out.map(|step, value| (self.table.at(labels, step) == *choice).then_some(value));
+            out.retain(|step| self.table.at(labels, step) == *choice);
         }
         match conflict {
             Some(label) if !out.is_empty() => Err(Error::InfoConflict { label: label.clone() }),

@@ -7,6 +7,7 @@ use ferula_index::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use super::batch::{Column, Grid, SeriesMeta};
 use super::context::{NameReader, Unnamed};
+use super::notes::Notes;
 use super::window::{Windowed, Windows};
 use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same, scan, subquery};
 use crate::functions::RangeFunction;
@@ -34,7 +35,8 @@ pub(crate) fn source(
         RangeSource::Selector { selector, range_ms } => {
             let set = scan::select(selector, Some(*range_ms), grid, context)?;
             let metas = scan::metas(&*set);
-            Ok(Box::new(Stored { set, metas, context: context.clone() }))
+            let (stats_only, context) = (selector.stats_only, context.clone());
+            Ok(Box::new(Stored { set, metas, stats_only, context }))
         }
         RangeSource::Subquery(subquery) => subquery::source(subquery, grid, context),
     }
@@ -44,6 +46,7 @@ pub(crate) fn source(
 struct Stored {
     set: Arc<dyn SeriesSet>,
     metas: Vec<SeriesMeta>,
+    stats_only: bool,
     context: Context,
 }
 
@@ -53,12 +56,9 @@ impl SampleSource for Stored {
     }
 
     fn read(&mut self, index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
-        scan::read(&*self.set, index, batch, &self.context)?;
+        scan::read(&*self.set, index, batch, self.stats_only, &self.context)?;
         if batch.values().iter().any(|value| stale::is_stale(*value)) {
-            let mut kept = SampleBatch::new();
-            for sample in batch.iter().filter(|sample| !stale::is_stale(sample.value)) {
-                kept.push(sample.timestamp, sample.value);
-            }
+            let kept = scan::without_stale(batch);
             self.context.limits.release(batch.len() - kept.len());
             *batch = kept;
         }
@@ -130,8 +130,11 @@ impl Operator for RangeOperator {
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
         self.source.read(index, &mut self.batch)?;
-        self.windowed.compute(&self.batch, out)?;
-        if !out.is_empty() {
+        let labels = &self.source.series()[index].labels;
+        let (context, metric) = (&self.context, labels.metric_name());
+        let notes = Notes { context, metric, span: self.first_span };
+        self.windowed.compute(&self.batch, notes, out)?;
+        if out.iter().next().is_some() {
             self.annotate(index, out);
         }
         Ok(())
@@ -186,7 +189,7 @@ impl RangeOperator {
 
 impl Drop for RangeOperator {
     fn drop(&mut self) {
-        self.context.limits.release(self.batch.len());
+        self.context.limits.release_batch(&self.batch);
     }
 }
 
@@ -208,12 +211,13 @@ impl Operator for AbsentOverTime {
         let (mut batch, mut found) = (SampleBatch::new(), Column::new());
         for index in 0..self.source.series().len() {
             self.source.read(index, &mut batch)?;
-            self.windowed.compute(&batch, &mut found)?;
-            for (step, _) in found.iter() {
+            let notes = Notes { context: &self.context, metric: "", span: Span::default() };
+            self.windowed.compute(&batch, notes, &mut found)?;
+            for step in found.presence().iter_ones() {
                 out.unset(step);
             }
         }
-        self.context.limits.release(batch.len());
+        self.context.limits.release_batch(&batch);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! at the same step they are one series; otherwise the query fails.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use ferula_index::Labels;
 
@@ -46,7 +47,7 @@ pub(crate) fn merge_named(mut inner: BoxOperator) -> Result<BoxOperator, Error> 
             let mut earliest = usize::MAX;
             for index in of_one {
                 inner.read(*index, &mut scratch)?;
-                if let Some((step, _)) = scratch.iter().next()
+                if let Some(step) = scratch.presence().first_one()
                     && step < earliest
                 {
                     earliest = step;
@@ -100,6 +101,12 @@ impl Operator for Merged {
                     return Err(Error::DuplicateLabelset);
                 }
                 out.set(step, value);
+            }
+            for (step, histogram) in self.scratch.histograms() {
+                if out.has(step) {
+                    return Err(Error::DuplicateLabelset);
+                }
+                out.set_histogram(step, Arc::clone(histogram));
             }
         }
         Ok(())

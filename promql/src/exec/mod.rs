@@ -11,17 +11,21 @@ mod binary;
 mod call;
 mod context;
 mod histogram;
+mod histogram_pair;
 mod info;
 mod invariant;
 mod matching;
 mod matrix;
 mod merge;
+mod mixed;
+mod notes;
 mod pair_rule;
 mod pairs;
 mod scalar;
 mod scan;
 mod set;
 mod sort;
+mod stats;
 mod subquery;
 mod unary;
 mod window;
@@ -61,7 +65,9 @@ pub(crate) fn build(node: &Node, grid: Grid, context: &Context) -> Result<BoxOpe
         NodeKind::Selector(selector) => scan::instant(selector, node.span, grid, context),
         NodeKind::Call(call) => call::build(call, node.span, grid, context),
         NodeKind::RangeCall(call) => matrix::build(call, NameReader::Anyone, grid, context),
-        NodeKind::Aggregate(aggregate) => crate::aggregate::build(aggregate, grid, context),
+        NodeKind::Aggregate(aggregate) => {
+            crate::aggregate::build(aggregate, node.span, grid, context)
+        }
         NodeKind::Binary(binary) => binary::build(binary, node.span, grid, context),
         NodeKind::Negate(inner) => unary::negate(inner, grid, context),
         NodeKind::Invariant(inner) => invariant::build(inner, grid, context),

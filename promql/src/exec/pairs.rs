@@ -8,12 +8,13 @@
 use std::collections::HashMap;
 
 use super::batch::{Column, Grid, Presence, SeriesMeta};
-use super::binary::apply;
+use super::binary::{apply, is_trim};
+use super::histogram_pair::{Operand as Side, Outcome};
 use super::matching::{Groups, Members};
 use super::pair_rule::{Operand, Pair, Rule};
-use super::{BoxOperator, Context, Operator};
-use crate::Error;
+use super::{BoxOperator, Context, Operator, histogram_pair};
 use crate::plan::Binary;
+use crate::{AnnotationKind, Error, Span};
 
 /// Arithmetic or comparison between vectors.
 pub(super) struct Matched {
@@ -23,6 +24,7 @@ pub(super) struct Matched {
     /// Pairs per output series.
     pairs: Vec<Vec<Pair>>,
     rule: Rule,
+    span: Span,
     groups: Groups,
     /// Columns of series of the "one" side that are needed again, and how often.
     kept: HashMap<usize, Kept>,
@@ -46,6 +48,7 @@ struct Kept {
 impl Matched {
     pub(super) fn new(
         binary: &Binary,
+        span: Span,
         left: BoxOperator,
         right: BoxOperator,
         grid: Grid,
@@ -60,6 +63,7 @@ impl Matched {
             metas: Vec::new(),
             pairs: Vec::new(),
             rule,
+            span,
             groups,
             kept: HashMap::new(),
             met: HashMap::new(),
@@ -100,12 +104,15 @@ impl Matched {
         // In a group, the left side is the "many" one.
         let Members { left: many, right: one } = self.groups.members[group].clone();
         let mut one_present = Presence::repeat(false, len);
+        let mut types_matter = is_trim(self.rule.op);
         if one.len() > 1 {
-            let with_values = self.check_one_side(&one, &mut one_present)?;
+            let (with_values, any_histograms) = self.check_one_side(&one, &mut one_present)?;
             self.groups.members[group].right = with_values;
+            types_matter |= any_histograms;
         } else if let Some(index) = one.first() {
             self.one.read(*index, &mut self.one_column)?;
-            one_present |= self.one_column.presence();
+            one_present |= &*self.one_column.presence();
+            types_matter |= self.one_column.has_histograms();
         }
         if !self.rule.one_to_one || many.len() < 2 {
             return Ok(());
@@ -117,45 +124,90 @@ impl Matched {
         for index in &many {
             self.many.read(*index, &mut self.many_column)?;
             self.many_column.keep(&one_present);
-            if self.many_column.iter().any(|(step, _)| many_present[step]) {
+            if types_matter || self.many_column.has_histograms() {
+                self.drop_refused(&one)?;
+            }
+            if self.many_column.presence().iter_ones().any(|step| many_present[step]) {
                 return Err(Error::ImplicitManyToOne);
             }
-            many_present |= self.many_column.presence();
+            many_present |= &*self.many_column.presence();
         }
         Ok(())
     }
 
+    /// Removes from the column of the "many" side what the operator does not take together with
+    /// what it meets in one of the series `one`: these two do not count as a match.
+    fn drop_refused(&mut self, one: &[usize]) -> Result<(), Error> {
+        let mut unmet = self.many_column.presence().into_owned();
+        let mut refused = Presence::repeat(false, unmet.len());
+        for index in one {
+            self.one.read(*index, &mut self.one_column)?;
+            for step in self.many_column.presence().iter_ones() {
+                let sides = (operand(&self.many_column, step), operand(&self.one_column, step));
+                let (Some(many), Some(one)) = sides else { continue };
+                unmet.set(step, false);
+                refused.set(step, self.combine(many, one, |_| {}) == Outcome::Refused);
+            }
+        }
+        if let Some(fill) = self.rule.fill_one {
+            for step in unmet.iter_ones() {
+                let Some(many) = operand(&self.many_column, step) else { continue };
+                let outcome = self.combine(many, Side::Float(fill), |_| {});
+                refused.set(step, outcome == Outcome::Refused);
+            }
+        }
+        self.many_column.keep(&!refused);
+        Ok(())
+    }
+
+    /// Applies the operator to a pair. What comes up besides is handed to `note`.
+    fn combine(&self, many: Side<'_>, one: Side<'_>, note: impl FnMut(AnnotationKind)) -> Outcome {
+        let rule = &self.rule;
+        let (left, right) = if rule.swapped { (one, many) } else { (many, one) };
+        match (left, right) {
+            (Side::Float(left), Side::Float(right)) if !is_trim(rule.op) => {
+                apply(rule.op, rule.return_bool, left, right).map_or(Outcome::False, Outcome::Float)
+            }
+            _ => histogram_pair::apply(rule.op, left, right, note),
+        }
+    }
+
     /// Fails if two series of the "one" side have values at a step at which the other side has any.
-    /// Adds their steps to `present` and yields those that have values at all.
+    /// Adds their steps to `present` and yields those that have values at all, and whether any of
+    /// these is a histogram.
     fn check_one_side(
         &mut self,
         one: &[usize],
         present: &mut Presence,
-    ) -> Result<Vec<usize>, Error> {
+    ) -> Result<(Vec<usize>, bool), Error> {
         let mut with_values = Vec::new();
+        let mut any_histograms = false;
         let mut owner = vec![usize::MAX; self.rule.grid.len];
         // The first two series that clash, per step.
         let mut clashes: Vec<Option<(usize, usize)>> = vec![None; self.rule.grid.len];
         for index in one {
             self.one.read(*index, &mut self.one_column)?;
-            for (step, _) in self.one_column.iter() {
+            for step in self.one_column.presence().iter_ones() {
                 if owner[step] == usize::MAX {
                     owner[step] = *index;
                 } else {
                     clashes[step].get_or_insert((*index, owner[step]));
                 }
             }
-            *present |= self.one_column.presence();
+            *present |= &*self.one_column.presence();
+            any_histograms |= self.one_column.has_histograms();
             if !self.one_column.is_empty() {
                 with_values.push(*index);
             }
         }
         if clashes.iter().all(Option::is_none) {
-            return Ok(with_values);
+            return Ok((with_values, any_histograms));
         }
         let wanted = self.steps_of_many()?;
         let clash = clashes.into_iter().enumerate().find(|(step, c)| c.is_some() && wanted[*step]);
-        let Some((_, Some((first, second)))) = clash else { return Ok(with_values) };
+        let Some((_, Some((first, second)))) = clash else {
+            return Ok((with_values, any_histograms));
+        };
         let labels = |index: usize| self.one.series()[index].labels.clone();
         let (first, second) = (first.min(second), first.max(second));
         Err(Error::DuplicateMatch {
@@ -176,7 +228,7 @@ impl Matched {
         if !filled {
             for index in 0..self.many.series().len() {
                 self.many.read(index, &mut self.many_column)?;
-                steps |= self.many_column.presence();
+                steps |= &*self.many_column.presence();
             }
         }
         self.any_of_many = Some(steps.clone());
@@ -193,7 +245,7 @@ impl Matched {
             None => {
                 self.one.read(index, &mut self.one_column)?;
                 if kept.uses > 0 {
-                    self.context.limits.hold(self.one_column.len())?;
+                    self.context.limits.hold(self.one_column.held())?;
                     kept.column = Some(self.one_column.clone());
                 }
             }
@@ -201,7 +253,7 @@ impl Matched {
         if kept.uses == 0
             && let Some(column) = kept.column.take()
         {
-            self.context.limits.release(column.len());
+            self.context.limits.release(column.held());
         }
         Ok(())
     }
@@ -217,7 +269,7 @@ impl Matched {
         for index in if of_many { members.left } else { members.right } {
             let side = if of_many { &mut self.many } else { &mut self.one };
             side.read(index, &mut column)?;
-            met |= column.presence();
+            met |= &*column.presence();
         }
         self.met.insert((group, of_many), met.clone());
         Ok(met)
@@ -270,20 +322,20 @@ impl Operator for Matched {
         for at in 0..n_pairs {
             let pair = self.pairs[index][at];
             self.read_pair(pair)?;
-            let one = &self.one_column;
+            let (many, one) = (&self.many_column, &self.one_column);
+            if many.has_histograms() || one.has_histograms() || is_trim(self.rule.op) {
+                self.combine_any(pair, &mut owner, out)?;
+                continue;
+            }
             let mut failed = None;
             let rule = &self.rule;
-            self.many_column.for_each(|step, many| {
+            many.for_each(|step, many| {
                 let Some(one) = one.get(step) else { return };
                 let (left, right) = if rule.swapped { (one, many) } else { (many, one) };
                 let result = apply(rule.op, rule.return_bool, left, right);
                 if let Some(owner) = owner.get_mut(step) {
-                    if *owner == pair.group && !rule.one_to_one {
-                        failed = Some(Error::AmbiguousGrouping);
-                    } else if result.is_some() && out.has(step) {
-                        failed = Some(Error::DuplicateLabelset);
-                    }
-                    *owner = pair.group;
+                    let clash = result.is_some() && out.has(step);
+                    failed = own(owner, pair, rule, clash).err().or(failed.take());
                 }
                 if let Some(value) = result {
                     out.set(step, value);
@@ -294,5 +346,50 @@ impl Operator for Matched {
             }
         }
         Ok(())
+    }
+}
+
+/// Notes that a group was matched at a step, and fails if the result is ambiguous.
+fn own(owner: &mut usize, pair: Pair, rule: &Rule, clash: bool) -> Result<(), Error> {
+    if *owner == pair.group && !rule.one_to_one {
+        return Err(Error::AmbiguousGrouping);
+    }
+    *owner = pair.group;
+    if clash { Err(Error::DuplicateLabelset) } else { Ok(()) }
+}
+
+impl Matched {
+    /// Combines both columns of a pair, either of which may hold histograms.
+    fn combine_any(&self, pair: Pair, owner: &mut [usize], out: &mut Column) -> Result<(), Error> {
+        let rule = &self.rule;
+        for step in self.many_column.presence().iter_ones() {
+            let sides = (operand(&self.many_column, step), operand(&self.one_column, step));
+            let (Some(many), Some(one)) = sides else { continue };
+            let note = |kind| self.context.annotate(kind, self.span);
+            let outcome = self.combine(many, one, note);
+            let outcome = match outcome {
+                Outcome::Refused => continue,
+                Outcome::False if rule.return_bool => Outcome::Float(0.0),
+                Outcome::Histogram(_) if rule.return_bool => Outcome::Float(1.0),
+                outcome => outcome,
+            };
+            if let Some(owner) = owner.get_mut(step) {
+                own(owner, pair, rule, outcome != Outcome::False && out.has(step))?;
+            }
+            match outcome {
+                Outcome::Float(value) => out.set(step, value),
+                Outcome::Histogram(histogram) => out.set_histogram(step, histogram),
+                Outcome::Refused | Outcome::False => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The value of a column at a step.
+fn operand(column: &Column, step: usize) -> Option<Side<'_>> {
+    match column.histogram(step) {
+        Some(histogram) => Some(Side::Histogram(histogram)),
+        None => column.get(step).map(Side::Float),
     }
 }

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram};
 use ferula_chunkenc::{SampleBatch, stale};
 
 use super::batch::{Column, Grid, SeriesMeta};
-use super::{BoxOperator, Context, Operator};
+use super::notes::Notes;
+use super::{BoxOperator, Context, Operator, stats};
 use crate::ast::Boundary;
-use crate::functions::rate;
+use crate::functions::native::Incompatible;
+use crate::functions::{native_rate, rate};
 use crate::plan::{Selector, Shift};
 use crate::storage::{SelectHints, SeriesSet};
-use crate::{Error, Span};
+use crate::{AnnotationKind, Error, Span};
 
 /// What is taken of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +26,13 @@ pub(super) enum Take {
 /// Makes the operator of an instant selector.
 pub(super) fn instant(
     selector: &Selector,
-    _span: Span,
+    span: Span,
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
     if selector.boundary == Some(Boundary::Smoothed) {
         let scan = Scan::new(selector, Take::Value, grid, context)?;
-        return Ok(Box::new(SmoothedScan { scan }));
+        return Ok(Box::new(SmoothedScan { scan, span }));
     }
     Ok(Box::new(Scan::new(selector, Take::Value, grid, context)?))
 }
@@ -63,19 +66,24 @@ pub(super) fn metas(set: &dyn SeriesSet) -> Vec<SeriesMeta> {
     (0..set.len()).map(|index| SeriesMeta::new(set.labels(index))).collect()
 }
 
-/// Reads a series into `batch`, counting its samples instead of those it held.
+/// Reads a series into `batch`, counting its samples instead of those it held. Buckets of histograms
+/// are left behind if only `stats` are asked for.
 pub(super) fn read(
     set: &dyn SeriesSet,
     index: usize,
     batch: &mut SampleBatch,
+    stats_only: bool,
     context: &Context,
 ) -> Result<(), Error> {
     context.limits.check()?;
-    context.limits.release(batch.len());
+    context.limits.release_batch(batch);
     batch.clear();
     set.read(index, batch).map_err(Error::Storage)?;
     context.limits.count_read(batch.len());
-    context.limits.hold(batch.len())
+    if stats_only {
+        stats::leave_buckets(batch);
+    }
+    context.limits.hold_batch(batch)
 }
 
 struct Scan {
@@ -84,6 +92,7 @@ struct Scan {
     grid: Grid,
     shift: Shift,
     take: Take,
+    stats_only: bool,
     batch: SampleBatch,
     context: Context,
 }
@@ -97,6 +106,7 @@ impl Scan {
             grid,
             shift: selector.shift,
             take,
+            stats_only: selector.stats_only,
             batch: SampleBatch::new(),
             context: context.clone(),
         })
@@ -109,9 +119,10 @@ impl Operator for Scan {
     }
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
-        read(&*self.set, index, &mut self.batch, &self.context)?;
+        read(&*self.set, index, &mut self.batch, self.stats_only, &self.context)?;
         out.reset(self.grid.len);
         let (times, values) = (self.batch.timestamps(), self.batch.values());
+        let has_histograms = self.batch.has_histograms();
         let mut next = 0;
         for (step, at) in self.shift.times(self.grid).enumerate() {
             while next < times.len() && times[next] <= at {
@@ -124,13 +135,11 @@ impl Operator for Scan {
             {
                 continue;
             }
-            out.set(
-                step,
-                match self.take {
-                    Take::Value => values[last],
-                    Take::Timestamp => seconds(times[last]),
-                },
-            );
+            match self.take {
+                Take::Value if has_histograms => set_sample(out, step, &self.batch, last),
+                Take::Value => out.set(step, values[last]),
+                Take::Timestamp => out.set(step, seconds(times[last])),
+            }
         }
         Ok(())
     }
@@ -138,7 +147,15 @@ impl Operator for Scan {
 
 impl Drop for Scan {
     fn drop(&mut self) {
-        self.context.limits.release(self.batch.len());
+        self.context.limits.release_batch(&self.batch);
+    }
+}
+
+/// Sets the value at a step to that of a sample.
+pub(super) fn set_sample(out: &mut Column, step: usize, batch: &SampleBatch, sample: usize) {
+    match batch.histogram(sample) {
+        Some(histogram) => out.set_histogram(step, Arc::clone(histogram)),
+        None => out.set(step, batch.values()[sample]),
     }
 }
 
@@ -150,6 +167,8 @@ fn seconds(ms: i64) -> f64 {
 /// A `smoothed` instant selector: interpolated between the samples around each step.
 struct SmoothedScan {
     scan: Scan,
+    /// The selector in the query.
+    span: Span,
 }
 
 impl Operator for SmoothedScan {
@@ -158,32 +177,91 @@ impl Operator for SmoothedScan {
     }
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
-        let Scan { set, grid, shift, batch, context, .. } = &mut self.scan;
-        read(&**set, index, batch, context)?;
+        let Scan { set, metas, grid, shift, stats_only, batch, context, .. } = &mut self.scan;
+        let metric = metas[index].labels.metric_name();
+        read(&**set, index, batch, *stats_only, context)?;
         out.reset(grid.len);
-        let (times, values): (Vec<i64>, Vec<f64>) = batch
-            .iter()
-            .filter(|sample| !stale::is_stale(sample.value))
-            .map(|sample| (sample.timestamp, sample.value))
-            .unzip();
+        let batch = without_stale(batch);
+        let notes = Notes { context, metric, span: self.span };
         let lookback = context.lookback_ms;
+        let times = batch.timestamps();
         for (step, at) in shift.times(*grid).enumerate() {
+            let (from, to) = (at.saturating_sub(lookback), at.saturating_add(lookback));
             let next = times.partition_point(|time| *time < at);
-            let after = (next < times.len() && times[next] <= at.saturating_add(lookback))
-                .then(|| (times[next], values[next]));
-            let before = next
-                .checked_sub(1)
-                .filter(|before| times[*before] > at.saturating_sub(lookback))
-                .map(|before| (times[before], values[before]));
-            match (before, after) {
-                (_, Some((time, value))) if time == at => out.set(step, value),
-                (Some(before), Some(after)) => {
-                    out.set(step, rate::between(before, after, at, false));
+            let after = (next < times.len() && times[next] <= to).then_some(next);
+            let before = next.checked_sub(1).filter(|before| times[*before] > from);
+            if batch.has_histograms() {
+                let first = times.partition_point(|time| *time <= from);
+                let end = times.partition_point(|time| *time <= to);
+                let kinds = (first..end).map(|sample| batch.histogram(sample).is_some());
+                if kinds.clone().any(|is| is) && !kinds.clone().all(|is| is) {
+                    notes.add(AnnotationKind::MixedFloatsHistograms { metric: notes.metric() });
+                    continue;
                 }
-                (Some((_, value)), None) => out.set(step, value),
+            }
+            match (before, after) {
+                (_, Some(sample)) if times[sample] == at => set_sample(out, step, &batch, sample),
+                (Some(before), Some(after)) => between(&batch, before, after, at, step, notes, out),
+                (Some(before), None) => match batch.histogram(before) {
+                    Some(histogram) => {
+                        let mut carried = (**histogram).clone();
+                        // A hint tells of two samples in a row, not of the value.
+                        carried.counter_reset_hint = CounterResetHint::Unknown;
+                        out.set_histogram(step, Arc::new(carried));
+                    }
+                    None => out.set(step, batch.values()[before]),
+                },
                 (None, _) => {}
             }
         }
         Ok(())
     }
+}
+
+/// Sets the value at a step to what lies between two samples of the same type.
+fn between(
+    batch: &SampleBatch,
+    before: usize,
+    after: usize,
+    at: i64,
+    step: usize,
+    notes: Notes<'_>,
+    out: &mut Column,
+) {
+    let (times, values) = (batch.timestamps(), batch.values());
+    let (Some(low), Some(high)) = (batch.histogram(before), batch.histogram(after)) else {
+        let low = (times[before], values[before]);
+        out.set(step, rate::between(low, (times[after], values[after]), at, false));
+        return;
+    };
+    if low.uses_custom_buckets() != high.uses_custom_buckets() {
+        notes.add(AnnotationKind::MixedExponentialCustom { metric: notes.metric() });
+        return;
+    }
+    let is_gauge = |h: &FloatHistogram| h.counter_reset_hint == CounterResetHint::Gauge;
+    let is_counter = !is_gauge(low) || !is_gauge(high);
+    let mut found = Vec::new();
+    let (low, high) = ((times[before], &**low), (times[after], &**high));
+    let result = native_rate::between(low, high, at, is_counter, &mut found);
+    notes.take(&mut found);
+    match result {
+        Ok(histogram) => out.set_histogram(step, Arc::new(histogram)),
+        Err(Incompatible) => {
+            notes.add(AnnotationKind::MixedExponentialCustom { metric: notes.metric() });
+        }
+    }
+}
+
+/// A copy of a batch without staleness markers.
+pub(super) fn without_stale(batch: &SampleBatch) -> SampleBatch {
+    let mut kept = SampleBatch::new();
+    let mut from = 0;
+    for (index, value) in batch.values().iter().enumerate() {
+        if stale::is_stale(*value) {
+            kept.extend_from_batch(batch, from..index);
+            from = index + 1;
+        }
+    }
+    kept.extend_from_batch(batch, from..batch.len());
+    kept
 }

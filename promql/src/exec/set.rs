@@ -70,7 +70,7 @@ impl Filter {
         let mut present = empty(self.grid);
         for index in &self.groups.members[group].right {
             self.right.read(*index, &mut self.scratch)?;
-            present |= self.scratch.presence();
+            present |= &*self.scratch.presence();
         }
         self.present[group] = Some(present);
         Ok(())
@@ -113,7 +113,7 @@ struct Union {
 impl Union {
     fn note(&mut self, index: usize, column: &Column) {
         if !std::mem::replace(&mut self.seen[index], true) {
-            self.present[self.groups.of_left[index]] |= column.presence();
+            self.present[self.groups.of_left[index]] |= &*column.presence();
         }
     }
 }

@@ -5,11 +5,12 @@
 use std::cmp::Ordering;
 
 use super::batch::{Column, Grid, SeriesMeta};
+use super::unary::{Naming, map_columns};
 use super::{BoxOperator, Context, Operator, read_all};
 use crate::functions::labels::compare_by;
 use crate::{AnnotationKind, Error, Span};
 
-/// Orders by value, NaN last.
+/// Orders by value, NaN last. Histograms have no order, and are left out.
 pub(super) fn by_value(
     mut inner: BoxOperator,
     descending: bool,
@@ -18,7 +19,7 @@ pub(super) fn by_value(
     context: &Context,
 ) -> Result<BoxOperator, Error> {
     if is_range(span, grid, context) {
-        return Ok(inner);
+        return map_columns(inner, Naming::Keep, context, Column::drop_histograms);
     }
     let mut values: Vec<(f64, usize)> = Vec::new();
     read_all(&mut *inner, context, |index, column| {

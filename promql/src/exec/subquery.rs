@@ -1,7 +1,10 @@
 //! Subqueries: an expression evaluated at steps of its own, whose values become the samples of
 //! windows.
 
+use std::sync::Arc;
+
 use ferula_chunkenc::SampleBatch;
+use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram};
 
 use super::batch::{Column, Grid, SeriesMeta};
 use super::{BoxOperator, Context, SampleSource, build};
@@ -39,13 +42,26 @@ impl SampleSource for Evaluated {
 
     fn read(&mut self, index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
         self.context.limits.check()?;
-        self.context.limits.release(batch.len());
+        self.context.limits.release_batch(batch);
         batch.clear();
         self.inner.read(index, &mut self.column)?;
         let grid = self.grid;
-        self.column.for_each(|step, value| batch.push(grid.time(step), value));
-        self.context.limits.hold(batch.len())
+        if self.column.has_histograms() {
+            self.column.map_histograms(|_, histogram| Some(without_hint(histogram)));
+        }
+        self.column.append_to(grid, batch);
+        self.context.limits.hold_batch(batch)
     }
+}
+
+/// A histogram that says nothing of counter resets: what its hint said was about the sample in
+/// front of it, which the subquery may have left out or repeated.
+fn without_hint(mut histogram: Arc<FloatHistogram>) -> Arc<FloatHistogram> {
+    let hint = histogram.counter_reset_hint;
+    if matches!(hint, CounterResetHint::Reset | CounterResetHint::NotReset) {
+        Arc::make_mut(&mut histogram).counter_reset_hint = CounterResetHint::Unknown;
+    }
+    histogram
 }
 
 /// A subquery without steps.

@@ -1,5 +1,7 @@
 //! Vectors changed value by value.
 
+use std::sync::Arc;
+
 use super::batch::{Column, Grid, SeriesMeta};
 use super::context::{NameReader, Unnamed};
 use super::{BoxOperator, Context, Operator, Overlap, build, merge_same};
@@ -32,7 +34,14 @@ pub(super) fn map_columns(
 /// Turns the signs of a vector.
 pub(super) fn negate(inner: &Node, grid: Grid, context: &Context) -> Result<BoxOperator, Error> {
     let inner = build(inner, grid, context)?;
-    map_columns(inner, Naming::Drop, context, |column| column.map(|_, value| Some(-value)))
+    map_columns(inner, Naming::Drop, context, |column| {
+        column.map(|_, value| Some(-value));
+        column.map_histograms(|_, histogram| {
+            let mut turned = Arc::unwrap_or_clone(histogram);
+            turned.multiply(-1.0);
+            Some(Arc::new(turned))
+        });
+    })
 }
 
 struct Mapped<F> {

@@ -6,8 +6,9 @@
 
 use std::ops::Range;
 
-use super::Scalar;
 use super::batch::{Column, Grid};
+use super::notes::Notes;
+use super::{Scalar, mixed};
 use crate::ast::Boundary;
 use crate::functions::rate::{self, RateKind};
 use crate::functions::sliding::{self, Extreme, SlidingSum};
@@ -61,6 +62,18 @@ impl Windows {
         }
     }
 
+    /// Index of the first sample that counts where neighbours are compared: for `anchored` windows
+    /// the last one before the window. `None` if no sample lies in the window itself.
+    pub(super) fn first_to_compare(&self, times: &[i64], window: &Window) -> Option<usize> {
+        let first = window.samples.start;
+        if self.boundary != Some(Boundary::Anchored) {
+            return Some(first);
+        }
+        let before = times[window.samples.clone()].partition_point(|t| *t <= window.start);
+        let inside = first + before;
+        (inside < window.samples.end).then(|| first.max(inside.saturating_sub(1)))
+    }
+
     fn smoothed(&self) -> bool {
         self.boundary == Some(Boundary::Smoothed)
     }
@@ -81,10 +94,27 @@ impl Windowed {
     }
 
     /// Computes the function over all windows of a series.
-    pub(super) fn compute(&mut self, batch: &SampleBatch, out: &mut Column) -> Result<(), Error> {
+    pub(super) fn compute(
+        &mut self,
+        batch: &SampleBatch,
+        notes: Notes<'_>,
+        out: &mut Column,
+    ) -> Result<(), Error> {
+        if batch.has_histograms() {
+            return mixed::compute(self, batch, notes, out);
+        }
+        self.compute_floats(batch.timestamps(), batch.values(), out)
+    }
+
+    /// Computes the function over all windows of a series of floats.
+    pub(super) fn compute_floats(
+        &mut self,
+        times: &[i64],
+        values: &[f64],
+        out: &mut Column,
+    ) -> Result<(), Error> {
         use RangeFunction as F;
         out.reset(self.windows.grid.len);
-        let (times, values) = (batch.timestamps(), batch.values());
         let windows = self.windows;
         match self.function {
             F::Rate | F::Increase | F::Delta => self.rate(times, values, out),
@@ -192,17 +222,11 @@ impl Windowed {
         for (i, pair) in values.windows(2).enumerate() {
             marks.push(marks[i] + usize::from(marked(pair[0], pair[1])));
         }
-        let anchored = self.windows.boundary == Some(Boundary::Anchored);
-        self.windows.each(times, |w| {
-            let mut first = w.samples.start;
-            if anchored {
-                let inside = first + times[w.samples.clone()].partition_point(|t| *t <= w.start);
-                if inside == w.samples.end {
-                    return;
-                }
-                first = first.max(inside.saturating_sub(1));
+        let windows = self.windows;
+        windows.each(times, |w| {
+            if let Some(first) = windows.first_to_compare(times, &w) {
+                out.set(w.step, count(marks[w.samples.end - 1] - marks[first]));
             }
-            out.set(w.step, count(marks[w.samples.end - 1] - marks[first]));
         });
     }
 
@@ -295,6 +319,6 @@ fn seconds(ms: i64) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no window holds 2^53 samples")]
-fn count(n: usize) -> f64 {
+pub(super) fn count(n: usize) -> f64 {
     n as f64
 }

@@ -104,7 +104,8 @@ fn rank_below(value: f64, buckets: &[Bucket], count: f64) -> f64 {
     count
 }
 
-fn capped(rank: f64, count: f64) -> f64 {
+/// Rounding may make parts exceed the whole.
+pub(super) fn capped(rank: f64, count: f64) -> f64 {
     if rank > count { count } else { rank }
 }
 

@@ -2,15 +2,15 @@
 
 use std::cmp::Ordering;
 
+use ferula_index::matcher::CaptureRegex;
 use ferula_index::{Labels, LabelsBuilder};
-use regex::Regex;
 
 use crate::{Error, ParameterError};
 
 /// A change of one label, made once per query and applied to each series.
 #[derive(Clone, Debug)]
 pub(crate) enum Relabel {
-    Replace { target: String, replacement: String, source: String, regex: Regex },
+    Replace { target: String, replacement: String, source: String, regex: CaptureRegex },
     Join { target: String, separator: String, sources: Vec<String> },
 }
 
@@ -22,7 +22,7 @@ impl Relabel {
         source: &str,
         pattern: &str,
     ) -> Result<Self, Error> {
-        let regex = Regex::new(&format!("^(?s:{pattern})$"))
+        let regex = CaptureRegex::new(pattern)
             .map_err(|_| Error::Parameter(ParameterError::Regex { pattern: pattern.to_owned() }))?;
         check_name(target, "invalid destination label name in label_replace(): ")?;
         Ok(Self::Replace {
@@ -50,11 +50,8 @@ impl Relabel {
     pub(crate) fn apply(&self, labels: &Labels) -> Result<Option<Labels>, Error> {
         let value = match self {
             Self::Replace { replacement, source, regex, .. } => {
-                let Some(found) = regex.captures(labels.get(source).unwrap_or_default()) else {
-                    return Ok(None);
-                };
-                let mut value = String::new();
-                found.expand(replacement, &mut value);
+                let value = labels.get(source).unwrap_or_default();
+                let Some(value) = regex.expand(value, replacement) else { return Ok(None) };
                 value
             }
             Self::Join { separator, sources, .. } => {

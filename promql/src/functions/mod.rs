@@ -8,6 +8,9 @@ pub(crate) mod date;
 pub(crate) mod histogram;
 pub(crate) mod labels;
 pub(crate) mod math;
+pub(crate) mod native;
+pub(crate) mod native_rate;
+pub(crate) mod native_sum;
 pub(crate) mod over_time;
 pub(crate) mod rate;
 pub mod signatures;
@@ -17,6 +20,7 @@ pub(crate) mod trend;
 
 use self::date::DateField;
 use self::math::Math;
+use self::native::Measure;
 use self::signatures::ValueType;
 
 /// A function of instant vectors and scalars.
@@ -48,8 +52,8 @@ pub(crate) enum InstantFunction {
     HistogramQuantile,
     HistogramQuantiles,
     HistogramFraction,
-    /// A function of native histograms, which yields nothing for floats.
-    OfNativeHistograms,
+    /// A number from one native histogram; floats yield nothing.
+    OfNativeHistograms(Measure),
     Info,
 }
 
@@ -83,8 +87,11 @@ impl InstantFunction {
             "histogram_quantile" => Self::HistogramQuantile,
             "histogram_quantiles" => Self::HistogramQuantiles,
             "histogram_fraction" => Self::HistogramFraction,
-            "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev"
-            | "histogram_stdvar" => Self::OfNativeHistograms,
+            "histogram_avg" => Self::OfNativeHistograms(Measure::Avg),
+            "histogram_count" => Self::OfNativeHistograms(Measure::Count),
+            "histogram_sum" => Self::OfNativeHistograms(Measure::Sum),
+            "histogram_stddev" => Self::OfNativeHistograms(Measure::Stddev),
+            "histogram_stdvar" => Self::OfNativeHistograms(Measure::Stdvar),
             "info" => Self::Info,
             _ => return None,
         })

@@ -40,7 +40,7 @@ pub(crate) struct Span<'a> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "spans of time are far below 2^53 ms")]
-fn seconds(ms: i64) -> f64 {
+pub(crate) fn seconds(ms: i64) -> f64 {
     ms as f64 / 1e3
 }
 
@@ -60,18 +60,39 @@ pub(crate) fn extrapolated(
             result += value;
         }
     }
-    let mut to_start = seconds(timestamps[0] - start);
-    let mut to_end = seconds(end - timestamps[last]);
-    let sampled = seconds(timestamps[last] - timestamps[0]);
+    let zero = (result > 0.0 && values[0] >= 0.0).then(|| values[0] / result);
+    let samples = Stretch { first: timestamps[0], last: timestamps[last], n_gaps: last, zero };
+    Some(result * stretch(samples, start, end, kind))
+}
+
+/// The samples of a window, as far as they decide how far to extrapolate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stretch {
+    /// Times of the first and the last one.
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    /// One less than their number.
+    pub(crate) n_gaps: usize,
+    /// How long before the first one a counter was zero if it always rose like that, in multiples
+    /// of the time between first and last.
+    pub(crate) zero: Option<f64>,
+}
+
+/// By what an increase between samples is multiplied to stand for the whole window, or for a second
+/// of it.
+pub(crate) fn stretch(samples: Stretch, start: i64, end: i64, kind: RateKind) -> f64 {
+    let mut to_start = seconds(samples.first - start);
+    let mut to_end = seconds(end - samples.last);
+    let sampled = seconds(samples.last - samples.first);
     #[expect(clippy::cast_precision_loss, reason = "no window holds 2^53 samples")]
-    let average = sampled / last as f64;
+    let average = sampled / samples.n_gaps as f64;
     // Farther away than this, the series is taken to begin or end within the window.
     let threshold = average * 1.1;
     if to_start >= threshold {
         to_start = average / 2.0;
     }
-    if kind.is_counter && result > 0.0 && values[0] >= 0.0 {
-        to_start = to_start.min(sampled * (values[0] / result));
+    if let (true, Some(zero)) = (kind.is_counter, samples.zero) {
+        to_start = to_start.min(sampled * zero);
     }
     if to_end >= threshold {
         to_end = average / 2.0;
@@ -80,7 +101,7 @@ pub(crate) fn extrapolated(
     if kind.per_second {
         factor /= seconds(end - start);
     }
-    Some(result * factor)
+    factor
 }
 
 /// Rate or delta between the last two samples.

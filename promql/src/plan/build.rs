@@ -6,7 +6,7 @@
 
 use super::{
     Aggregate, Binary, Call, Node, NodeKind, RangeCall, RangeSource, Selector, Shift, Subquery,
-    duration,
+    duration, stats,
 };
 use crate::ast::{self, At, Boundary, Expr, ExprKind, Modifiers, UnaryOp};
 use crate::exec::arithmetic;
@@ -27,7 +27,9 @@ pub(crate) struct QueryTimes {
 pub(crate) fn build(expr: &Expr, text: &str, times: QueryTimes) -> Result<Node, Error> {
     let builder = Builder { text, times };
     let part = builder.part(expr, "")?;
-    Ok(part.wrapped())
+    let mut plan = part.wrapped();
+    stats::mark(&mut plan, false);
+    Ok(plan)
 }
 
 /// A planned part and what is known of it.
@@ -41,15 +43,15 @@ struct Part {
 
 impl Part {
     fn constant(kind: NodeKind, span: Span) -> Self {
-        Self { node: Node { kind, span }, invariant: true, wrap: false }
+        Self { node: Node::new(kind, span), invariant: true, wrap: false }
     }
 
     fn wrapped(self) -> Node {
         if !self.wrap {
             return self.node;
         }
-        let span = self.node.span;
-        Node { kind: NodeKind::Invariant(Box::new(self.node)), span }
+        let Node { span, outer, .. } = self.node;
+        Node { kind: NodeKind::Invariant(Box::new(self.node)), span, outer }
     }
 }
 
@@ -68,12 +70,12 @@ impl Builder<'_> {
             ExprKind::Selector(selector) => {
                 let selector = self.selector(selector, used_by)?;
                 let invariant = selector.shift.at.is_some();
-                let node = Node { kind: NodeKind::Selector(selector), span };
+                let node = Node::new(NodeKind::Selector(selector), span);
                 Part { node, invariant, wrap: invariant }
             }
             ExprKind::Matrix(_) | ExprKind::Subquery(_) => {
                 let (source, invariant) = self.source(expr, used_by)?;
-                Part { node: Node { kind: NodeKind::Range(source), span }, invariant, wrap: false }
+                Part { node: Node::new(NodeKind::Range(source), span), invariant, wrap: false }
             }
             ExprKind::Unary(unary) => self.unary(unary, span)?,
             ExprKind::Binary(binary) => self.binary(binary, span)?,
@@ -81,7 +83,7 @@ impl Builder<'_> {
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, span)?,
             ExprKind::Paren(inner) => {
                 let mut part = self.part(inner, used_by)?;
-                part.node.span = span;
+                part.node.outer = span;
                 part
             }
         })
@@ -97,6 +99,7 @@ impl Builder<'_> {
             shift: self.shift(&selector.modifiers)?,
             boundary: selector.boundary,
             used_by,
+            stats_only: false,
         })
     }
 
@@ -143,14 +146,14 @@ impl Builder<'_> {
     fn unary(&self, unary: &ast::UnaryExpr, span: Span) -> Result<Part, Error> {
         let mut part = self.part(&unary.expr, "")?;
         if unary.op == UnaryOp::Plus {
-            part.node.span = span;
+            part.node.outer = span;
             return Ok(part);
         }
         if let NodeKind::Number(number) = part.node.kind {
             return Ok(Part::constant(NodeKind::Number(-number), span));
         }
         let (invariant, wrap) = (part.invariant, part.wrap);
-        let node = Node { kind: NodeKind::Negate(Box::new(part.node)), span };
+        let node = Node::new(NodeKind::Negate(Box::new(part.node)), span);
         Ok(Part { node, invariant, wrap })
     }
 
@@ -171,7 +174,7 @@ impl Builder<'_> {
             return_bool: binary.return_bool,
             matching: binary.matching.clone(),
         });
-        Ok(Part { node: Node { kind, span }, invariant, wrap: invariant })
+        Ok(Part { node: Node::new(kind, span), invariant, wrap: invariant })
     }
 
     fn aggregate(&self, aggregate: &ast::AggregateExpr, span: Span) -> Result<Part, Error> {
@@ -187,7 +190,7 @@ impl Builder<'_> {
             input: Box::new(input.node),
             grouping: aggregate.grouping.clone(),
         });
-        Ok(Part { node: Node { kind, span }, invariant, wrap })
+        Ok(Part { node: Node::new(kind, span), invariant, wrap })
     }
 
     fn call(&self, call: &ast::Call, span: Span) -> Result<Part, Error> {
@@ -216,7 +219,7 @@ impl Builder<'_> {
         let args =
             args.into_iter().map(|arg| if invariant { arg.node } else { arg.wrapped() }).collect();
         let kind = NodeKind::Call(Call { function, args });
-        Ok(Part { node: Node { kind, span }, invariant, wrap: invariant })
+        Ok(Part { node: Node::new(kind, span), invariant, wrap: invariant })
     }
 
     /// Functions that are constants of the query.
@@ -267,7 +270,7 @@ impl Builder<'_> {
                 .collect(),
             first_span,
         });
-        Ok(Part { node: Node { kind, span }, invariant, wrap: invariant })
+        Ok(Part { node: Node::new(kind, span), invariant, wrap: invariant })
     }
 
     fn unsupported(&self, what: &str, span: Span) -> Error {

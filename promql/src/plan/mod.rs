@@ -7,6 +7,7 @@
 mod build;
 mod duration;
 mod selectors;
+mod stats;
 
 use ferula_index::Matcher;
 
@@ -25,6 +26,8 @@ pub(crate) struct Node {
     pub(crate) kind: NodeKind,
     /// The text it comes from.
     pub(crate) span: Span,
+    /// The same with the parentheses around it, which annotations about an argument point to.
+    pub(crate) outer: Span,
 }
 
 /// The forms of a part of a plan.
@@ -57,6 +60,8 @@ pub(crate) struct Selector {
     pub(crate) boundary: Option<Boundary>,
     /// Name of the function or aggregation around the selector, a hint for the storage.
     pub(crate) used_by: &'static str,
+    /// Only counts and sums of histograms are asked for.
+    pub(crate) stats_only: bool,
 }
 
 /// How the time of a step becomes the time that is looked at.
@@ -179,6 +184,11 @@ pub(crate) struct Binary {
 }
 
 impl Node {
+    /// Makes a node without parentheses around it.
+    pub(crate) fn new(kind: NodeKind, span: Span) -> Self {
+        Self { kind, span, outer: span }
+    }
+
     /// The type of the value.
     pub(crate) fn value_type(&self) -> ValueType {
         match &self.kind {

@@ -92,7 +92,8 @@ fn source_shift(source: &RangeSource) -> Option<Shift> {
 
 /// The times that an instant selector moved by `shift` looks at.
 fn instant_times(shift: Shift, first: i64, last: i64, lookback_ms: i64) -> TimeRange {
-    let selector = Selector { matchers: Vec::new(), shift, boundary: None, used_by: "" };
+    let matchers = Vec::new();
+    let selector = Selector { matchers, shift, boundary: None, used_by: "", stats_only: false };
     selector.needed(first, last, None, lookback_ms)
 }
 

@@ -3,26 +3,32 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram, custom_bounds_match};
 use ferula_chunkenc::{Sample, SampleBatch};
 use ferula_index::{Labels, Matcher};
 
 use super::TestStorage;
 use crate::storage::{Querier, Queryable, SelectHints, SeriesSet, StorageError, TimeRange};
 
-type Series = BTreeMap<Labels, Arc<Vec<Sample>>>;
+type Series = BTreeMap<Labels, Arc<SampleBatch>>;
 
 /// A map of series. Its querier gives no sample outside of the hinted range, so that hints that are
 /// too narrow show.
 ///
+/// Histograms have the counter reset hints that they would have if they came from the chunks of a
+/// database: what a chunk begins with is unknown, and there is no reset inside of a chunk.
+///
 /// ```
-/// use ferula_chunkenc::Sample;
+/// use ferula_chunkenc::SampleBatch;
 /// use ferula_index::Labels;
 /// use ferula_promql::storage::{Queryable, TimeRange};
 /// use ferula_promql::testlang::{MemoryStorage, TestStorage};
 ///
 /// let mut storage = MemoryStorage::new();
 /// let labels = Labels::from_pairs([("__name__", "up")])?;
-/// storage.append(&labels, &[Sample::new(0, 1.0)])?;
+/// let mut samples = SampleBatch::new();
+/// samples.push(0, 1.0);
+/// storage.append(&labels, &samples)?;
 /// let querier = storage.queryable()?.querier(TimeRange::ALL)?;
 /// assert_eq!(querier.label_names(&[])?, ["__name__"]);
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
@@ -53,18 +59,35 @@ impl TestStorage for MemoryStorage {
         Ok(())
     }
 
-    fn append(&mut self, labels: &Labels, samples: &[Sample]) -> Result<(), StorageError> {
+    fn stores_histograms(&self) -> bool {
+        true
+    }
+
+    fn append(&mut self, labels: &Labels, samples: &SampleBatch) -> Result<(), StorageError> {
         let series = Arc::make_mut(&mut self.series).entry(labels.clone()).or_default();
         let stored = Arc::make_mut(series);
-        for &sample in samples {
-            match stored.last() {
+        for (index, sample) in samples.iter().enumerate() {
+            let histogram = samples.histogram(index);
+            if let Some(last) = last(stored)
+                && last.timestamp >= sample.timestamp
+            {
                 // The same sample may come twice.
-                Some(last) if *last == sample => {}
-                Some(last) if last.timestamp >= sample.timestamp => {
-                    let (timestamp, last) = (sample.timestamp, last.timestamp);
-                    return Err(Box::new(OutOfOrder { timestamp, last }));
+                if last.is_same(sample, histogram) {
+                    continue;
                 }
-                _ => stored.push(sample),
+                let (timestamp, last) = (sample.timestamp, last.timestamp);
+                return Err(Box::new(OutOfOrder { timestamp, last }));
+            }
+            match histogram {
+                None => stored.push(sample.timestamp, sample.value),
+                Some(histogram) => {
+                    histogram.validate()?;
+                    let before = last(stored).and_then(|last| last.histogram);
+                    let hint = stored_hint(before, histogram);
+                    let histogram =
+                        FloatHistogram { counter_reset_hint: hint, ..(**histogram).clone() };
+                    stored.push_histogram(sample.timestamp, Arc::new(histogram));
+                }
             }
         }
         Ok(())
@@ -77,6 +100,55 @@ impl TestStorage for MemoryStorage {
     fn queryable(&mut self) -> Result<Arc<dyn Queryable>, StorageError> {
         Ok(Arc::new(self.clone()))
     }
+}
+
+/// The last sample of a series.
+struct LastSample<'a> {
+    timestamp: i64,
+    value: f64,
+    histogram: Option<&'a FloatHistogram>,
+}
+
+fn last(samples: &SampleBatch) -> Option<LastSample<'_>> {
+    let (&timestamp, &value) = (samples.timestamps().last()?, samples.values().last()?);
+    let histogram = samples.histogram(samples.len() - 1).map(|histogram| &**histogram);
+    Some(LastSample { timestamp, value, histogram })
+}
+
+impl LastSample<'_> {
+    fn is_same(&self, sample: Sample, histogram: Option<&Arc<FloatHistogram>>) -> bool {
+        let is_same_value = match (self.histogram, histogram) {
+            (None, None) => self.value.to_bits() == sample.value.to_bits(),
+            (Some(stored), Some(histogram)) => stored.equals(histogram),
+            _ => false,
+        };
+        self.timestamp == sample.timestamp && is_same_value
+    }
+}
+
+/// The hint that a histogram has when it is read from a chunk. It goes on with the chunk of the
+/// sample `before` if there is a histogram that it continues; otherwise it begins a chunk.
+fn stored_hint(before: Option<&FloatHistogram>, histogram: &FloatHistogram) -> CounterResetHint {
+    match (histogram.counter_reset_hint, before) {
+        (CounterResetHint::Gauge, _) => CounterResetHint::Gauge,
+        (CounterResetHint::Unknown | CounterResetHint::NotReset, Some(before))
+            if before.counter_reset_hint != CounterResetHint::Gauge
+                && continues(before, histogram) =>
+        {
+            CounterResetHint::NotReset
+        }
+        _ => CounterResetHint::Unknown,
+    }
+}
+
+/// Tells whether a histogram has the layout of the one before, and no smaller count in any bucket.
+fn continues(before: &FloatHistogram, histogram: &FloatHistogram) -> bool {
+    let unhinted =
+        FloatHistogram { counter_reset_hint: CounterResetHint::Unknown, ..histogram.clone() };
+    before.schema == histogram.schema
+        && before.zero_threshold == histogram.zero_threshold
+        && custom_bounds_match(&before.custom_values, &histogram.custom_values)
+        && !unhinted.detect_reset(before)
 }
 
 impl Queryable for MemoryStorage {
@@ -94,7 +166,7 @@ impl MemoryQuerier {
     fn matching<'a>(
         &'a self,
         matchers: &'a [Matcher],
-    ) -> impl Iterator<Item = (&'a Labels, &'a Arc<Vec<Sample>>)> {
+    ) -> impl Iterator<Item = (&'a Labels, &'a Arc<SampleBatch>)> {
         self.series.iter().filter(|(labels, _)| {
             matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or_default()))
         })
@@ -138,7 +210,7 @@ impl Querier for MemoryQuerier {
 }
 
 struct MemorySeriesSet {
-    series: Vec<(Labels, Arc<Vec<Sample>>)>,
+    series: Vec<(Labels, Arc<SampleBatch>)>,
     mint: i64,
     maxt: i64,
 }
@@ -154,10 +226,9 @@ impl SeriesSet for MemorySeriesSet {
 
     fn read(&self, index: usize, batch: &mut SampleBatch) -> Result<(), StorageError> {
         let samples = &self.series[index].1;
-        let start = samples.partition_point(|sample| sample.timestamp < self.mint);
-        for sample in samples[start..].iter().take_while(|s| s.timestamp <= self.maxt) {
-            batch.push(sample.timestamp, sample.value);
-        }
+        let start = samples.timestamps().partition_point(|time| *time < self.mint);
+        let end = samples.timestamps().partition_point(|time| *time <= self.maxt);
+        batch.extend_from_batch(samples, start..end.max(start));
         Ok(())
     }
 }

@@ -5,11 +5,13 @@
 //! [`TestStorage`], [`suite`] runs whole directories and compares with what passed before.
 //!
 //! An evaluation passes only if everything upstream's runner tries passes: an instant query is also
-//! run with every selector pinned by `@` at several other times, and as a range query. Native
-//! histograms and start timestamps are read but not stored; an evaluation that touches a series
-//! that has any, or that expects any, fails, so that nothing passes for want of data.
+//! run with every selector pinned by `@` at several other times, and as a range query. Start
+//! timestamps are read but not stored, nor are native histograms by a storage that says so; an
+//! evaluation that touches a series that has any fails, so that nothing passes for want of data.
 
+mod classic;
 mod compare;
+mod histogram;
 mod memory;
 pub mod parse;
 pub mod run;
@@ -18,7 +20,7 @@ pub mod suite;
 
 use std::sync::Arc;
 
-use ferula_chunkenc::Sample;
+use ferula_chunkenc::SampleBatch;
 use ferula_index::Labels;
 
 pub use memory::MemoryStorage;
@@ -34,11 +36,17 @@ pub trait TestStorage {
     /// Whatever keeps the storage from it.
     fn clear(&mut self) -> Result<(), StorageError>;
 
-    /// Appends samples of one series, in time order.
+    /// Tells whether histograms can be appended.
+    fn stores_histograms(&self) -> bool {
+        false
+    }
+
+    /// Appends samples of one series, in time order. There are histograms among them only if
+    /// [`stores_histograms`](Self::stores_histograms) says that there may be.
     ///
     /// # Errors
     /// Whatever keeps the storage from taking them; the command that loads them then fails.
-    fn append(&mut self, labels: &Labels, samples: &[Sample]) -> Result<(), StorageError>;
+    fn append(&mut self, labels: &Labels, samples: &SampleBatch) -> Result<(), StorageError>;
 
     /// Makes what was appended visible; called at the end of each load.
     ///

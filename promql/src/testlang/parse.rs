@@ -5,9 +5,7 @@
 
 use regex::Regex;
 
-use super::series::{
-    SeriesError, SeriesLine, SeriesValue, parse_series, parse_start_timestamps, quoted,
-};
+use super::series::{SeriesError, SeriesLine, parse_series, parse_start_timestamps, quoted};
 use crate::parser::literal;
 
 /// One command of a script.
@@ -429,11 +427,4 @@ fn steps(start: &str, end: &str, step: &str) -> Scripted<Steps> {
 
 fn regex(pattern: &str) -> Scripted<Regex> {
     Regex::new(pattern.trim()).map_err(|_| ScriptError::Regex(pattern.trim().to_owned()))
-}
-
-impl SeriesLine {
-    /// Tells whether a native histogram is among the values.
-    pub fn has_histogram(&self) -> bool {
-        self.values.contains(&SeriesValue::Histogram)
-    }
 }

@@ -4,18 +4,19 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use ferula_chunkenc::Sample;
-use ferula_index::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
+use ferula_chunkenc::{Sample, SampleBatch};
+use ferula_index::{Labels, METRIC_NAME, MatchOp, Matcher};
 
 use super::TestStorage;
+use super::classic::ClassicHistograms;
 use super::compare::{self, Mismatch, compare, compare_annotations};
 use super::parse::{CommandKind, Eval, EvalTime, Expected, Load, ScriptError, Steps, parse_script};
-use super::series::SeriesValue;
+use super::series::{SeriesLine, SeriesValue};
 use crate::ast::{At, Expr, ExprKind, VectorSelector};
 use crate::parser::{ParseOptions, parse_with};
 use crate::storage::{Queryable, StorageError};
 use crate::visit::for_each;
-use crate::{Engine, Error, Value, VectorSample};
+use crate::{Engine, Error, MatrixSeries, Value, VectorSample};
 
 /// What became of one evaluation.
 #[derive(Debug)]
@@ -44,12 +45,12 @@ pub enum Failure {
         reason: String,
     },
     /// It needs something of a series that cannot be stored yet.
-    #[error("needs {what}{}", .series.as_ref().map(|s| format!(" of {s}")).unwrap_or_default())]
+    #[error("needs {what} of {series}")]
     NotStored {
         /// What was left out.
         what: &'static str,
-        /// Which series had it; none if the expected result has it.
-        series: Option<Labels>,
+        /// Which series had it.
+        series: Labels,
     },
     /// The storage cannot be read.
     #[error("storage: {0}")]
@@ -132,31 +133,31 @@ impl Runner<'_> {
     }
 
     fn load(&mut self, load: &Load, line: usize) {
+        let mut classic = ClassicHistograms::default();
         for series in &load.series {
             let labels = &series.line.labels;
-            if series.line.has_histogram() {
-                self.not_stored.push((labels.clone(), "native histograms"));
-            }
             if series.has_start_timestamps {
                 self.not_stored.push((labels.clone(), "start timestamps"));
             }
-            if load.with_nhcb
-                && let Some(base) = classic_histogram_base(labels)
-            {
-                self.not_stored.push((base, "native histograms"));
+            let mut samples = SampleBatch::new();
+            for (timestamp, value) in timed(&series.line, load.step_ms) {
+                match value {
+                    SeriesValue::Omitted => {}
+                    SeriesValue::Float(value) => samples.push(timestamp, *value),
+                    SeriesValue::Histogram { histogram, .. } => {
+                        samples.push_histogram(timestamp, Arc::clone(histogram));
+                    }
+                }
             }
-            let samples: Vec<Sample> = (0..)
-                .zip(&series.line.values)
-                .filter_map(|(i, value)| match value {
-                    SeriesValue::Float(value) => Some(Sample::new(load.step_ms * i, *value)),
-                    SeriesValue::Omitted | SeriesValue::Histogram => None,
-                })
-                .collect();
-            if samples.is_empty() {
-                continue;
+            self.append(labels, &samples, line);
+            if load.with_nhcb {
+                classic.take(labels, floats(&samples));
             }
-            if let Err(error) = self.storage.append(labels, &samples) {
-                self.failed_load = Some((line, format!("{labels}: {}", chain(&*error))));
+        }
+        for (labels, histograms) in classic.into_native() {
+            match histograms {
+                Ok(samples) => self.append(&labels, &samples, line),
+                Err(error) => self.failed_load = Some((line, format!("{labels}: {error}"))),
             }
         }
         if let Err(error) = self.storage.commit() {
@@ -164,14 +165,25 @@ impl Runner<'_> {
         }
     }
 
+    /// Appends samples of one series; the histograms among them only if they can be stored.
+    fn append(&mut self, labels: &Labels, samples: &SampleBatch, line: usize) {
+        let result = if samples.has_histograms() && !self.storage.stores_histograms() {
+            self.not_stored.push((labels.clone(), "native histograms"));
+            let floats: SampleBatch = floats(samples).collect();
+            if floats.is_empty() { Ok(()) } else { self.storage.append(labels, &floats) }
+        } else if samples.is_empty() {
+            Ok(())
+        } else {
+            self.storage.append(labels, samples)
+        };
+        if let Err(error) = result {
+            self.failed_load = Some((line, format!("{labels}: {}", chain(&*error))));
+        }
+    }
+
     fn eval(&mut self, eval: &Eval) -> Result<(), Failure> {
         if let Some((line, reason)) = &self.failed_load {
             return Err(Failure::Load { line: *line, reason: reason.clone() });
-        }
-        if let Expected::Series(series) = &eval.expected
-            && series.iter().any(|line| line.has_histogram())
-        {
-            return Err(Failure::NotStored { what: "native histograms", series: None });
         }
         let expr = parse_with(&eval.query, &ParseOptions::ALL);
         if let Ok(expr) = &expr {
@@ -203,7 +215,7 @@ impl Runner<'_> {
                 matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or_default()))
             });
             if let Some((labels, what)) = selected {
-                result = Err(Failure::NotStored { what, series: Some(labels.clone()) });
+                result = Err(Failure::NotStored { what, series: labels.clone() });
             }
         };
         for_each(expr, |expr| match &expr.kind {
@@ -221,11 +233,15 @@ impl Runner<'_> {
     }
 }
 
-/// The series of the native histogram that a series of a classic one becomes part of.
-fn classic_histogram_base(labels: &Labels) -> Option<Labels> {
-    let name = labels.metric_name();
-    let base = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix))?;
-    LabelsBuilder::from_labels(labels).set(METRIC_NAME, base).remove("le").build().ok()
+/// The values of a series with their times.
+fn timed(line: &SeriesLine, step_ms: i64) -> impl Iterator<Item = (i64, &SeriesValue)> {
+    (0_i64..).zip(&line.values).map(move |(i, value)| (step_ms.saturating_mul(i), value))
+}
+
+/// The samples that are floats.
+fn floats(samples: &SampleBatch) -> impl Iterator<Item = Sample> {
+    let is_float = |(i, _): &(usize, Sample)| samples.histogram(*i).is_none();
+    samples.iter().enumerate().filter(is_float).map(|(_, sample)| sample)
 }
 
 /// One evaluation of a script, tried in several ways.
@@ -296,10 +312,14 @@ impl Evaluation<'_> {
             return Err(fail(Mismatch::Type { expected: "a matrix", found }));
         };
         compare::is_sorted(&matrix).map_err(fail)?;
-        let samples = matrix.iter().filter_map(|series| {
-            let sample = series.samples.iter().find(|sample| sample.timestamp == at)?;
-            let labels = series.labels.clone();
-            Some(VectorSample { labels, timestamp: at, value: sample.value })
+        let samples = matrix.iter().filter_map(|MatrixSeries { labels, samples }| {
+            let index = samples.timestamps().iter().position(|timestamp| *timestamp == at)?;
+            Some(VectorSample {
+                labels: labels.clone(),
+                timestamp: at,
+                value: samples.values()[index],
+                histogram: samples.histogram(index).cloned(),
+            })
         });
         let middle = Value::Vector(samples.collect());
         let middle = match (value, middle) {

@@ -3,9 +3,13 @@
 //! `name{label="value"} 1 2+3x4 _x2 stale {{sum:5 count:2}}`: values stand at multiples of the
 //! load's step. `a+bxN` is `a`, `a+b`, … with N additions, `_` is no sample.
 
+use std::sync::Arc;
+
+use ferula_chunkenc::histogram::FloatHistogram;
 use ferula_chunkenc::stale;
 use ferula_index::{Labels, METRIC_NAME};
 
+use super::histogram;
 use crate::parser::literal;
 
 /// Most values that one line may stand for.
@@ -21,22 +25,31 @@ pub struct SeriesLine {
 }
 
 /// One value of a series line.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum SeriesValue {
     /// `_`: there is no sample.
     Omitted,
     /// A float, or the staleness marker.
     Float(f64),
-    /// A native histogram; which one is not kept, since none can be stored yet.
-    Histogram,
+    /// A native histogram.
+    Histogram {
+        /// The histogram.
+        histogram: Arc<FloatHistogram>,
+        /// Whether its counter reset hint was given, so that a result must have the same.
+        is_hint_set: bool,
+    },
 }
 
 impl PartialEq for SeriesValue {
     /// Compares floats by their bits.
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Omitted, Self::Omitted) | (Self::Histogram, Self::Histogram) => true,
+            (Self::Omitted, Self::Omitted) => true,
             (Self::Float(a), Self::Float(b)) => a.to_bits() == b.to_bits(),
+            (
+                Self::Histogram { histogram: a, is_hint_set: a_set },
+                Self::Histogram { histogram: b, is_hint_set: b_set },
+            ) => a == b && a_set == b_set,
             _ => false,
         }
     }
@@ -70,6 +83,12 @@ pub enum SeriesError {
         expected: &'static str,
         /// The text found instead.
         found: String,
+    },
+    /// Histograms cannot be added up or subtracted.
+    #[error("histograms make no progression: {reason}")]
+    Progression {
+        /// What keeps them from it.
+        reason: &'static str,
     },
     /// The line stands for too many values.
     #[error("more than {limit} values in one line")]
@@ -190,7 +209,7 @@ fn values(text: &str) -> Result<Vec<SeriesValue>, SeriesError> {
 /// Parses one item, which may stand for several values.
 fn item<'a>(text: &'a str, values: &mut Vec<SeriesValue>) -> Result<&'a str, SeriesError> {
     if text.starts_with("{{") {
-        return histogram_item(text, values);
+        return histogram::item(text, values);
     }
     let end = text.find(is_blank).unwrap_or(text.len());
     let (item, rest) = text.split_at(end);
@@ -224,7 +243,7 @@ fn item<'a>(text: &'a str, values: &mut Vec<SeriesValue>) -> Result<&'a str, Ser
     Ok(rest)
 }
 
-fn push(
+pub(super) fn push(
     values: &mut Vec<SeriesValue>,
     count: usize,
     mut next: impl FnMut() -> SeriesValue,
@@ -237,14 +256,14 @@ fn push(
 }
 
 /// Parses `xN`.
-fn count(text: &str) -> Option<usize> {
+pub(super) fn count(text: &str) -> Option<usize> {
     let digits = text.strip_prefix('x')?;
     let all_digits = digits.bytes().all(|b| b.is_ascii_digit());
     if all_digits { digits.parse::<u32>().ok()?.try_into().ok() } else { None }
 }
 
 /// Parses a number with or without a sign, and gives the text behind it.
-fn signed_number(text: &str) -> Option<(f64, &str)> {
+pub(super) fn signed_number(text: &str) -> Option<(f64, &str)> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let bytes = unsigned.as_bytes();
     let word = ["inf", "nan"]
@@ -266,61 +285,11 @@ fn signed_number(text: &str) -> Option<(f64, &str)> {
     Some((if text.starts_with('-') { -value } else { value }, &unsigned[end..]))
 }
 
-fn histogram_item<'a>(
-    text: &'a str,
-    values: &mut Vec<SeriesValue>,
-) -> Result<&'a str, SeriesError> {
-    let mut rest = histogram(text)?;
-    if let Some(after) = rest.strip_prefix(['+', '-']) {
-        rest = histogram(after)?;
-    }
-    let end = rest.find(is_blank).unwrap_or(rest.len());
-    let (repeat, behind) = rest.split_at(end);
-    let fail = || SeriesError::Value { text: excerpt(text) };
-    let count = if repeat.is_empty() { 1 } else { count(repeat).ok_or_else(fail)? + 1 };
-    push(values, count, || SeriesValue::Histogram)?;
-    Ok(behind)
-}
-
-/// Checks the notation of a histogram, and gives the text behind it.
-fn histogram(text: &str) -> Result<&str, SeriesError> {
-    let fail = |expected, found| SeriesError::Histogram { expected, found: excerpt(found) };
-    let inside = text.strip_prefix("{{").ok_or_else(|| fail("\"{{\"", text))?;
-    let end = inside.find("}}").ok_or_else(|| fail("\"}}\"", inside))?;
-    let mut rest = inside[..end].trim();
-    while !rest.is_empty() {
-        let (key, after) = rest.split_once(':').ok_or_else(|| fail("a key", rest))?;
-        let end = match after.strip_prefix('[') {
-            Some(list) => 2 + list.find(']').ok_or_else(|| fail("\"]\"", after))?,
-            None => after.find(is_blank).unwrap_or(after.len()),
-        };
-        let (value, behind) = after.split_at(end);
-        let is_number = |text: &str| matches!(signed_number(text), Some((_, "")));
-        let valid = match key {
-            "schema" | "offset" | "n_offset" => value.parse::<i64>().is_ok(),
-            "sum" | "count" | "z_bucket" | "z_bucket_w" => is_number(value),
-            "buckets" | "n_buckets" | "custom_values" => {
-                value.starts_with('[')
-                    && value.trim_matches(['[', ']']).split_whitespace().all(is_number)
-            }
-            "counter_reset_hint" => {
-                matches!(value, "unknown" | "reset" | "not_reset" | "gauge")
-            }
-            _ => return Err(fail("a key", rest)),
-        };
-        if !valid {
-            return Err(fail("a value", after));
-        }
-        rest = behind.trim_start();
-    }
-    Ok(&inside[end + 2..])
-}
-
-fn is_blank(c: char) -> bool {
+pub(super) fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t')
 }
 
-fn excerpt(text: &str) -> String {
+pub(super) fn excerpt(text: &str) -> String {
     text.chars().take(20).collect()
 }
 

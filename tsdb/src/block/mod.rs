@@ -136,11 +136,15 @@ impl Block {
         }))
     }
 
-    /// Takes the block out of service if it could not be read.
+    /// Takes the block out of service if it could not be read. A chunk of a kind that this release
+    /// does not read is no damage: the other series of the block are served.
     fn noting_damage<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         result.inspect_err(|error| {
-            // The first reason stays.
-            let _ = self.damage.set(error.to_string_with_causes());
+            use ferula_chunkenc::Error::UnknownEncoding;
+            if !matches!(error, Error::Chunk { source: UnknownEncoding { .. }, .. }) {
+                // The first reason stays.
+                let _ = self.damage.set(error.to_string_with_causes());
+            }
         })
     }
 }

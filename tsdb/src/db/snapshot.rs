@@ -8,7 +8,7 @@ use ulid::Ulid;
 
 use super::Shared;
 use super::cut::write_block;
-use super::open::create_dir;
+use super::open::{WAL_DIR, create_dir};
 use crate::block::{Block, CREATION_SUFFIX};
 use crate::error::Error;
 use crate::head::range_end;
@@ -23,7 +23,9 @@ impl Shared {
         // Blocks come and go under this lock only.
         let _maintenance = self.maintenance.lock();
         self.check_open()?;
-        if dir == self.dir {
+        // Blocks beside a log count as what covers it, so they would hide what only that has.
+        let wal_dir = dir.join(WAL_DIR);
+        if self.fs.exists(&wal_dir).map_err(Error::io("inspect", &wal_dir))? {
             return Err(Error::SnapshotTarget { dir: dir.to_path_buf() });
         }
         create_dir(&*self.fs, dir)?;
@@ -37,12 +39,14 @@ impl Shared {
         Ok(ulids)
     }
 
-    /// Writes the head as one block for each block range that it has samples in.
+    /// Writes the head as one block for each block range that it has samples in. The last one ends
+    /// with its newest sample, so that whoever opens the copy can go on from there.
     fn snapshot_head(&self, head: &HeadReader, dir: &Path) -> Result<Vec<Ulid>, Error> {
         let mut ulids = Vec::new();
         let mut from = head.guard().from();
         while let Some(oldest) = head.oldest_from(from) {
-            let end = range_end(oldest, self.options.block_range_ms);
+            let newest = self.head.time_range().map_or(oldest, |(_, newest)| newest);
+            let end = range_end(oldest, self.options.block_range_ms).min(newest.saturating_add(1));
             let block = write_block(&*self.fs, dir, &self.options, head, oldest, end)?;
             ulids.extend(block.map(|block| block.meta().ulid));
             from = end;

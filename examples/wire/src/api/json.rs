@@ -3,6 +3,8 @@
 //! Two kinds of strings differ in what they escape: label names and values inside of results are
 //! written as they are, everything else has `<`, `>` and `&` escaped.
 
+use ferula_chunkenc::SampleBatch;
+use ferula_chunkenc::histogram::{Bucket, FloatHistogram};
 use ferula_index::Labels;
 use ferula_promql::{MatrixSeries, Value, VectorSample};
 
@@ -234,28 +236,98 @@ fn size_hint(labels: &Labels, n_points: usize) -> usize {
 fn push_sample(out: &mut Vec<u8>, sample: &VectorSample, starts: &mut PointStarts) {
     out.extend_from_slice(b"{\"metric\":");
     push_labels(out, &sample.labels);
-    out.extend_from_slice(b",\"value\":");
-    starts.push(out, 0, sample.timestamp);
-    push_point_value(out, sample.value);
-    out.push(b'}');
-}
-
-fn push_series(out: &mut Vec<u8>, series: &MatrixSeries, starts: &mut PointStarts) {
-    out.extend_from_slice(b"{\"metric\":");
-    push_labels(out, &series.labels);
-    if !series.samples.is_empty() {
-        out.extend_from_slice(b",\"values\":");
-        push_list(out, series.samples.iter().enumerate(), |out, (index, sample)| {
-            starts.push(out, index, sample.timestamp);
+    match &sample.histogram {
+        None => {
+            out.extend_from_slice(b",\"value\":");
+            starts.push(out, 0, sample.timestamp);
             push_point_value(out, sample.value);
-        });
+        }
+        Some(histogram) => {
+            out.extend_from_slice(b",\"histogram\":");
+            push_histogram_point(out, sample.timestamp, histogram);
+        }
     }
     out.push(b'}');
 }
 
+fn push_series(out: &mut Vec<u8>, series: &MatrixSeries, starts: &mut PointStarts) {
+    let samples = &series.samples;
+    out.extend_from_slice(b"{\"metric\":");
+    push_labels(out, &series.labels);
+    if !samples.has_histograms() {
+        if !samples.is_empty() {
+            out.extend_from_slice(b",\"values\":");
+            push_list(out, samples.iter().enumerate(), |out, (index, sample)| {
+                starts.push(out, index, sample.timestamp);
+                push_point_value(out, sample.value);
+            });
+        }
+    } else {
+        push_mixed_points(out, samples, starts);
+    }
+    out.push(b'}');
+}
+
+/// Writes the floats of a series, if there are any, and then its histograms.
+fn push_mixed_points(out: &mut Vec<u8>, samples: &SampleBatch, starts: &mut PointStarts) {
+    let is_float = |index: &usize| samples.histogram(*index).is_none();
+    let mut floats = (0..samples.len()).filter(is_float).peekable();
+    if floats.peek().is_some() {
+        out.extend_from_slice(b",\"values\":");
+        push_list(out, floats, |out, index| {
+            starts.push(out, index, samples.timestamps()[index]);
+            push_point_value(out, samples.values()[index]);
+        });
+    }
+    out.extend_from_slice(b",\"histograms\":");
+    let histograms = samples.timestamps().iter().enumerate();
+    let histograms = histograms.filter_map(|(i, time)| Some((*time, samples.histogram(i)?)));
+    push_list(out, histograms, |out, (time, histogram)| push_histogram_point(out, time, histogram));
+}
+
+/// Writes a histogram with its time.
+fn push_histogram_point(out: &mut Vec<u8>, timestamp: i64, histogram: &FloatHistogram) {
+    out.push(b'[');
+    push_timestamp(out, timestamp);
+    out.extend_from_slice(b",{\"count\":");
+    push_quoted(out, histogram.count);
+    out.extend_from_slice(b",\"sum\":");
+    push_quoted(out, histogram.sum);
+    let mut buckets = histogram.all_buckets().filter(|bucket| bucket.count != 0.0).peekable();
+    if buckets.peek().is_some() {
+        out.extend_from_slice(b",\"buckets\":");
+        push_list(out, buckets, |out, bucket| push_bucket(out, &bucket));
+    }
+    out.extend_from_slice(b"}]");
+}
+
+fn push_bucket(out: &mut Vec<u8>, bucket: &Bucket<f64>) {
+    let rule = match (bucket.lower_inclusive, bucket.upper_inclusive) {
+        (false, true) => b'0',
+        (true, false) => b'1',
+        (false, false) => b'2',
+        (true, true) => b'3',
+    };
+    out.extend_from_slice(&[b'[', rule]);
+    for value in [bucket.lower, bucket.upper, bucket.count] {
+        out.push(b',');
+        push_quoted(out, value);
+    }
+    out.push(b']');
+}
+
+fn push_quoted(out: &mut Vec<u8>, value: f64) {
+    out.push(b'"');
+    number::push_json(out, value);
+    out.push(b'"');
+}
+
 #[cfg(test)]
 mod tests {
-    use ferula_chunkenc::{Sample, SampleBatch};
+    use std::sync::Arc;
+
+    use ferula_chunkenc::Sample;
+    use ferula_chunkenc::histogram::Span;
 
     use super::*;
 
@@ -335,6 +407,7 @@ mod tests {
                     labels: labels.clone(),
                     timestamp: 5000,
                     value: f64::INFINITY,
+                    histogram: None,
                 }]),
                 r#""resultType":"vector","result":[{"metric":{"__name__":"up","job":"a<b"},"value":[5,"+Inf"]}]"#
                     .to_owned(),
@@ -347,5 +420,45 @@ mod tests {
         ] {
             assert_eq!(text(|out| push_value(out, &value)), expected);
         }
+    }
+
+    #[test]
+    fn histograms_stand_beside_floats() {
+        let histogram = Arc::new(FloatHistogram {
+            count: 6.5,
+            sum: -2.0,
+            zero_threshold: 0.5,
+            zero_count: 1.0,
+            positive_spans: vec![Span { offset: 1, length: 2 }],
+            positive_buckets: vec![0.0, 4.0],
+            negative_spans: vec![Span { offset: 1, length: 1 }],
+            negative_buckets: vec![1.5],
+            ..FloatHistogram::default()
+        });
+        let written = r#"{"count":"6.5","sum":"-2","buckets":[[1,"-2","-1","1.5"],[3,"-0.5","0.5","1"],[0,"2","4","4"]]}"#;
+        let sample = VectorSample {
+            labels: Labels::empty(),
+            timestamp: 1500,
+            value: f64::NAN,
+            histogram: Some(Arc::clone(&histogram)),
+        };
+        assert_eq!(
+            text(|out| push_value(out, &Value::Vector(vec![sample]))),
+            format!(
+                r#""resultType":"vector","result":[{{"metric":{{}},"histogram":[1.500,{written}]}}]"#
+            )
+        );
+        let mut samples = SampleBatch::new();
+        samples.push_histogram(1000, histogram);
+        samples.push(2000, 7.0);
+        samples.push_histogram(3000, Arc::default());
+        let empty = r#"{"count":"0","sum":"0"}"#;
+        let series = MatrixSeries { labels: Labels::empty(), samples };
+        assert_eq!(
+            text(|out| push_value(out, &Value::Matrix(vec![series]))),
+            format!(
+                r#""resultType":"matrix","result":[{{"metric":{{}},"values":[[2,"7"]],"histograms":[[1,{written}],[3,{empty}]]}}]"#
+            )
+        );
     }
 }

@@ -1,10 +1,16 @@
 //! Whether a result is the expected one.
 
-use std::collections::BTreeMap;
+mod histogram;
 
-use ferula_chunkenc::stale;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use ferula_chunkenc::histogram::FloatHistogram;
+use ferula_chunkenc::{Sample, SampleBatch, stale};
 use ferula_index::Labels;
 
+use self::histogram::almost_equal_histograms;
 use super::parse::{Eval, EvalTime, Expected, Steps};
 use super::series::{SeriesLine, SeriesValue};
 use crate::{Annotations, MatrixSeries, Value, VectorSample};
@@ -72,9 +78,9 @@ pub enum Mismatch {
         /// When, in milliseconds since the Unix epoch.
         timestamp: i64,
         /// The value expected.
-        expected: f64,
+        expected: String,
         /// The value that came out.
-        found: f64,
+        found: String,
     },
     /// The script expects more values than the query has steps.
     #[error("{labels} is expected at more steps than the query has")]
@@ -118,12 +124,81 @@ pub(super) fn almost_equal(a: f64, b: f64) -> bool {
     diff / sum.min(f64::MAX) < EPSILON
 }
 
+/// A value of a result, or the one expected.
+#[derive(Clone, Copy)]
+enum Point<'a> {
+    Float(f64),
+    Histogram {
+        histogram: &'a FloatHistogram,
+        /// Whether the counter reset hint of the expected one matters.
+        is_hint_set: bool,
+    },
+}
+
+impl<'a> Point<'a> {
+    fn found(value: f64, histogram: Option<&'a Arc<FloatHistogram>>) -> Self {
+        match histogram {
+            Some(histogram) => Self::Histogram { histogram, is_hint_set: false },
+            None => Self::Float(value),
+        }
+    }
+
+    /// The expected value; `None` if there is to be none.
+    fn expected(value: &'a SeriesValue) -> Option<Self> {
+        match value {
+            SeriesValue::Omitted => None,
+            SeriesValue::Float(value) => Some(Self::Float(*value)),
+            SeriesValue::Histogram { histogram, is_hint_set } => {
+                Some(Self::Histogram { histogram, is_hint_set: *is_hint_set })
+            }
+        }
+    }
+
+    /// Tells whether `found` will do where this is expected.
+    fn accepts(self, found: Self) -> bool {
+        match (self, found) {
+            (Self::Float(expected), Self::Float(found)) => almost_equal(expected, found),
+            (
+                Self::Histogram { histogram: expected, is_hint_set },
+                Self::Histogram { histogram: found, .. },
+            ) => almost_equal_histograms(expected, found, is_hint_set),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Point<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Float(value) => value.fmt(f),
+            Self::Histogram { histogram, .. } => {
+                write!(f, "{histogram} ({:?})", histogram.counter_reset_hint)
+            }
+        }
+    }
+}
+
+/// Values with their times, for messages.
+struct Points<'a>(&'a [(i64, Point<'a>)]);
+
+impl fmt::Display for Points<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (i, (timestamp, point)) in self.0.iter().enumerate() {
+            let separator = if i > 0 { ", " } else { "" };
+            write!(f, "{separator}{point} @ {timestamp}")?;
+        }
+        f.write_str("]")
+    }
+}
+
 /// Compares a result with what an evaluation expects.
 pub(super) fn compare(eval: &Eval, value: &Value) -> Result<(), Mismatch> {
     match (value, &eval.expected) {
         (Value::String { text, .. }, Expected::String(expected)) if text == expected => Ok(()),
         (Value::Scalar(sample), Expected::Scalar(expected)) => {
-            equal(&Labels::empty(), sample.timestamp, *expected, sample.value)
+            let (expected, found) = (Point::Float(*expected), Point::Float(sample.value));
+            equal(&Labels::empty(), sample.timestamp, expected, found)
         }
         (Value::Vector(vector), Expected::Series(expected)) => {
             compare_vector(vector, expected, eval.is_ordered)
@@ -157,10 +232,16 @@ fn steps(eval: &Eval) -> Steps {
     }
 }
 
-fn equal(labels: &Labels, timestamp: i64, expected: f64, found: f64) -> Result<(), Mismatch> {
-    if almost_equal(expected, found) {
+fn equal(
+    labels: &Labels,
+    timestamp: i64,
+    expected: Point<'_>,
+    found: Point<'_>,
+) -> Result<(), Mismatch> {
+    if expected.accepts(found) {
         return Ok(());
     }
+    let (expected, found) = (expected.to_string(), found.to_string());
     Err(Mismatch::Value { labels: labels.clone(), timestamp, expected, found })
 }
 
@@ -182,10 +263,11 @@ fn compare_vector(
     let mut missing = expected.clone();
     for (i, sample) in vector.iter().enumerate() {
         let labels = &sample.labels;
+        let found = Point::found(sample.value, sample.histogram.as_ref());
         let Some((position, values)) = expected.get(labels) else {
             return Err(Mismatch::UnexpectedSeries {
                 labels: labels.clone(),
-                values: sample.value.to_string(),
+                values: found.to_string(),
             });
         };
         if is_ordered && *position != i + 1 {
@@ -195,14 +277,11 @@ fn compare_vector(
                 found: i + 1,
             });
         }
-        let value = match values.first() {
-            Some(SeriesValue::Float(value)) => *value,
-            Some(SeriesValue::Omitted) => 0.0,
-            Some(SeriesValue::Histogram) | None => {
-                return Err(Mismatch::TooManyPoints { labels: labels.clone() });
-            }
-        };
-        equal(labels, sample.timestamp, value, sample.value)?;
+        let value =
+            values.first().ok_or_else(|| Mismatch::TooManyPoints { labels: labels.clone() })?;
+        // No value stands for zero here.
+        let value = Point::expected(value).unwrap_or(Point::Float(0.0));
+        equal(labels, sample.timestamp, value, found)?;
         missing.remove(labels);
     }
     nothing_missing(&missing)
@@ -225,12 +304,11 @@ fn compare_matrix(
     let mut missing = expected.clone();
     for series in matrix {
         let labels = &series.labels;
-        let found: Vec<(i64, f64)> =
-            series.samples.iter().map(|sample| (sample.timestamp, sample.value)).collect();
+        let found = points(&series.samples);
         let Some((_, values)) = expected.get(labels) else {
             return Err(Mismatch::UnexpectedSeries {
                 labels: labels.clone(),
-                values: format!("{found:?}"),
+                values: Points(&found).to_string(),
             });
         };
         let mut points = Vec::new();
@@ -240,16 +318,14 @@ fn compare_matrix(
                 .and_then(|i| steps.step.checked_mul(i)?.checked_add(steps.start))
                 .filter(|timestamp| *timestamp <= steps.end)
                 .ok_or_else(|| Mismatch::TooManyPoints { labels: labels.clone() })?;
-            if let SeriesValue::Float(value) = value {
-                points.push((timestamp, *value));
-            }
+            points.extend(Point::expected(value).map(|point| (timestamp, point)));
         }
-        let times = |points: &[(i64, f64)]| points.iter().map(|p| p.0).collect::<Vec<_>>();
+        let times = |points: &[(i64, Point<'_>)]| points.iter().map(|p| p.0).collect::<Vec<_>>();
         if times(&points) != times(&found) {
             return Err(Mismatch::Points {
                 labels: labels.clone(),
-                expected: format!("{points:?}"),
-                found: format!("{found:?}"),
+                expected: Points(&points).to_string(),
+                found: Points(&found).to_string(),
             });
         }
         for ((timestamp, expected), (_, found)) in points.iter().zip(&found) {
@@ -258,6 +334,13 @@ fn compare_matrix(
         missing.remove(labels);
     }
     nothing_missing(&missing)
+}
+
+fn points(samples: &SampleBatch) -> Vec<(i64, Point<'_>)> {
+    let point = |(i, sample): (usize, Sample)| {
+        (sample.timestamp, Point::found(sample.value, samples.histogram(i)))
+    };
+    samples.iter().enumerate().map(point).collect()
 }
 
 /// Checks that a matrix is sorted by labels, as the result of a range query must be.

@@ -1,0 +1,139 @@
+//! What aggregations of floats do with native histograms.
+//!
+//! Sums and means of them are kept apart from those of floats, by group and step, for few groups
+//! have any; a group with both has no result. All else either counts histograms or passes over
+//! them.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use ferula_chunkenc::histogram::FloatHistogram;
+
+use crate::ast::AggregateOp;
+use crate::exec::Context;
+use crate::functions::native_sum::HistogramSum;
+use crate::{AnnotationKind, Error, HistogramOperation, Span, limits};
+
+/// What an aggregation does with histograms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Treatment {
+    /// They count like floats, whose value does not matter either.
+    Count,
+    /// They are summed up, or averaged.
+    Fold { mean: bool },
+    /// They are passed over.
+    Ignore(&'static str),
+}
+
+impl Treatment {
+    pub(super) fn of(op: AggregateOp) -> Self {
+        match op {
+            AggregateOp::Sum => Self::Fold { mean: false },
+            AggregateOp::Avg => Self::Fold { mean: true },
+            AggregateOp::Count | AggregateOp::Group => Self::Count,
+            op => Self::Ignore(op.as_str()),
+        }
+    }
+}
+
+/// Says that an aggregation passes over histograms.
+pub(super) fn note_ignored(aggregation: &'static str, span: Span, context: &Context) {
+    context.annotate(AnnotationKind::HistogramIgnoredInAggregation { aggregation }, span);
+}
+
+/// Sums or means of histograms, by group and step.
+pub(super) struct HistogramFolds {
+    folds: HashMap<(usize, usize), Fold>,
+    /// Number of samples that the folds count as.
+    held: usize,
+    span: Span,
+    context: Context,
+}
+
+enum Fold {
+    Sum(Box<HistogramSum>),
+    /// There are both exponential and custom buckets.
+    Incompatible,
+}
+
+/// What a group has at a step.
+pub(super) enum Total {
+    /// No histogram.
+    Floats,
+    /// Values that do not go together.
+    Nothing,
+    Histogram(Arc<FloatHistogram>),
+}
+
+impl HistogramFolds {
+    pub(super) fn new(span: Span, context: &Context) -> Self {
+        Self { folds: HashMap::new(), held: 0, span, context: context.clone() }
+    }
+
+    /// Adds a histogram to a group; tells whether it could be added. It cannot when there are first
+    /// found to be both exponential and custom buckets.
+    pub(super) fn add(
+        &mut self,
+        group: usize,
+        step: usize,
+        histogram: &FloatHistogram,
+        mean: bool,
+    ) -> Result<bool, Error> {
+        let fold = match self.folds.entry((group, step)) {
+            Entry::Vacant(vacant) => {
+                // The sum, and what compensates it.
+                let weight = limits::weight(histogram).saturating_mul(2);
+                self.context.limits.hold(weight)?;
+                self.held += weight;
+                vacant.insert(Fold::Sum(Box::new(HistogramSum::new(histogram, mean))));
+                return Ok(true);
+            }
+            Entry::Occupied(occupied) => occupied.into_mut(),
+        };
+        let Fold::Sum(sum) = fold else { return Ok(true) };
+        let fits = sum.add(histogram).is_ok();
+        if !fits {
+            *fold = Fold::Incompatible;
+        }
+        Ok(fits)
+    }
+
+    /// What a group has at a step, beside floats or alone.
+    pub(super) fn at(&self, group: usize, step: usize, has_floats: bool) -> Total {
+        let sum = match self.folds.get(&(group, step)) {
+            None => return Total::Floats,
+            Some(Fold::Incompatible) => return Total::Nothing,
+            Some(Fold::Sum(sum)) => sum,
+        };
+        let operation = HistogramOperation::Aggregation;
+        if sum.was_reconciled() {
+            self.note(AnnotationKind::MismatchedCustomBuckets { operation });
+        }
+        if has_floats {
+            self.note(AnnotationKind::MixedFloatsHistogramsInAggregation);
+            return Total::Nothing;
+        }
+        if sum.has_collision() {
+            self.note(AnnotationKind::CounterResetCollision { operation });
+        }
+        let mut total = HistogramSum::clone(sum).into_total();
+        total.compact(0);
+        Total::Histogram(Arc::new(total))
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.folds.is_empty()
+    }
+
+    fn note(&self, kind: AnnotationKind) {
+        self.context.annotate(kind, self.span);
+    }
+}
+
+impl Drop for HistogramFolds {
+    fn drop(&mut self) {
+        self.context.limits.release(self.held);
+    }
+}

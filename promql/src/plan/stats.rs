@@ -1,0 +1,56 @@
+//! Which selectors are asked only for the count and sum of histograms, so that their buckets can be
+//! left behind when samples are read.
+//!
+//! These are the selectors inside of `histogram_count`, `histogram_sum` or `histogram_avg` that
+//! stand in no subquery (whose samples are compared with each other for counter resets, which takes
+//! buckets) and in nothing that looks at buckets. Prometheus marks the same ones, and the counter
+//! reset hints that it finds while it leaves the buckets behind can be seen in annotations.
+
+use super::{Node, NodeKind, RangeSource};
+use crate::ast::BinaryOp;
+use crate::functions::InstantFunction;
+use crate::functions::native::Measure;
+
+/// Marks such selectors in a plan; `inside` tells whether it stands in one of these functions.
+pub(super) fn mark(node: &mut Node, inside: bool) {
+    match &mut node.kind {
+        NodeKind::Number(_) | NodeKind::String(_) => {}
+        NodeKind::Selector(selector) => selector.stats_only = inside,
+        NodeKind::Range(source) => mark_source(source, inside),
+        NodeKind::RangeCall(call) => {
+            mark_source(&mut call.source, inside);
+            call.params.iter_mut().for_each(|param| mark(param, inside));
+        }
+        NodeKind::Call(call) => {
+            let inside = match call.function {
+                InstantFunction::OfNativeHistograms(
+                    Measure::Avg | Measure::Count | Measure::Sum,
+                ) => true,
+                InstantFunction::HistogramQuantile
+                | InstantFunction::HistogramQuantiles
+                | InstantFunction::HistogramFraction => return,
+                _ => inside,
+            };
+            call.args.iter_mut().for_each(|arg| mark(arg, inside));
+        }
+        NodeKind::Aggregate(aggregate) => {
+            if let Some(param) = &mut aggregate.param {
+                mark(param, inside);
+            }
+            mark(&mut aggregate.input, inside);
+        }
+        NodeKind::Binary(binary) => {
+            if !matches!(binary.op, BinaryOp::TrimLower | BinaryOp::TrimUpper) {
+                mark(&mut binary.left, inside);
+                mark(&mut binary.right, inside);
+            }
+        }
+        NodeKind::Negate(inner) | NodeKind::Invariant(inner) => mark(inner, inside),
+    }
+}
+
+fn mark_source(source: &mut RangeSource, inside: bool) {
+    if let RangeSource::Selector { selector, .. } = source {
+        selector.stats_only = inside;
+    }
+}
