@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::xor::XorDecoder;
-use crate::{ChunkIterator, Error, SampleBatch};
+use crate::{ChunkIterator, Error, FloatHistogramIterator, HistogramIterator, SampleBatch};
 
 /// How the samples of a chunk are encoded. The number is the byte that stands for it on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +14,10 @@ use crate::{ChunkIterator, Error, SampleBatch};
 pub enum Encoding {
     /// Floats: delta-of-delta timestamps, XORed values.
     Xor = 1,
+    /// Integer histograms: differences of differences of all counts.
+    Histogram = 2,
+    /// Float histograms: all counts XORed.
+    FloatHistogram = 3,
 }
 
 impl Encoding {
@@ -24,6 +28,8 @@ impl Encoding {
     pub const fn from_byte(byte: u8) -> Result<Self, Error> {
         match byte {
             1 => Ok(Self::Xor),
+            2 => Ok(Self::Histogram),
+            3 => Ok(Self::FloatHistogram),
             found => Err(Error::UnknownEncoding { found }),
         }
     }
@@ -38,6 +44,8 @@ impl fmt::Display for Encoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Xor => f.write_str("XOR"),
+            Self::Histogram => f.write_str("histogram"),
+            Self::FloatHistogram => f.write_str("floathistogram"),
         }
     }
 }
@@ -61,21 +69,52 @@ impl Chunk {
     pub fn sample_count(&self) -> Result<u16, Error> {
         match self.encoding {
             Encoding::Xor => XorDecoder::new(&self.data).map(|decoder| decoder.count()),
+            Encoding::Histogram => self.histograms().map(|histograms| histograms.count()),
+            Encoding::FloatHistogram => {
+                self.float_histograms().map(|histograms| histograms.count())
+            }
         }
     }
 
-    /// Starts before the first sample.
+    /// Starts before the first float.
     ///
     /// # Errors
-    /// If the chunk's header is malformed.
+    /// [`Error::WrongEncoding`] if the chunk does not hold floats, or what is wrong with its
+    /// header.
     pub fn iter(&self) -> Result<ChunkIterator<'_>, Error> {
         ChunkIterator::new(self.encoding, &self.data)
+    }
+
+    /// Starts before the first integer histogram.
+    ///
+    /// # Errors
+    /// [`Error::WrongEncoding`] if the chunk does not hold integer histograms, or what is wrong
+    /// with its header.
+    pub fn histograms(&self) -> Result<HistogramIterator<'_>, Error> {
+        self.check_encoding(Encoding::Histogram)?;
+        HistogramIterator::new(&self.data)
+    }
+
+    /// Starts before the first float histogram.
+    ///
+    /// # Errors
+    /// [`Error::WrongEncoding`] if the chunk does not hold float histograms, or what is wrong with
+    /// its header.
+    pub fn float_histograms(&self) -> Result<FloatHistogramIterator<'_>, Error> {
+        self.check_encoding(Encoding::FloatHistogram)?;
+        FloatHistogramIterator::new(&self.data)
+    }
+
+    fn check_encoding(&self, wanted: Encoding) -> Result<(), Error> {
+        let found = self.encoding;
+        if found == wanted { Ok(()) } else { Err(Error::WrongEncoding { wanted, found }) }
     }
 
     /// Appends all samples to `batch`.
     ///
     /// # Errors
-    /// If the data is malformed; the batch is then as it was.
+    /// [`Error::WrongEncoding`] if the chunk does not hold floats, or what is wrong with the data;
+    /// the batch is then as it was.
     pub fn decode_into(&self, batch: &mut SampleBatch) -> Result<(), Error> {
         self.iter()?.decode_into(batch)
     }

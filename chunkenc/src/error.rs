@@ -1,5 +1,6 @@
 //! What can go wrong when chunks are written or read.
 
+use crate::Encoding;
 use crate::histogram::HistogramError;
 
 /// Errors of this crate.
@@ -74,6 +75,34 @@ pub enum Error {
     ChunkFull {
         /// The largest number of samples of one chunk.
         limit: u16,
+    },
+    /// A chunk holds something else than what it was asked for.
+    #[error("a chunk of encoding {found} does not hold {wanted}")]
+    WrongEncoding {
+        /// What the chunk was asked for.
+        wanted: Encoding,
+        /// What it holds.
+        found: Encoding,
+    },
+    /// A span of a histogram chunk has an offset or a length that histograms cannot have.
+    #[error("span at bit {bit} has offset {offset} and length {length}")]
+    SpanRange {
+        /// Bit position behind the span in the chunk's data.
+        bit: usize,
+        /// Offset announced.
+        offset: i64,
+        /// Length announced.
+        length: u64,
+    },
+    /// A histogram chunk announces more buckets than its bytes can hold.
+    #[error("chunk of {size_bytes} bytes announces {needed} buckets, holds {held} at most")]
+    BucketCount {
+        /// Size of the chunk's data.
+        size_bytes: usize,
+        /// Number of buckets that the spans cover.
+        needed: u64,
+        /// The most that could be in there.
+        held: usize,
     },
     /// A histogram breaks a rule.
     #[error(transparent)]

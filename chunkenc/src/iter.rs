@@ -1,9 +1,9 @@
-//! Reading the samples of a chunk, whatever its encoding.
+//! Reading the floats of a chunk, whatever its encoding.
 
 use crate::xor::XorDecoder;
 use crate::{Encoding, Error, Sample, SampleBatch};
 
-/// Reads the samples of one chunk in time order.
+/// Reads the floats of one chunk in time order.
 ///
 /// For whole chunks [`ChunkIterator::decode_into`] is several times as fast as sample by sample.
 ///
@@ -36,10 +36,14 @@ impl<'a> ChunkIterator<'a> {
     /// Starts before the first sample of the chunk whose data is `data`.
     ///
     /// # Errors
-    /// If the chunk's header is malformed.
+    /// [`Error::WrongEncoding`] if the chunk does not hold floats, or what is wrong with its
+    /// header.
     pub fn new(encoding: Encoding, data: &'a [u8]) -> Result<Self, Error> {
         let decoder = match encoding {
             Encoding::Xor => Decoder::Xor(XorDecoder::new(data)?),
+            found @ (Encoding::Histogram | Encoding::FloatHistogram) => {
+                return Err(Error::WrongEncoding { wanted: Encoding::Xor, found });
+            }
         };
         Ok(Self { decoder, current: None })
     }

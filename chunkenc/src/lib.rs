@@ -2,8 +2,9 @@
 //!
 //! A chunk is an encoded run of samples of one series. This crate encodes and decodes chunks in
 //! the formats of Prometheus, bit for bit, and holds the vocabulary that every other ferula crate
-//! shares: [`Sample`], [`SampleBatch`], the staleness marker and native histograms ([`histogram`]). It knows nothing of labels, files
-//! or queries: for those see `ferula-index`, `ferula-tsdb` and `ferula-promql`.
+//! shares: [`Sample`], [`SampleBatch`], the staleness marker and native histograms
+//! ([`histogram`]). It knows nothing of labels, files or queries: for those see `ferula-index`,
+//! `ferula-tsdb` and `ferula-promql`.
 //!
 //! ```
 //! use ferula_chunkenc::{SampleBatch, XorAppender};
@@ -26,6 +27,8 @@
 //! | Byte | Encoding | Holds | Written by |
 //! | --- | --- | --- | --- |
 //! | 1 | [`Encoding::Xor`] | floats | [`XorAppender`] |
+//! | 2 | [`Encoding::Histogram`] | integer histograms | [`HistogramAppender`] |
+//! | 3 | [`Encoding::FloatHistogram`] | float histograms | [`FloatHistogramAppender`] |
 //!
 //! # Guarantees
 //!
@@ -40,15 +43,27 @@ mod bits;
 mod chunk;
 pub mod cursor;
 mod error;
+mod float_histogram_chunk;
 pub mod histogram;
+mod histogram_appender;
+mod histogram_chunk;
+mod histogram_codec;
+mod histogram_iterator;
+mod histogram_layout;
 mod iter;
 mod sample;
 pub mod stale;
+mod varbit;
 mod xor;
 
 pub use batch::SampleBatch;
 pub use chunk::{Chunk, Encoding};
 pub use error::Error;
+pub use float_histogram_chunk::{FloatHistogramAppender, FloatHistogramIterator};
+pub use histogram_appender::{Appended, ChunkAppender, CutReason};
+pub use histogram_chunk::{HistogramAppender, HistogramIterator};
+pub use histogram_codec::ChunkHistogram;
+pub use histogram_iterator::ChunkHistograms;
 pub use iter::ChunkIterator;
 pub use sample::Sample;
 pub use xor::XorAppender;

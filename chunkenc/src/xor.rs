@@ -201,40 +201,9 @@ impl XorAppender {
         self.bits.write_bits(dod.cast_unsigned(), 64);
     }
 
-    /// ```text
-    /// 0                                            the same bits
-    /// 10 + bits of the last window                 differs only inside of it
-    /// 11 + 5 bits leading + 6 bits width + width   a new window; width 64 is written as 0
-    /// ```
     #[inline]
     fn write_value(&mut self, value_bits: u64) {
-        let xor = value_bits ^ self.value_bits;
-        if xor == 0 {
-            self.bits.write_bits(0, 1);
-            return;
-        }
-        let leading = xor.leading_zeros().min(MAX_LEADING);
-        let trailing = xor.trailing_zeros();
-        if let Some(window) = self.window
-            && leading >= u32::from(window.leading)
-            && trailing >= u32::from(window.trailing)
-        {
-            let n = window.significant();
-            let significant = xor >> window.trailing;
-            if n <= 62 {
-                self.bits.write_bits(0b10 << n | significant, n + 2);
-            } else {
-                self.bits.write_bits(0b10, 2);
-                self.bits.write_bits(significant, n);
-            }
-            return;
-        }
-        let n = 64 - leading - trailing;
-        let width = u64::from(n % 64);
-        self.bits.write_bits(0b11 << 11 | u64::from(leading) << 6 | width, 13);
-        self.bits.write_bits(xor >> trailing, n);
-        let [leading, trailing] = [leading, trailing].map(|n| u8::try_from(n).expect("below 64"));
-        self.window = Some(Window { leading, trailing });
+        write_xor(&mut self.bits, value_bits ^ self.value_bits, &mut self.window);
     }
 }
 
@@ -382,35 +351,8 @@ impl<'a> XorDecoder<'a> {
     /// not yet passed.
     #[inline(always)]
     fn read_value(&mut self, ahead: u64, used: u32) -> Result<(), Error> {
-        if ahead >> 63 == 0 {
-            self.bits.advance(used + 1);
-            return Ok(());
-        }
-        let window = if ahead >> 62 == 0b10 {
-            // Without an earlier window all 64 bits follow, as in Prometheus.
-            let window = self.window.unwrap_or(Window { leading: 0, trailing: 0 });
-            let n = window.significant();
-            if used + 2 + n <= BitReader::PEEK_BITS {
-                self.bits.advance(used + 2 + n);
-                self.value_bits ^= ahead << 2 >> (64 - n) << window.trailing;
-                return Ok(());
-            }
-            self.bits.advance(used + 2);
-            window
-        } else {
-            let leading = low_byte(ahead >> 57 & 0x1f);
-            let width = low_byte(ahead >> 51 & 0x3f);
-            let significant = if width == 0 { 64 } else { width };
-            self.bits.advance(used + 13);
-            let Some(trailing) = 64_u8.checked_sub(leading + significant) else {
-                let bit = HEADER_BYTES * 8 + self.bits.position();
-                return Err(Error::ValueWindow { bit, leading, significant });
-            };
-            let window = Window { leading, trailing };
-            self.window = Some(window);
-            window
-        };
-        self.value_bits ^= self.bits.read_bits(window.significant()) << window.trailing;
+        let (bits, window) = (&mut self.bits, &mut self.window);
+        self.value_bits ^= read_xor(bits, window, ahead, used, HEADER_BYTES * 8)?;
         Ok(())
     }
 
@@ -436,6 +378,114 @@ impl<'a> XorDecoder<'a> {
             return Err(Error::Truncated { offset: self.size_bytes, needed, available: 0 });
         }
         Ok(())
+    }
+}
+
+/// Writes in which bits a value differs from the one before it.
+///
+/// ```text
+/// 0                                            the same bits
+/// 10 + bits of the last window                 differs only inside of it
+/// 11 + 5 bits leading + 6 bits width + width   a new window; width 64 is written as 0
+/// ```
+#[inline]
+fn write_xor(bits: &mut BitWriter, xor: u64, last_window: &mut Option<Window>) {
+    if xor == 0 {
+        bits.write_bits(0, 1);
+        return;
+    }
+    let leading = xor.leading_zeros().min(MAX_LEADING);
+    let trailing = xor.trailing_zeros();
+    if let Some(window) = *last_window
+        && leading >= u32::from(window.leading)
+        && trailing >= u32::from(window.trailing)
+    {
+        let n = window.significant();
+        let significant = xor >> window.trailing;
+        if n <= 62 {
+            bits.write_bits(0b10 << n | significant, n + 2);
+        } else {
+            bits.write_bits(0b10, 2);
+            bits.write_bits(significant, n);
+        }
+        return;
+    }
+    let n = 64 - leading - trailing;
+    let width = u64::from(n % 64);
+    bits.write_bits(0b11 << 11 | u64::from(leading) << 6 | width, 13);
+    bits.write_bits(xor >> trailing, n);
+    let [leading, trailing] = [leading, trailing].map(|n| u8::try_from(n).expect("below 64"));
+    *last_window = Some(Window { leading, trailing });
+}
+
+/// Reads in which bits a value differs, of which `ahead` holds the next bits; `used` bits before
+/// it were seen but not yet passed. The reader begins at bit `base` of the chunk.
+#[inline(always)]
+fn read_xor(
+    bits: &mut BitReader<'_>,
+    last_window: &mut Option<Window>,
+    ahead: u64,
+    used: u32,
+    base: usize,
+) -> Result<u64, Error> {
+    if ahead >> 63 == 0 {
+        bits.advance(used + 1);
+        return Ok(0);
+    }
+    let window = if ahead >> 62 == 0b10 {
+        // Without an earlier window all 64 bits follow, as in Prometheus.
+        let window = last_window.unwrap_or(Window { leading: 0, trailing: 0 });
+        let n = window.significant();
+        if used + 2 + n <= BitReader::PEEK_BITS {
+            bits.advance(used + 2 + n);
+            return Ok(ahead << 2 >> (64 - n) << window.trailing);
+        }
+        bits.advance(used + 2);
+        window
+    } else {
+        let leading = low_byte(ahead >> 57 & 0x1f);
+        let width = low_byte(ahead >> 51 & 0x3f);
+        let significant = if width == 0 { 64 } else { width };
+        bits.advance(used + 13);
+        let Some(trailing) = 64_u8.checked_sub(leading + significant) else {
+            return Err(Error::ValueWindow { bit: base + bits.position(), leading, significant });
+        };
+        let window = Window { leading, trailing };
+        *last_window = Some(window);
+        window
+    };
+    Ok(bits.read_bits(window.significant()) << window.trailing)
+}
+
+/// A float that is coded by how it differs from the one before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct XorValue {
+    bits: u64,
+    window: Option<Window>,
+}
+
+impl XorValue {
+    /// The first value of a run, which is written in full.
+    pub(crate) fn first(value: f64) -> Self {
+        Self { bits: value.to_bits(), window: None }
+    }
+
+    /// The last value written or read.
+    pub(crate) fn get(self) -> f64 {
+        f64::from_bits(self.bits)
+    }
+
+    /// Writes the next value.
+    pub(crate) fn write(&mut self, bits: &mut BitWriter, value: f64) {
+        write_xor(bits, value.to_bits() ^ self.bits, &mut self.window);
+        self.bits = value.to_bits();
+    }
+
+    /// Reads the next value with a reader that begins where the chunk does.
+    pub(crate) fn read(&mut self, bits: &mut BitReader<'_>) -> Result<f64, Error> {
+        let ahead = bits.peek();
+        self.bits ^= read_xor(bits, &mut self.window, ahead, 0, 0)?;
+        Ok(self.get())
     }
 }
 

@@ -1,11 +1,14 @@
-//! The worked example of `docs/formats/chunks.md` is what the code writes and reads.
+//! The worked examples of `docs/formats/chunks.md` are what the code writes and reads.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
 
 use std::fs;
 use std::path::Path;
 
-use ferula_chunkenc::{Chunk, Encoding, Sample, SampleBatch, XorAppender};
+use ferula_chunkenc::histogram::{Histogram, Span};
+use ferula_chunkenc::{
+    Chunk, Encoding, FloatHistogramAppender, HistogramAppender, Sample, SampleBatch, XorAppender,
+};
 
 /// The text between the fences of the block with this tag.
 fn block<'a>(page: &'a str, tag: &str) -> &'a str {
@@ -13,12 +16,68 @@ fn block<'a>(page: &'a str, tag: &str) -> &'a str {
     rest.split_once("```").unwrap().0
 }
 
+fn page() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats/chunks.md");
+    fs::read_to_string(path).unwrap()
+}
+
+/// The bytes in the block with this tag.
+fn bytes(page: &str, tag: &str) -> Vec<u8> {
+    let bytes = block(page, tag).split_whitespace();
+    bytes.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+}
+
+/// Timestamp, count, zero count, sum and counts of two buckets.
+fn histogram(line: &str) -> (i64, Histogram) {
+    let fields: Vec<_> = line.split(' ').collect();
+    let [count, zero_count] = [fields[1], fields[2]].map(|n| n.parse().unwrap());
+    let buckets = [fields[4], fields[5]].map(|n| n.parse::<i64>().unwrap());
+    let histogram = Histogram {
+        zero_threshold: 2_f64.powi(-128),
+        zero_count,
+        count,
+        sum: fields[3].parse().unwrap(),
+        positive_spans: vec![Span::new(0, 2)],
+        positive_buckets: vec![buckets[0], buckets[1] - buckets[0]],
+        ..Histogram::default()
+    };
+    (fields[0].parse().unwrap(), histogram)
+}
+
+#[test]
+fn the_histogram_examples_hold() {
+    let page = page();
+    let samples: Vec<_> = block(&page, "histograms").lines().map(histogram).collect();
+    let mut integers = HistogramAppender::new();
+    let mut floats = FloatHistogramAppender::new();
+    for (timestamp, histogram) in &samples {
+        assert_eq!(histogram.validate(), Ok(()));
+        integers.append(*timestamp, histogram).unwrap();
+        floats.append(*timestamp, &histogram.to_float()).unwrap();
+    }
+    assert_eq!(integers.as_bytes(), bytes(&page, "histogram-hex"), "{:02x?}", integers.as_bytes());
+    assert_eq!(
+        floats.as_bytes(),
+        bytes(&page, "float-histogram-hex"),
+        "{:02x?}",
+        floats.as_bytes()
+    );
+
+    let chunks = [integers.into_chunk(), floats.into_chunk()];
+    let mut integers = chunks[0].histograms().unwrap();
+    let mut floats = chunks[1].float_histograms().unwrap();
+    for (timestamp, histogram) in &samples {
+        assert_eq!(integers.next(), Ok(Some(*timestamp)));
+        assert_eq!(floats.next(), Ok(Some(*timestamp)));
+        assert!(integers.histogram().unwrap().equals(histogram));
+        assert!(floats.histogram().unwrap().equals(&histogram.to_float()));
+    }
+}
+
 #[test]
 fn the_worked_example_holds() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats/chunks.md");
-    let page = fs::read_to_string(path).unwrap();
-    let bytes = block(&page, "hex").split_whitespace();
-    let data: Vec<u8> = bytes.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+    let page = page();
+    let data = bytes(&page, "hex");
     let samples: Vec<Sample> = block(&page, "samples")
         .lines()
         .map(|line| {

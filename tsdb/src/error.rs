@@ -169,8 +169,8 @@ pub enum Error {
         /// What is wrong with it.
         fault: BlockFault,
     },
-    /// A snapshot would go into the directory of the database itself.
-    #[error("{dir} is the directory of the database itself", dir = dir.display())]
+    /// A snapshot would go into the directory of this database or another one.
+    #[error("{dir} is the directory of a database", dir = dir.display())]
     SnapshotTarget {
         /// The directory.
         dir: PathBuf,
@@ -322,6 +322,14 @@ pub enum AppendError {
         /// Length found, in bytes.
         found: usize,
         /// Longest that is accepted, in bytes.
+        limit: usize,
+    },
+    /// The labels of a series are too long together.
+    #[error("labels of {found} bytes, at most {limit} are accepted")]
+    LabelSetTooLong {
+        /// Length of all names and values, in bytes.
+        found: usize,
+        /// Most that is accepted, in bytes.
         limit: usize,
     },
     /// The batch is full; commit it and go on with another.

@@ -50,6 +50,10 @@
 //!   has failed, no commit succeeds until the database is opened again; reads go on.
 //! - A block is read back whole before the head gives up what it holds. A block that cannot be read is
 //!   set aside with the reason ([`OpenReport::quarantined`], [`Stats::quarantined`]); the rest serves.
+//! - Files of blocks are mapped into memory. A block may be removed while it is open, but whoever
+//!   cuts one of its files short, in place, ends the process (`SIGBUS`), and one that is changed in
+//!   place is read wrongly or set aside. This holds for every name of a linked file, those in a
+//!   snapshot included.
 //! - Values are kept bit for bit, NaN payloads included.
 //! - Blocks and log are read by Prometheus 3.14 and its tools, and theirs are read here, as far as
 //!   they hold float samples.
@@ -88,7 +92,8 @@ pub use options::{
     DEFAULT_BLOCK_RANGE_MS, DEFAULT_CHUNK_SEGMENT_BYTES, DEFAULT_MAINTENANCE_INTERVAL,
     DEFAULT_MAX_BATCH_SAMPLES, DEFAULT_MAX_LABEL_NAME_BYTES, DEFAULT_MAX_LABEL_VALUE_BYTES,
     DEFAULT_MAX_LABELS, Limits, MAX_BATCH_SAMPLES, MAX_BLOCK_RANGE_MS, MAX_CHUNK_SEGMENT_BYTES,
-    MAX_LABEL_BYTES, MAX_LABELS, MAX_TIME_MS, MIN_BLOCK_RANGE_MS, Options, OptionsBuilder,
+    MAX_LABEL_BYTES, MAX_LABEL_SET_BYTES, MAX_LABELS, MAX_TIME_MS, MIN_BLOCK_RANGE_MS, Options,
+    OptionsBuilder,
 };
 pub use querier::{Querier, SeriesSet};
 pub use stats::{OpenReport, Quarantined, Stats};

@@ -49,6 +49,10 @@ pub const MAX_LABELS: usize = 4096;
 /// bytes.
 pub const MAX_LABEL_BYTES: usize = 1 << 20;
 
+/// Most bytes that the label names and values of one series may have together: 64 MiB. A series and
+/// the samples of its batch must fit one write of the log.
+pub const MAX_LABEL_SET_BYTES: usize = 64 << 20;
+
 /// Largest distance of a sample's time from the Unix epoch, in milliseconds, either way: some 73
 /// million years. Sums and differences of such times do not overflow.
 pub const MAX_TIME_MS: i64 = 1 << 61;

@@ -47,9 +47,10 @@ fn open_block(fs: &dyn Fs, dir: &Path, name: Ulid) -> Result<Block, Error> {
     }
 }
 
-/// End of the time that the blocks cover, exclusive.
+/// End of the time that the blocks cover, exclusive: what the log has of it is in them.
 pub(crate) fn covered_until(blocks: &[Arc<Block>]) -> i64 {
-    blocks.iter().map(|block| block.meta().maxt).max().unwrap_or(i64::MIN)
+    let whole = blocks.iter().filter(|block| !block.meta().compaction.is_of_part());
+    whole.map(|block| block.meta().maxt).max().unwrap_or(i64::MIN)
 }
 
 /// Removes what interrupted work has left in the directory `dir`.

@@ -55,7 +55,8 @@ pub struct OpenReport {
     pub samples: u64,
     /// Samples that were left out, nearly always because a block already covers their time.
     pub covered_samples: u64,
-    /// Records of kinds that this release does not serve, such as histograms.
+    /// Records of kinds that this release does not serve, such as histograms. They stay in the log
+    /// with the series they name, but a block that is cut does not hold them.
     pub skipped_records: u64,
     /// Bytes cut from the end of the log because the last record was not written whole.
     pub cut_bytes: u64,
@@ -65,6 +66,10 @@ pub struct OpenReport {
     pub quarantined: Vec<Quarantined>,
     /// Leftovers of interrupted work that were removed.
     pub removed: Vec<PathBuf>,
+    /// Directories with samples that this release does not read: `wbl`, in which Prometheus logs
+    /// samples that came out of order, unless it is empty. They are left as they are. (`chunks_head`
+    /// and `chunk_snapshot.*` are not listed: they repeat what the log of samples in order holds.)
+    pub unread: Vec<PathBuf>,
     /// How long opening took.
     pub duration: Duration,
 }

@@ -186,3 +186,25 @@ fn label_sets_of_any_size_within_the_limits_are_logged_in_one_batch() {
     drop(db);
     assert_eq!(all(&open(dir.path())), before);
 }
+
+#[test]
+fn labels_that_no_write_of_the_log_holds_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut limits = Limits::default();
+    (limits.labels, limits.label_value_bytes) = (300, 1 << 20);
+    let db = Db::open(dir.path(), with_limits(limits)).unwrap();
+    let value = "x".repeat(1 << 20);
+    let pairs = (0..257).map(|n| (format!("n{n:03}"), value.as_str()));
+    let labels_too_long = ferula_index::Labels::from_pairs(pairs).unwrap();
+    let mut appender = db.appender();
+    let refused = appender.append(&labels_too_long, 1, 1.0);
+    // Accepted, it would have been refused by the log, and the log takes nothing after that.
+    let limit = ferula_tsdb::MAX_LABEL_SET_BYTES;
+    assert!(
+        matches!(refused, Err(AppendError::LabelSetTooLong { limit: l, .. }) if l == limit),
+        "accepted, and then {:?}",
+        appender.commit()
+    );
+    appender.append(&labels(&[("a", "b")]), 1, 1.0).unwrap();
+    assert_eq!(appender.commit().unwrap().samples, 1);
+}

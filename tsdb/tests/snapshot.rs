@@ -53,6 +53,20 @@ fn a_snapshot_into_the_database_itself_is_refused() {
 }
 
 #[test]
+fn a_snapshot_into_a_database_is_refused_however_it_is_spelled() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path(), short_blocks()).unwrap();
+    commit(&db, &labels(&[("a", "b")]), &[sample(10, 1.0)]);
+    let alias = dir.path().join("wal/..");
+    assert!(matches!(db.snapshot(&alias), Err(Error::SnapshotTarget { .. })));
+    // Its log would count as covered by the blocks, whether or not it is open.
+    let other = tempfile::tempdir().unwrap();
+    drop(Db::open(other.path(), short_blocks()).unwrap());
+    assert!(matches!(db.snapshot(other.path()), Err(Error::SnapshotTarget { .. })));
+    assert_eq!(names(other.path()), ["lock", "wal"]);
+}
+
+#[test]
 fn a_batch_that_was_committed_later_is_not_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(dir.path(), short_blocks()).unwrap();

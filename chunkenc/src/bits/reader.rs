@@ -1,5 +1,7 @@
 //! Reading bits from a slice.
 
+use crate::Error;
+
 /// Reads bits one after the other. Bits past the end are zero, so that the reader of a hot loop
 /// need not check each read: it asks [`BitReader::is_overrun`] when it is done.
 ///
@@ -28,6 +30,22 @@ impl<'a> BitReader<'a> {
     #[inline]
     pub(crate) fn is_overrun(&self) -> bool {
         self.position > self.data.len() * 8
+    }
+
+    /// Number of bits that are not read yet.
+    pub(crate) fn bits_left(&self) -> usize {
+        (self.data.len() * 8).saturating_sub(self.position)
+    }
+
+    /// Fails if more bits were read than there are, taking the slice for the whole chunk.
+    #[inline]
+    pub(crate) fn check_overrun(&self) -> Result<(), Error> {
+        if self.is_overrun() {
+            let offset = self.data.len();
+            let needed = self.position.div_ceil(8) - offset;
+            return Err(Error::Truncated { offset, needed, available: 0 });
+        }
+        Ok(())
     }
 
     /// The next bits, the first of them topmost; at least [`BitReader::PEEK_BITS`] are valid.

@@ -7,7 +7,7 @@ use super::validate::check_spans;
 use super::{FloatHistogram, Histogram, Span};
 
 /// Counts of buckets that are stored as differences. They wrap around 64 bits.
-pub(super) fn to_counts(deltas: &[i64]) -> Vec<i64> {
+pub(crate) fn to_counts(deltas: &[i64]) -> Vec<i64> {
     let add = |count: &mut i64, &delta: &i64| {
         *count = count.wrapping_add(delta);
         Some(*count)
@@ -16,7 +16,7 @@ pub(super) fn to_counts(deltas: &[i64]) -> Vec<i64> {
 }
 
 /// Differences between counts.
-pub(super) fn to_deltas(counts: &[i64]) -> Vec<i64> {
+pub(crate) fn to_deltas(counts: &[i64]) -> Vec<i64> {
     let subtract = |before: &mut i64, &count: &i64| {
         let delta = count.wrapping_sub(*before);
         *before = count;

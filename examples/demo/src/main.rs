@@ -85,11 +85,12 @@ fn targets(own: &str, flags: &Flags) -> String {
     file
 }
 
-/// Accepts what a duration consists of; whether it is one is found out with the rest of the file.
+/// Accepts a duration. Zero would mean the default of the file above.
 fn duration(text: &str) -> Result<String, String> {
-    match text.chars().all(|c| c.is_ascii_alphanumeric()) {
-        true => Ok(text.to_owned()),
-        false => Err("this is no duration".to_owned()),
+    match ferula_wire::duration::parse(text) {
+        Ok(0) => Err("it must be at least a millisecond".to_owned()),
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -101,4 +102,25 @@ fn host_and_port(text: &str) -> Result<String, String> {
     }
     port.parse::<u16>().map_err(|error| format!("port: {error}"))?;
     Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_that_are_accepted_make_a_file() {
+        for interval in ["0", "0s", "x", "5", "1s', x: '"] {
+            assert!(Flags::try_parse_from(["demo", "--interval", interval]).is_err(), "{interval}");
+        }
+        for target in ["a", "a:x", "a:65536", ":1", "a', 'b:1", "a b:1"] {
+            assert!(Flags::try_parse_from(["demo", "--scrape", target]).is_err(), "{target}");
+        }
+        let flags = ["demo", "--interval", "500ms", "--scrape", "a-b.c:1", "--scrape", "[::1]:2"];
+        let flags = Flags::try_parse_from(flags).expect("all flags are right");
+        let text = targets("127.0.0.1:9090", &flags);
+        let file = ScrapeFile::parse(&text, Path::new("x")).expect("a file that is right");
+        assert_eq!(file.jobs[0].interval_ms, 500);
+        assert_eq!(file.jobs[1].static_configs[0].targets, ["a-b.c:1", "[::1]:2"]);
+    }
 }

@@ -51,9 +51,11 @@ fn what_is_no_target_is_a_wrong_command_line() {
 }
 
 #[test]
-fn what_is_no_interval_is_told() {
+fn what_is_no_interval_is_a_wrong_command_line() {
     let data = tempfile::tempdir().expect("a directory");
-    let (code, messages) = failure(DEMO, data.path(), &["--interval", "soon"]);
-    assert_eq!(code, Some(1), "{messages}");
-    assert!(messages.contains("soon"), "{messages}");
+    for interval in ["soon", "5", "0s"] {
+        let (code, messages) = failure(DEMO, data.path(), &["--interval", interval]);
+        assert_eq!(code, Some(2), "{interval}: {messages}");
+        assert!(messages.contains("--interval"), "{messages}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The tool over a small directory, and over none.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use ferula_index::Labels;
 use ferula_tsdb::{Db, Options};
@@ -99,4 +99,18 @@ fn a_missing_directory_is_told_and_not_made() {
         assert!(err.contains("/nowhere/ferula-data"), "{err}");
     }
     assert!(!missing.exists());
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_failure() {
+    let dir = store();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ferula"))
+        .args(["list", path(&dir)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program can be started");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("the program ends");
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
 }

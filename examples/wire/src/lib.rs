@@ -21,6 +21,20 @@
 //! db.close()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Guarantees
+//!
+//! - A remote write request that was answered with success is in the log, all of it; a page is
+//!   stored whole with its report, or only the report is.
+//! - Answers of the API are Prometheus's, errors included, where both have something to say.
+//! - Whatever comes in over the network is bounded (`docs/limits.md`), and none of it panics.
+//! - What a configuration file asks for and is not there is refused, not passed over.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `testing` | `testing`: programs as child processes, for tests |
 
 #![forbid(unsafe_code)]
 

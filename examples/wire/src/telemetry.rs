@@ -260,20 +260,24 @@ struct ProcessUsage {
 }
 
 impl ProcessUsage {
-    /// Linux's clock ticks and page size, which are the same on every machine this runs on; there
-    /// is no way to ask for them without unsafe code.
+    /// Linux counts time in these for programs, whatever the kernel itself does.
     const TICKS_PER_SECOND: f64 = 100.0;
-    const PAGE_BYTES: f64 = 4096.0;
 
     fn of_self() -> Option<Self> {
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
         // The second field is the name in parentheses, which may hold blanks; the state follows.
         let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
         let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
+        // The sizes of the other file are not in pages, whose size differs between machines.
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let bytes = |name: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+            Some(value.trim().strip_suffix(" kB")?.parse::<f64>().ok()? * 1024.0)
+        };
         Some(Self {
             cpu_seconds: (field(14)? + field(15)?) / Self::TICKS_PER_SECOND,
-            virtual_bytes: field(23)?,
-            resident_bytes: field(24)? * Self::PAGE_BYTES,
+            virtual_bytes: bytes("VmSize:")?,
+            resident_bytes: bytes("VmRSS:")?,
         })
     }
 }

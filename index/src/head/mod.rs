@@ -33,6 +33,9 @@ const STRIPES: usize = 64;
 /// How many label values are looked at before the lock is given up for a moment.
 const SCAN_BATCH: usize = 1024;
 
+/// For how many series labels are made before the lock is given up for a moment.
+const LABELS_BATCH: usize = 128;
+
 /// How long the removal of series waits for selections to end before it leaves the label pairs
 /// that nobody uses any more to the next removal.
 const RELEASE_PATIENCE: Duration = Duration::from_millis(10);
@@ -126,6 +129,37 @@ impl HeadIndex {
         })
     }
 
+    /// The labels of each of `series`; `None` for those that are gone. Many at once cost less than
+    /// one by one.
+    pub fn labels_of(&self, series: &[SeriesRef]) -> Vec<Option<Labels>> {
+        let mut found = Vec::with_capacity(series.len());
+        let (mut pairs, mut ends, mut buffer) = (Vec::new(), Vec::new(), String::new());
+        for batch in series.chunks(LABELS_BATCH) {
+            // Keeps the numbers of pairs from standing for others between the two steps.
+            let _in_use = self.releasing.read_recursive();
+            pairs.clear();
+            ends.clear();
+            for &series in batch {
+                let end = self.series.read(series, |of_series| {
+                    pairs.extend_from_slice(of_series);
+                    pairs.len()
+                });
+                ends.push(end);
+            }
+            let dictionary = self.dictionary.read();
+            let mut start = 0;
+            for end in &ends {
+                found.push(end.map(|end| {
+                    let of_series = &pairs[std::mem::replace(&mut start, end)..end];
+                    let texts = of_series.iter().map(|&pair| dictionary.text(pair));
+                    Labels::from_sorted_in(&mut buffer, texts)
+                        .expect("labels that were once made can be made again")
+                }));
+            }
+        }
+        found
+    }
+
     /// The series that pass all `matchers`; without matchers, all of them.
     pub fn select(&self, matchers: &[Matcher]) -> Postings {
         let _in_use = self.releasing.read_recursive();
@@ -137,10 +171,10 @@ impl HeadIndex {
 
     /// The labels of `series`, in label order. Series that are gone are left out.
     pub fn sorted(&self, series: &Postings) -> Vec<(Labels, SeriesRef)> {
-        let mut sorted: Vec<(Labels, SeriesRef)> = series
-            .iter()
-            .filter_map(|series| self.labels(series).map(|labels| (labels, series)))
-            .collect();
+        let series: Vec<SeriesRef> = series.iter().collect();
+        let labels = self.labels_of(&series);
+        let mut sorted: Vec<(Labels, SeriesRef)> =
+            labels.into_iter().zip(series).filter_map(|(l, series)| Some((l?, series))).collect();
         sorted.sort_unstable();
         sorted
     }

@@ -99,6 +99,25 @@ enum Step {
     Select(Vec<Matcher>),
 }
 
+#[test]
+fn labels_of_many_series_come_in_their_order() {
+    let index = HeadIndex::new();
+    let make = |i: usize| {
+        let many = ["x", "y", "z"].map(|name| (name, i.to_string()));
+        Labels::from_pairs(many.into_iter().take(i % 4).chain([("i", i.to_string())])).unwrap()
+    };
+    let made: Vec<(SeriesRef, Labels)> =
+        (0..1000).map(|i| (index.get_or_create(&make(i)).unwrap().0, make(i))).collect();
+    let gone: Postings = made.iter().map(|(series, _)| *series).filter(|s| s.0 % 5 == 0).collect();
+    index.remove(&gone);
+    let (refs, labels): (Vec<SeriesRef>, Vec<Labels>) = made.into_iter().rev().unzip();
+    let expected: Vec<Option<Labels>> = (refs.iter().zip(labels))
+        .map(|(series, labels)| (!gone.contains(*series)).then_some(labels))
+        .collect();
+    assert_eq!(index.labels_of(&refs), expected);
+    assert_eq!(index.labels_of(&[]), []);
+}
+
 fn label_set() -> impl Strategy<Value = Labels> {
     let pair = ("[abc]", "(x|y|xy|)");
     prop::collection::btree_map(pair.0, pair.1, 0..4)

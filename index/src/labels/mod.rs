@@ -75,12 +75,21 @@ impl Labels {
     pub(crate) fn from_sorted<'a>(
         pairs: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, Error> {
-        let mut packed = String::with_capacity(PACKED_BYTES);
+        Self::from_sorted_in(&mut String::with_capacity(PACKED_BYTES), pairs)
+    }
+
+    /// Packs pairs that are known to be sorted by name and unique, in a buffer that many label
+    /// sets share.
+    pub(crate) fn from_sorted_in<'a>(
+        buffer: &mut String,
+        pairs: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, Error> {
+        buffer.clear();
         for (name, value) in pairs.filter(|(_, value)| !value.is_empty()) {
-            push_packed(&mut packed, name)?;
-            push_packed(&mut packed, value)?;
+            push_packed(buffer, name)?;
+            push_packed(buffer, value)?;
         }
-        Ok(Self { packed: packed.into() })
+        Ok(Self { packed: Arc::from(buffer.as_str()) })
     }
 
     /// Value of the label called `name`.

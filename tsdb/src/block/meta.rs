@@ -16,6 +16,9 @@ pub const META_VERSION: u32 = 1;
 /// Name of the file in a block.
 pub(crate) const META_FILE: &str = "meta.json";
 
+/// Notes of Prometheus on blocks that hold a part of the head's samples only.
+const PARTIAL_HINTS: [&str; 3] = ["from-out-of-order", "from-stale-series", "from-selected-series"];
+
 /// Longest file that is read, in bytes. Thanos lists every file and rewrite in it.
 const MAX_META_BYTES: u64 = 16 << 20;
 
@@ -104,6 +107,14 @@ pub struct BlockParent {
     /// End of its range in milliseconds, exclusive.
     #[serde(rename = "maxTime")]
     pub maxt: i64,
+}
+
+impl BlockCompaction {
+    /// Tells whether the block holds only some of the samples of its range, as Prometheus makes
+    /// them from samples out of order and from chosen series: the log still has the others.
+    pub(crate) fn is_of_part(&self) -> bool {
+        self.hints.iter().any(|hint| PARTIAL_HINTS.contains(&hint.as_str()))
+    }
 }
 
 impl BlockMeta {

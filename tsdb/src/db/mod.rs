@@ -183,10 +183,12 @@ impl Db {
     }
 
     /// Writes everything committed, as blocks, into the directory `dir`, which is made if it does
-    /// not exist. Returns the names of the blocks in it.
+    /// not exist. Returns the names of the blocks in it. Blocks that the database has already are
+    /// linked where the file system can do it: their files must not be changed in place.
     ///
     /// # Errors
-    /// Whatever keeps a block from being written or linked.
+    /// [`Error::SnapshotTarget`] if `dir` holds a log, of this database or another one; whatever
+    /// keeps a block from being written or linked.
     pub fn snapshot(&self, dir: impl AsRef<Path>) -> Result<Vec<Ulid>, Error> {
         self.shared.snapshot(dir.as_ref())
     }
@@ -196,8 +198,8 @@ impl Db {
         self.shared.stats()
     }
 
-    /// Writes out the log, ends the background thread and gives the directory free. What is not
-    /// committed is lost. Closing twice is no error. Queriers that are open go on.
+    /// Writes out the log, ends the background thread and gives the directory free. Waits for a block
+    /// or a snapshot that is being made. What is not committed is lost. Closing twice is no error. Queriers that are open go on.
     ///
     /// # Errors
     /// Whatever keeps the log from being synced.
@@ -209,6 +211,8 @@ impl Db {
         if let Some(background) = background {
             background.stop();
         }
+        // A block that another thread is making still needs the log and the directory.
+        let _maintenance = self.shared.maintenance.lock();
         let head = &self.shared.head;
         head.close();
         let closed = head

@@ -1,13 +1,13 @@
 //! Making a database from its directory: leftovers, blocks, log.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use ferula_wal::fs::Fs;
 use ferula_wal::{LogReader, Wal};
 
-use super::View;
+use super::{View, size_of_dir};
 use crate::error::Error;
 use crate::head::{Head, Replay, ReplayStats};
 use crate::options::{DEFAULT_BLOCK_RANGE_MS, Limits, Options};
@@ -15,7 +15,10 @@ use crate::repair::{covered_until, open_blocks, remove_leftovers};
 use crate::stats::OpenReport;
 
 /// Directory of the log.
-const WAL_DIR: &str = "wal";
+pub(super) const WAL_DIR: &str = "wal";
+
+/// Directory in which Prometheus logs samples that came out of order.
+const OUT_OF_ORDER_DIR: &str = "wbl";
 
 /// How often a directory is read again because its writer has changed it meanwhile.
 const READ_ATTEMPTS: usize = 5;
@@ -50,6 +53,7 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Op
     head.set_wal(wal);
 
     let mut report = report(&head, replayed, start);
+    report.unread = unread(&**fs, dir)?;
     report.cut_bytes = recovery.report.cut.map_or(0, |cut| cut.bytes);
     report.removed = removed;
     report.blocks = blocks.len();
@@ -105,6 +109,7 @@ fn try_read(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Opened, Error> {
     // A block that was cut meanwhile holds what the log may not hold any more.
     let (blocks, quarantined) = open_blocks(&**fs, dir)?;
     let mut report = report(&head, replayed, start);
+    report.unread = unread(&**fs, dir)?;
     report.blocks = blocks.len();
     report.quarantined = quarantined;
     let from = covered_until(&blocks);
@@ -136,6 +141,15 @@ fn is_last(fs: &dyn Fs, wal_dir: &Path, file: &Path) -> Result<bool, Error> {
     let entries = fs.list(wal_dir).map_err(Error::io("list", wal_dir))?;
     let last = entries.iter().rfind(|entry| !entry.is_dir && entry.name.parse::<u32>().is_ok());
     Ok(last.is_some_and(|last| wal_dir.join(&last.name) == file))
+}
+
+/// Directories in `dir` with samples that are not read.
+fn unread(fs: &dyn Fs, dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let path = dir.join(OUT_OF_ORDER_DIR);
+    let failed = |source| Error::io("inspect", &path)(source);
+    let has_bytes =
+        fs.exists(&path).map_err(failed)? && size_of_dir(fs, &path).map_err(failed)? > 0;
+    Ok(if has_bytes { vec![path] } else { vec![] })
 }
 
 fn report(head: &Head, replayed: ReplayStats, start: Instant) -> OpenReport {

@@ -8,7 +8,7 @@ use ulid::Ulid;
 
 use super::Shared;
 use super::cut::write_block;
-use super::open::create_dir;
+use super::open::{WAL_DIR, create_dir};
 use crate::block::{Block, CREATION_SUFFIX};
 use crate::error::Error;
 use crate::head::range_end;
@@ -23,7 +23,9 @@ impl Shared {
         // Blocks come and go under this lock only.
         let _maintenance = self.maintenance.lock();
         self.check_open()?;
-        if dir == self.dir {
+        // Blocks beside a log count as what covers it, so they would hide what only that has.
+        let wal_dir = dir.join(WAL_DIR);
+        if self.fs.exists(&wal_dir).map_err(Error::io("inspect", &wal_dir))? {
             return Err(Error::SnapshotTarget { dir: dir.to_path_buf() });
         }
         create_dir(&*self.fs, dir)?;

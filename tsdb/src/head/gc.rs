@@ -81,6 +81,8 @@ impl Head {
 
     /// Tells whether the log must keep the record of a series when it is condensed.
     pub(crate) fn needs_record_of(&self, series: SeriesRef) -> bool {
-        self.stripes.get(series).is_some() || self.aliases.lock().contains_key(&series)
+        self.has_opaque_records
+            || self.stripes.get(series).is_some()
+            || self.aliases.lock().contains_key(&series)
     }
 }

@@ -19,9 +19,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use ferula_index::head::HeadIndex;
 use ferula_index::{Labels, SeriesRef};
-use ferula_wal::Wal;
 use ferula_wal::record::samples::RefSample;
 use ferula_wal::record::{samples, series as series_record};
+use ferula_wal::{Lsn, Wal};
 use parking_lot::Mutex;
 
 pub use appender::{Appender, Committed};
@@ -30,7 +30,7 @@ pub(crate) use replay::{Replay, ReplayStats};
 pub(crate) use series::{HeadChunk, SeenChunks, Series, range_end};
 
 use crate::error::{AppendError, Error};
-use crate::options::{Limits, MAX_TIME_MS};
+use crate::options::{Limits, MAX_LABEL_SET_BYTES, MAX_TIME_MS};
 use appender::Pending;
 use isolation::Isolation;
 use stripes::Stripes;
@@ -52,6 +52,9 @@ pub(crate) struct Head {
     /// Refs that the log knows a series by beside its own, with that one.
     aliases: Mutex<HashMap<SeriesRef, SeriesRef>>,
     next_ref: AtomicU64,
+    /// Whether the log has records that are not decoded here. They name series by ref, so the log
+    /// keeps what it knows of those.
+    has_opaque_records: bool,
     times: Times,
     /// Absent in a head that is only read.
     wal: Option<Wal>,
@@ -99,6 +102,8 @@ impl Unpublished {
 #[derive(Debug)]
 struct Commit {
     newest: BatchId,
+    /// The end of the newest batch in the log.
+    lsn: Option<Lsn>,
     /// Time of the oldest sample committed since the last truncation began.
     oldest: i64,
     samples: Vec<RefSample>,
@@ -107,10 +112,19 @@ struct Commit {
     series_record: Vec<u8>,
 }
 
+/// A batch that is in memory and handed to the log.
+#[derive(Debug)]
+struct Staged {
+    done: Committed,
+    batch: BatchId,
+    lsn: Option<Lsn>,
+}
+
 impl Commit {
     fn new() -> Self {
         Self {
             newest: BatchId::REPLAYED,
+            lsn: None,
             oldest: i64::MAX,
             samples: Vec::new(),
             new_series: Vec::new(),
@@ -132,6 +146,7 @@ impl Head {
             unpublished: Mutex::default(),
             aliases: Mutex::default(),
             next_ref: AtomicU64::new(1),
+            has_opaque_records: false,
             times: Times {
                 mint: AtomicI64::new(i64::MAX),
                 maxt: AtomicI64::new(i64::MIN),
@@ -262,6 +277,10 @@ impl Head {
         if found > limit {
             return Err(AppendError::TooManyLabels { found, limit });
         }
+        let (found, limit) = (labels.size_bytes(), MAX_LABEL_SET_BYTES);
+        if found > limit {
+            return Err(AppendError::LabelSetTooLong { found, limit });
+        }
         for (name, value) in labels {
             if name.is_empty() {
                 return Err(AppendError::EmptyLabelName);
@@ -293,25 +312,7 @@ impl Head {
 
     /// Logs a batch, applies it, and makes it visible.
     fn commit(&self, pending: &[Pending]) -> Result<Committed, Error> {
-        let mut commit = self.commit.lock();
-        self.check_writable()?;
-        let batch = BatchId(commit.newest.0 + 1);
-        let refused = self.apply(pending, batch, &mut commit);
-        let done = Committed { samples: commit.samples.len(), refused };
-        self.refused.fetch_add(refused as u64, Ordering::Relaxed);
-        if commit.samples.is_empty() {
-            return Ok(done);
-        }
-        // From here on the batch is in memory, though nobody sees it: if the log fails, no later
-        // batch may become visible, since a batch is visible with all before it.
-        let logged = self.log(&mut commit);
-        let lsn = logged.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
-        commit.newest = batch;
-        let published = self.publish_series(&mut commit.new_series, batch);
-        published.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
-        self.note_times(&mut commit);
-        drop(commit);
-
+        let Staged { done, batch, lsn } = self.stage(pending)?;
         if let (Some(wal), Some(lsn)) = (&self.wal, lsn) {
             // Commits that wait here at the same time share one sync.
             let committed = wal.commit(lsn).map_err(|source| Error::Wal { op: "sync", source });
@@ -320,6 +321,29 @@ impl Head {
         self.isolation.publish(batch);
         self.appended.fetch_add(done.samples as u64, Ordering::Relaxed);
         Ok(done)
+    }
+
+    /// Applies a batch and hands it to the log. It is neither durable nor visible yet.
+    fn stage(&self, pending: &[Pending]) -> Result<Staged, Error> {
+        let mut commit = self.commit.lock();
+        self.check_writable()?;
+        let batch = BatchId(commit.newest.0 + 1);
+        let refused = self.apply(pending, batch, &mut commit);
+        let done = Committed { samples: commit.samples.len(), refused };
+        self.refused.fetch_add(refused as u64, Ordering::Relaxed);
+        if commit.samples.is_empty() {
+            // What it repeats may be of a batch that is not durable yet, so wait for that one.
+            return Ok(Staged { done, batch: commit.newest, lsn: commit.lsn });
+        }
+        // From here on the batch is in memory, though nobody sees it: if the log fails, no later
+        // batch may become visible, since a batch is visible with all before it.
+        let logged = self.log(&mut commit);
+        let lsn = logged.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
+        let published = self.publish_series(&mut commit.new_series, batch);
+        published.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
+        (commit.newest, commit.lsn) = (batch, lsn);
+        self.note_times(&mut commit);
+        Ok(Staged { done, batch, lsn })
     }
 
     /// Appends the samples of a batch to their series, and collects what is to be logged. Returns
@@ -358,7 +382,7 @@ impl Head {
 
     /// Logs the new series and the samples that `apply` collected. The samples are one record, so
     /// that a crash leaves all of them or none.
-    fn log(&self, commit: &mut Commit) -> Result<Option<ferula_wal::Lsn>, Error> {
+    fn log(&self, commit: &mut Commit) -> Result<Option<Lsn>, Error> {
         let Some(wal) = &self.wal else { return Ok(None) };
         let Commit { samples, new_series, record, series_record, .. } = commit;
         let failed = |source| Error::Wal { op: "append to", source };
@@ -437,4 +461,39 @@ impl Head {
 /// Tells whether a sample may have this time.
 fn is_valid_time(timestamp: i64) -> bool {
     (-MAX_TIME_MS..=MAX_TIME_MS).contains(&timestamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use ferula_chunkenc::Sample;
+    use ferula_wal::fs::{FaultFs, Survival};
+
+    use super::*;
+
+    #[test]
+    fn a_batch_that_only_repeats_another_waits_for_it() {
+        let fs = FaultFs::new();
+        let open = |fs: &FaultFs| {
+            let options = ferula_wal::Options::default();
+            Wal::open(Arc::new(fs.clone()), Path::new("/wal"), options).unwrap()
+        };
+        let mut head = Head::new(Limits::default(), 60_000, i64::MIN);
+        head.set_wal(open(&fs).0);
+        let head = Arc::new(head);
+        let labels = Labels::from_pairs([("a", "b")]).unwrap();
+        let series = head.get_or_create(&labels).unwrap();
+        // One that is on its way: in memory and staged for the log, but not on the disk.
+        let pending = [Pending { series, sample: Sample::new(1, 1.0) }];
+        assert_eq!(head.stage(&pending).unwrap().done.samples, 1);
+
+        let mut repeated = Appender::new(Arc::clone(&head));
+        repeated.append(&labels, 1, 1.0).unwrap();
+        assert!(repeated.is_empty());
+        assert_eq!(repeated.commit().unwrap(), Committed::default());
+        assert_eq!(head.begin_read(0).seen(), BatchId(1), "what was acknowledged is visible");
+        let (_, mut log) = open(&fs.crash(Survival::Nothing));
+        assert!(log.next_record().unwrap().is_some(), "and survives a crash");
+    }
 }

@@ -12,6 +12,7 @@ use ferula_index::{Labels, SeriesRef};
 use ferula_wal::LogRecord;
 use ferula_wal::record::Record;
 use ferula_wal::record::samples::RefSample;
+use ferula_wal::record::tombstones::Tombstone;
 
 use super::isolation::BatchId;
 use super::series::Series;
@@ -62,7 +63,15 @@ impl<'a> Replay<'a> {
                     self.add_sample(sample);
                 }
             }
-            _ => self.stats.skipped_records += 1,
+            Record::Tombstones(mut deleted) => {
+                while let Some(tombstone) = deleted.next().map_err(failed)? {
+                    self.delete(tombstone)?;
+                }
+            }
+            _ => {
+                self.head.has_opaque_records = true;
+                self.stats.skipped_records += 1;
+            }
         }
         Ok(())
     }
@@ -108,6 +117,16 @@ impl<'a> Replay<'a> {
         self.stats.samples += 1;
         let (mint, maxt) = (head.times.mint.get_mut(), head.times.maxt.get_mut());
         (*mint, *maxt) = ((*mint).min(timestamp), (*maxt).max(timestamp));
+    }
+
+    /// Removes what was deleted when the record was written. Samples logged later stay.
+    fn delete(&mut self, Tombstone { series, mint, maxt }: Tombstone) -> Result<(), Error> {
+        let head = &mut *self.head;
+        let Some(found) = find(&head.stripes, head.aliases.get_mut(), series) else {
+            return Ok(());
+        };
+        let failed = |source| Error::HeadChunk { series: found.series_ref(), source };
+        found.lock().delete(mint, maxt, head.block_range_ms).map_err(failed)
     }
 
     /// Ends the replay: removes the series that came without samples.

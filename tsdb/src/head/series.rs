@@ -217,6 +217,28 @@ impl State {
         Some(SeenChunks { mint, maxt, chunks: full.into_iter().chain(open).collect() })
     }
 
+    /// Removes the samples from `mint` to `maxt`, both inclusive, of a series that nobody reads yet.
+    pub(crate) fn delete(
+        &mut self,
+        mint: i64,
+        maxt: i64,
+        block_range_ms: i64,
+    ) -> Result<(), ferula_chunkenc::Error> {
+        let all = BatchId::REPLAYED;
+        let is_hit = self.has_samples(mint, maxt, all);
+        let Some(chunks) = self.chunks(i64::MIN, i64::MAX, all).filter(|_| is_hit) else {
+            return Ok(());
+        };
+        let mut samples = SampleBatch::new();
+        chunks.decode_into(&mut samples)?;
+        self.full = Vec::new();
+        self.open = None;
+        for sample in samples.iter().filter(|sample| !(mint..=maxt).contains(&sample.timestamp)) {
+            self.append(sample, all, all, block_range_ms);
+        }
+        Ok(())
+    }
+
     /// Removes the chunks whose samples all lie before `mint`. Returns how many are gone.
     pub(crate) fn truncate(&mut self, mint: i64) -> usize {
         let before = self.n_chunks();

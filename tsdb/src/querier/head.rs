@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ferula_index::postings::Postings;
-use ferula_index::{Labels, Matcher};
+use ferula_index::{Labels, Matcher, SeriesRef};
 
 use crate::error::Error;
 use crate::head::{Head, HeadChunk, ReadGuard, SeenChunks, Series};
@@ -39,14 +39,17 @@ impl HeadReader {
         if !self.overlaps(mint, maxt) {
             return Vec::new();
         }
-        let mut found = Vec::new();
-        for series_ref in &self.head.index().select(matchers) {
-            let Some(series) = self.head.series(series_ref) else { continue };
-            let has_samples = series.lock().has_samples(mint, maxt, self.guard.seen());
-            if has_samples && let Some(labels) = self.head.index().labels(series_ref) {
-                found.push((labels, series));
-            }
-        }
+        let selected = self.head.index().select(matchers);
+        let has_samples =
+            |series: &Arc<Series>| series.lock().has_samples(mint, maxt, self.guard.seen());
+        let series: Vec<Arc<Series>> = selected
+            .iter()
+            .filter_map(|series| self.head.series(series).filter(has_samples))
+            .collect();
+        let refs: Vec<SeriesRef> = series.iter().map(|series| series.series_ref()).collect();
+        let labels = self.head.index().labels_of(&refs);
+        let mut found: Vec<(Labels, Arc<Series>)> =
+            labels.into_iter().zip(series).filter_map(|(l, series)| Some((l?, series))).collect();
         found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         found
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use ferula_index::{Labels, Matcher};
@@ -11,6 +12,9 @@ use super::params::{MAX_TIME, MIN_TIME, Params};
 use super::reply::{ApiError, ErrorKind, Success};
 use super::{ApiState, json, selector, serve};
 use crate::error::chain;
+
+/// Most selectors of one look-up, each of which goes over the index.
+const MAX_SELECTORS: usize = 1000;
 
 pub(super) async fn names(
     State(state): State<ApiState>,
@@ -28,9 +32,10 @@ pub(super) async fn names(
 
 pub(super) async fn values(
     State(state): State<ApiState>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     params: Params,
 ) -> Result<Response, ApiError> {
+    let Path(name) = name.map_err(|problem| ApiError::bad_data(problem.body_text()))?;
     let name = unescape_name(&name).unwrap_or(name);
     if name.is_empty() {
         return Err(ApiError::bad_data("invalid label name: \"\""));
@@ -80,6 +85,9 @@ impl Lookup {
         let start = params.time_or("start", MIN_TIME)?;
         let end = params.time_or("end", MAX_TIME)?;
         let mut matcher_sets = Vec::new();
+        if params.all("match[]").nth(MAX_SELECTORS).is_some() {
+            return Err(problem(format!("more than {MAX_SELECTORS} selectors")));
+        }
         for text in params.all("match[]") {
             matcher_sets.push(selector::parse(text).map_err(problem)?);
         }

@@ -127,6 +127,10 @@ async fn labels_and_their_values_are_listed() {
         let expected = format!(r#"{{"status":"success","data":{data}}}"#);
         assert_eq!(get(&api, path).await, (200, expected), "{path}");
     }
+    let unreadable = r#"{"status":"error","errorType":"bad_data","error":"Invalid URL: Invalid UTF-8 in `name`"}"#;
+    assert_eq!(get(&api, "/api/v1/label/%FF/values").await, (400, unreadable.to_owned()));
+    let (status, body) = get(&api, &format!("/api/v1/series?{}", "match[]=up&".repeat(1001))).await;
+    assert!(status == 400 && body.contains("more than 1000 selectors"), "{body}");
     let limited =
         r#"{"status":"success","data":["__name__"],"warnings":["results truncated due to limit"]}"#;
     assert_eq!(get(&api, "/api/v1/labels?limit=1").await, (200, limited.to_owned()));

@@ -1,12 +1,14 @@
 //! Receiving remote write.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::to_bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::ApiState;
 use super::params::quote;
@@ -24,6 +26,10 @@ const MESSAGE_V1: &str = "prometheus.WriteRequest";
 /// taken by the length they announce, so that a slow one does not keep others out.
 pub(super) const BODY_BUDGET_KIB: usize = 256 << 10;
 
+/// How long a body may take to arrive, and so how long it may keep others from that memory. Senders
+/// give up after the same time unless they are told otherwise.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
 pub(super) async fn receive(State(state): State<ApiState>, request: Request) -> Response {
     let Some(receiver) = state.shared.receiver.clone() else {
         let text = "remote write receiver is not enabled\n";
@@ -40,9 +46,9 @@ pub(super) async fn receive(State(state): State<ApiState>, request: Request) -> 
     }
     let kib = u32::try_from(len.div_ceil(1024)).expect("bodies are far below 4 TiB");
     let budget = state.shared.body_budget.clone().acquire_many_owned(kib).await;
-    let body = match to_bytes(request.into_body(), len).await {
+    let body = match within(BODY_TIMEOUT, to_bytes(request.into_body(), len)).await {
         Ok(body) => body,
-        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+        Err((status, text)) => return (status, format!("{text}\n")).into_response(),
     };
     let slot = state.shared.write_slots.clone().acquire_owned().await;
     let outcome = spawn_blocking(move || {
@@ -54,6 +60,21 @@ pub(super) async fn receive(State(state): State<ApiState>, request: Request) -> 
         Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
         Ok(Err((status, text))) => (status, format!("{text}\n")).into_response(),
         Err(panic) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{panic}\n")).into_response(),
+    }
+}
+
+/// Waits for a body, but no longer than `longest`.
+async fn within(
+    longest: Duration,
+    body: impl Future<Output = Result<Bytes, axum::Error>>,
+) -> Result<Bytes, (StatusCode, String)> {
+    match timeout(longest, body).await {
+        Ok(body) => body.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string())),
+        Err(_) => {
+            // Senders drop what is answered with a status of 400 to 499, and send this again.
+            let text = format!("the request did not arrive within {} s", longest.as_secs());
+            Err((StatusCode::SERVICE_UNAVAILABLE, text))
+        }
     }
 }
 
@@ -106,5 +127,18 @@ fn check_headers(headers: &HeaderMap) -> Result<(), String> {
             quote(&encoding)
         )),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let body = within(Duration::from_millis(1), pending()).await;
+        assert_eq!(body.map_err(|(status, _)| status), Err(StatusCode::SERVICE_UNAVAILABLE));
     }
 }

@@ -5,6 +5,7 @@
 //! signal ends it ([`Server::serve`]). Failures are one line on standard error, causes included,
 //! and exit code 1; a wrong command line is exit code 2.
 
+mod connection;
 mod server;
 
 use std::error::Error as StdError;
@@ -165,6 +166,9 @@ pub fn log_open_report(report: &OpenReport) {
     if report.skipped_records > 0 {
         warn!(records = report.skipped_records, "skipped records of kinds that are not served");
     }
+    for path in &report.unread {
+        warn!(path = %path.display(), "not read: samples that came to Prometheus out of order");
+    }
     for block in &report.quarantined {
         warn!(block = %block.dir.display(), reason = block.reason, "set a block aside");
     }
@@ -223,24 +227,34 @@ pub fn run(log_level: LogLevel, work: impl Future<Output = Result<(), Failure>>)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .init();
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::from)
-        .and_then(|runtime| runtime.block_on(work));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit_code(Err(error.into())),
+    };
+    let outcome = runtime.block_on(work);
+    // What is under way still has lost its client: nobody waits for its end.
+    runtime.shutdown_background();
     exit_code(outcome)
 }
 
 /// Reports a failure and its causes on standard error. The exit code is 0 without one, else 1.
+///
+/// That nobody reads the output any more is no failure: whoever did has seen enough.
 pub fn exit_code(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if is_closed_pipe(&*failure) => ExitCode::SUCCESS,
         Err(failure) => {
             // Standard error may be closed; there is nowhere left to tell that then.
             let _ = writeln!(io::stderr(), "error: {}", crate::error::chain(&*failure));
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_closed_pipe(failure: &(dyn StdError + 'static)) -> bool {
+    let error = failure.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Reads a time as the API does: Unix seconds or RFC 3339. Returns milliseconds since the Unix epoch.
@@ -278,6 +292,9 @@ pub fn now_ms() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
+
     use clap::CommandFactory;
 
     use super::*;
@@ -302,6 +319,23 @@ mod tests {
     fn the_default_policy_is_that_of_the_store() {
         let flags = Flags::parse_from(["program"]);
         assert_eq!(SyncPolicy::from(flags.store.wal_sync), Options::default().sync);
+    }
+
+    #[test]
+    fn work_that_goes_on_does_not_keep_a_program_from_ending() {
+        let ended = Arc::new(AtomicBool::new(false));
+        let (end, wait) = mpsc::channel::<()>();
+        let has_ended = ended.clone();
+        let code = run(LogLevel::Error, async move {
+            spawn_blocking(move || {
+                let _ = wait.recv_timeout(Duration::from_secs(60));
+                has_ended.store(true, Ordering::SeqCst);
+            });
+            Ok(())
+        });
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert!(!ended.load(Ordering::SeqCst));
+        drop(end);
     }
 
     #[test]

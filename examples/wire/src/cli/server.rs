@@ -11,7 +11,6 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
@@ -19,6 +18,7 @@ use tower::ServiceExt;
 use tracing::{info, warn};
 
 use super::ServerFlags;
+use super::connection::{BoundedListener, MAX_CONNECTIONS, MAX_IDLE};
 use crate::Error;
 
 /// How long requests under way may go on after a signal to stop.
@@ -45,11 +45,7 @@ impl Server {
         let failed = |source| Error::Listen { address: flags.listen.clone(), source };
         let listener = TcpListener::bind(&flags.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let listener = listener.tap_io(|stream| {
-            // Answers are written whole, so there is nothing to wait for. Without the option they
-            // are late, no more.
-            let _ = stream.set_nodelay(true);
-        });
+        let listener = BoundedListener::new(listener, MAX_CONNECTIONS, MAX_IDLE);
         let slot = Slot::default();
         let router = Router::new().fallback(dispatch).with_state(Arc::clone(&slot));
         let (stop, stopped) = oneshot::channel::<()>();

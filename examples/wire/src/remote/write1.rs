@@ -8,13 +8,16 @@
 //! Label sets are recognised by their encoded bytes, so that a series that was written to before
 //! costs one hash. Native histograms, exemplars and metadata are counted and left out.
 
+mod labels;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use ferula_index::{Labels, METRIC_NAME, SeriesRef};
+use ferula_index::{Labels, SeriesRef};
 use ferula_tsdb::AppendError;
 
+use self::labels::{decode_labels, excerpt, split_labels};
 use super::protobuf::{DecodeError, Field, Fields, Value};
 use super::refs::{LabelsKey, RefCache};
 use crate::exposition::MetricType;
@@ -136,7 +139,7 @@ pub struct Receipt {
     pub skipped_exemplars: u64,
     /// Metric metadata, which is not stored.
     pub skipped_metadata: u64,
-    /// The first refusal, in words.
+    /// The first refusal, in words; only their start if there are many.
     pub first_refusal: Option<String>,
 }
 
@@ -340,68 +343,10 @@ impl Writer<'_> {
     ) -> Result<(), DecodeError> {
         if self.receipt.first_refusal.is_none() {
             let labels = decode_labels(labels)?.unwrap_or_default();
-            self.receipt.first_refusal = Some(format!("{reason}, series {labels}"));
+            self.receipt.first_refusal = Some(excerpt(format_args!("{reason}, series {labels}")));
         }
         Ok(())
     }
-}
-
-/// Splits a `TimeSeries` into its encoded labels and the fields that follow. All senders write the
-/// labels first; if they stand elsewhere, they are gathered and the message is walked from its
-/// start.
-fn split_labels(message: &[u8]) -> Result<(Cow<'_, [u8]>, Fields<'_>), DecodeError> {
-    let mut fields = Fields::new("TimeSeries", message);
-    let mut end = 0;
-    while let Some(field) = fields.next_field()? {
-        if field.number == 1 {
-            fields.bytes(&field)?;
-            if field.offset != end {
-                return Ok((gather_labels(message)?.into(), Fields::new("TimeSeries", message)));
-            }
-            end = fields.offset();
-        }
-    }
-    Ok((message[..end].into(), Fields::starting_at("TimeSeries", message, end)))
-}
-
-fn gather_labels(message: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    let mut fields = Fields::new("TimeSeries", message);
-    let mut labels = Vec::new();
-    while let Some(field) = fields.next_field()? {
-        if field.number == 1 {
-            fields.bytes(&field)?;
-            labels.extend_from_slice(&message[field.offset..fields.offset()]);
-        }
-    }
-    Ok(labels)
-}
-
-/// Decodes `Label` messages, 1 name and 2 value, or tells why they make no valid label set.
-fn decode_labels(labels: &[u8]) -> Result<Result<Labels, String>, DecodeError> {
-    let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(16);
-    let mut fields = Fields::new("TimeSeries", labels);
-    while let Some(field) = fields.next_field()? {
-        let mut label = Fields::new("Label", fields.bytes(&field)?);
-        let (mut name, mut value) = ("", "");
-        while let Some(field) = label.next_field()? {
-            match field.number {
-                1 => name = label.text(&field)?,
-                2 => value = label.text(&field)?,
-                _ => {}
-            }
-        }
-        pairs.push((name, value));
-    }
-    if let Some((_, value)) = pairs.iter().find(|(name, _)| name.is_empty()) {
-        return Ok(Err(format!("empty label name, with value {value:?}")));
-    }
-    Ok(match Labels::from_pairs(pairs) {
-        Ok(labels) if labels.get(METRIC_NAME).is_none() => {
-            Err(format!("no metric name, series {labels}"))
-        }
-        Ok(labels) => Ok(labels),
-        Err(error) => Err(error.to_string()),
-    })
 }
 
 /// Decodes a `Sample`: 1 value, 2 timestamp.

@@ -138,8 +138,11 @@ impl Runner {
 /// The time a scrape is stored under: that of the grid of earlier ones if it is near enough.
 fn align(aligned: &mut Option<SystemTime>, now: SystemTime, interval: Duration) -> SystemTime {
     let mut grid = *aligned.get_or_insert(now);
-    while now.duration_since(grid).is_ok_and(|late| late >= interval) {
-        grid += interval;
+    let late = now.duration_since(grid).unwrap_or_default();
+    if late >= interval {
+        // Not by steps: a clock that was set may be ahead by any number of intervals.
+        let rest = late.as_nanos() % interval.as_nanos().max(1);
+        grid = now - Duration::from_nanos(u64::try_from(rest).unwrap_or(0));
     }
     *aligned = Some(grid);
     let tolerance = TIMESTAMP_TOLERANCE.min(interval / 100);
@@ -186,6 +189,8 @@ mod tests {
             (11_004, 11_003),
             (3_000, 3_000),
             (12_003, 12_003),
+            (1 << 45, 1 << 45),
+            ((1 << 45) + 172, (1 << 45) + 171),
         ] {
             assert_eq!(align(&mut aligned, at(now), interval), at(stored), "{now}");
         }

@@ -178,10 +178,11 @@ export function showTargets(root, targets, onlyDown) {
   root.replaceChildren(...[...pools].sort(([a], [b]) => (a < b ? -1 : 1)).map(([pool, members]) => {
     members.sort((a, b) => (a.scrapeUrl < b.scrapeUrl ? -1 : 1));
     const up = members.filter((t) => t.health === 'up').length;
+    const omit = commonLabels(members.map((m) => m.labels));
     const rows = members.map((t) => el('tr', '', {},
       el('td', '', {}, el('a', '', { href: webUrl(t.scrapeUrl), rel: 'noreferrer' }, t.scrapeUrl)),
       el('td', '', {}, el('span', `state ${['up', 'down'].includes(t.health) ? t.health : 'unknown'}`, {}, t.health)),
-      el('td', '', {}, ...spans(seriesParts(t.labels, commonLabels(members.map((m) => m.labels)))),
+      el('td', '', {}, ...spans(seriesParts(t.labels, omit)),
         ...(t.lastError ? [el('div', 'target-error', {}, t.lastError)] : [])),
       el('td', 'number', {}, age(t.lastScrape)),
       el('td', 'number', {}, `${(t.lastScrapeDuration * 1000).toFixed(1)} ms`),

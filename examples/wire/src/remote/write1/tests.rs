@@ -1,6 +1,7 @@
 use ferula_chunkenc::stale;
 use prost::Message;
 
+use super::labels::MAX_REFUSAL_BYTES;
 use super::*;
 use crate::store::memory::MemoryStore;
 
@@ -197,5 +198,27 @@ proptest::proptest! {
         let body = snap::raw::Encoder::new().compress_vec(&bytes).unwrap();
         let _ = receiver.receive(&body, NOW);
         let _ = receiver.receive(&bytes, NOW);
+    }
+}
+
+#[test]
+fn hostile_label_sets_are_refused_in_few_words() {
+    let long = "ü".repeat(100_000);
+    let names: Vec<String> = (0..5000).map(|i| format!("l{i}")).collect();
+    let mut many = vec![("__name__", "a")];
+    many.extend(names.iter().map(|name| (name.as_str(), "v")));
+    for (labels, reason) in [
+        (vec![("a", long.as_str())], "no metric name, series {a=\"üü"),
+        (vec![("__name__", "a"), ("", &long)], "empty label name, with value \"üü"),
+        (vec![("__name__", "a"), (&long, "x"), (&long, "y")], "label name \"üü"),
+        (many, "a series has more than 4096 labels"),
+    ] {
+        let (store, receiver) = receiver();
+        let receipt = receiver.receive(&body(vec![series(&labels, &[(NOW, 1.0)])]), NOW).unwrap();
+        assert_eq!((receipt.appended, receipt.invalid_labels), (0, 1));
+        let refusal = receipt.first_refusal.unwrap();
+        assert!(refusal.starts_with(reason), "{refusal}");
+        assert!(refusal.len() < MAX_REFUSAL_BYTES + 4, "{} bytes", refusal.len());
+        assert!(store.dump().is_empty());
     }
 }

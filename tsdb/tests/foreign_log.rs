@@ -1,0 +1,165 @@
+//! Directories that Prometheus wrote: what of them is not served here is reported, and nothing of
+//! it is lost.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use common::{RANGE, all, commit, labels, options, sample, scrape, short_blocks};
+use ferula_index::{Labels, SeriesRef};
+use ferula_tsdb::Db;
+use ferula_wal::fs::StdFs;
+use ferula_wal::record::samples::{self, RefSample};
+use ferula_wal::record::tombstones::{self, Tombstone};
+use ferula_wal::record::{Record, series};
+use ferula_wal::{LogReader, Wal};
+
+/// Writes a log of these records.
+fn write_log(dir: &Path, records: &[Vec<u8>]) {
+    let options = ferula_wal::Options::default();
+    let (wal, _) = Wal::open(Arc::new(StdFs), dir.join("wal"), options).unwrap();
+    for record in records {
+        wal.append(&[record]).unwrap();
+    }
+    wal.close().unwrap();
+}
+
+fn series_record(of: &[(u64, &Labels)]) -> Vec<u8> {
+    let mut record = Vec::new();
+    series::encode(of.iter().map(|(series, labels)| (SeriesRef(*series), *labels)), &mut record);
+    record
+}
+
+fn samples_record(series: u64, times: impl IntoIterator<Item = i64>) -> Vec<u8> {
+    let mut record = Vec::new();
+    let series = SeriesRef(series);
+    let sample = |timestamp| RefSample { series, timestamp, value: 1.0 };
+    samples::encode(times.into_iter().map(sample), &mut record);
+    record
+}
+
+fn tombstone_record(series: u64, mint: i64, maxt: i64) -> Vec<u8> {
+    let mut record = Vec::new();
+    tombstones::encode([Tombstone { series: SeriesRef(series), mint, maxt }], &mut record);
+    record
+}
+
+fn times(db: &Db) -> Vec<Vec<i64>> {
+    let times = |(_, samples): (Labels, Vec<ferula_chunkenc::Sample>)| {
+        samples.iter().map(|sample| sample.timestamp).collect()
+    };
+    all(db).into_iter().map(times).collect()
+}
+
+#[test]
+fn series_of_records_that_are_not_served_stay_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    // A series of histograms only: its samples are not decoded, but they name it.
+    let histogram = labels(&[("__name__", "h")]);
+    let mut opaque = vec![7];
+    opaque.extend_from_slice(&77_u64.to_be_bytes());
+    opaque.extend_from_slice(&[0; 20]);
+    write_log(dir.path(), &[series_record(&[(77, &histogram)]), opaque.clone()]);
+
+    let db = Db::open(dir.path(), short_blocks()).unwrap();
+    assert_eq!(db.open_report().skipped_records, 1);
+    scrape(&db, 50, 0, 5 * RANGE);
+    db.maintain().unwrap();
+    db.close().unwrap();
+    let wal = dir.path().join("wal");
+    assert!(common::names(&wal).iter().any(|name| name.starts_with("checkpoint.")));
+    let mut log = LogReader::open(Arc::new(StdFs), &wal).unwrap();
+    let (mut is_known, mut is_kept) = (false, false);
+    while let Some(record) = log.next_record().unwrap() {
+        match record.decode().unwrap() {
+            Record::Series(mut entries) => {
+                while let Some((series, labels)) = entries.next().unwrap() {
+                    is_known |= series == SeriesRef(77) && labels == histogram;
+                }
+            }
+            Record::Other { bytes, .. } => is_kept |= bytes == opaque,
+            _ => {}
+        }
+    }
+    assert!(is_kept, "the record is there");
+    assert!(is_known, "and so is its series");
+}
+
+#[test]
+fn what_the_log_says_is_deleted_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (labels(&[("a", "1")]), labels(&[("a", "2")]));
+    write_log(
+        dir.path(),
+        &[
+            series_record(&[(1, &a), (2, &b)]),
+            samples_record(1, (0..500).map(|i| i * 10)),
+            samples_record(2, [10, 20, 30]),
+            // From the middle of a chunk to the middle of another.
+            tombstone_record(1, 1_005, 3_000),
+            tombstone_record(2, i64::MIN, i64::MAX),
+            // Of nothing.
+            tombstone_record(9, i64::MIN, i64::MAX),
+            samples_record(2, [40]),
+        ],
+    );
+    let mut expected: Vec<i64> = (0..500).map(|i| i * 10).collect();
+    expected.retain(|t| !(1_005..=3_000).contains(t));
+    let db = Db::open(dir.path(), options()).unwrap();
+    assert_eq!(times(&db), [expected.clone(), vec![40]]);
+    assert_eq!(db.open_report().skipped_records, 0);
+    commit(&db, &a, &[sample(5_000, 1.0)]);
+    expected.push(5_000);
+    db.compact_head().unwrap();
+    assert_eq!(times(&db), [expected.clone(), vec![40]]);
+    drop(db);
+    assert_eq!(times(&Db::open(dir.path(), options()).unwrap()), [expected, vec![40]]);
+}
+
+#[test]
+fn a_block_of_out_of_order_samples_covers_nothing_of_the_log() {
+    let late = labels(&[("came", "late")]);
+    for hint in ["from-out-of-order", "from-stale-series", "from-selected-series"] {
+        let (source, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let db = Db::open(source.path(), options()).unwrap();
+        commit(&db, &late, &[sample(20_000, 1.0), sample(50_000, 2.0)]);
+        let block = db.snapshot(copy.path()).unwrap()[0].to_string();
+
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path(), options()).unwrap();
+        scrape(&db, 2, 0, 40_000);
+        let mut expected = all(&db);
+        drop(db);
+        fs::rename(copy.path().join(&block), dir.path().join(&block)).unwrap();
+        let meta = dir.path().join(&block).join("meta.json");
+        let json = fs::read_to_string(&meta).unwrap();
+        let hinted = format!("\"level\": 1,\n\t\t\"hints\": [\"{hint}\"],");
+        fs::write(&meta, json.replace("\"level\": 1,", &hinted)).unwrap();
+
+        let db = Db::open(dir.path(), options()).unwrap();
+        assert_eq!(db.open_report().covered_samples, 0);
+        expected.push((late.clone(), vec![sample(20_000, 1.0), sample(50_000, 2.0)]));
+        expected.sort_by(|(a, _), (b, _)| a.cmp(b));
+        assert_eq!(all(&db), expected);
+        commit(&db, &late, &[sample(40_000, 3.0)]);
+        db.compact_head().unwrap();
+        assert_eq!(all(&db).len(), 3);
+    }
+}
+
+#[test]
+fn a_log_of_out_of_order_samples_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let wbl = dir.path().join("wbl");
+    fs::create_dir(&wbl).unwrap();
+    fs::write(wbl.join("00000000"), "").unwrap();
+    assert!(Db::open(dir.path(), options()).unwrap().open_report().unread.is_empty());
+    fs::write(wbl.join("00000000"), [0; 8]).unwrap();
+    let db = Db::open(dir.path(), options()).unwrap();
+    assert_eq!(db.open_report().unread, std::slice::from_ref(&wbl));
+    assert_eq!(Db::open_read_only(dir.path()).unwrap().open_report().unread, [wbl]);
+}
