@@ -121,3 +121,69 @@ fn combine(
     result.compact(0);
     Outcome::Histogram(Arc::new(result))
 }
+
+#[cfg(test)]
+mod tests {
+    use ferula_chunkenc::histogram::Span;
+
+    use super::*;
+
+    fn of(count: f64) -> Arc<FloatHistogram> {
+        Arc::new(FloatHistogram {
+            count,
+            positive_spans: vec![Span::new(0, 1)],
+            positive_buckets: vec![count],
+            ..FloatHistogram::default()
+        })
+    }
+
+    fn counts(op: BinaryOp, left: Operand<'_>, right: Operand<'_>) -> Option<f64> {
+        match apply(op, left, right, |_| {}) {
+            Outcome::Histogram(histogram) => Some(histogram.count),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn histograms_are_combined_with_each_other_and_scaled_by_numbers() {
+        let (a, b) = (of(3.0), of(1.0));
+        let (a, b, two) = (Operand::Histogram(&a), Operand::Histogram(&b), Operand::Float(2.0));
+        assert_eq!(counts(BinaryOp::Add, a, b), Some(4.0));
+        assert_eq!(counts(BinaryOp::Sub, a, b), Some(2.0));
+        assert_eq!(counts(BinaryOp::Mul, a, two), Some(6.0));
+        assert_eq!(counts(BinaryOp::Mul, two, a), Some(6.0));
+        assert_eq!(counts(BinaryOp::Div, a, two), Some(1.5));
+        assert_eq!(counts(BinaryOp::Div, two, a), None);
+        assert_eq!(apply(BinaryOp::Eq, a, b, |_| {}), Outcome::False);
+        assert_eq!(counts(BinaryOp::Ne, a, b), Some(3.0));
+    }
+
+    #[test]
+    fn what_is_refused_is_told() {
+        let a = of(3.0);
+        let mut told = Vec::new();
+        let outcome = apply(BinaryOp::Lt, Operand::Float(1.0), Operand::Histogram(&a), |kind| {
+            told.push(kind);
+        });
+        assert_eq!(outcome, Outcome::Refused);
+        let (left, right) = ("float", "histogram");
+        assert_eq!(told, [AnnotationKind::IncompatibleTypes { left, op: "<", right }]);
+    }
+
+    #[test]
+    fn colliding_counter_resets_yield_nothing() {
+        let hinted = |hint| {
+            let histogram = (*of(1.0)).clone();
+            Arc::new(FloatHistogram { counter_reset_hint: hint, ..histogram })
+        };
+        let (a, b) = (hinted(CounterResetHint::Reset), hinted(CounterResetHint::NotReset));
+        let mut told = Vec::new();
+        let outcome =
+            apply(BinaryOp::Add, Operand::Histogram(&a), Operand::Histogram(&b), |kind| {
+                told.push(kind);
+            });
+        assert_eq!(outcome, Outcome::Refused);
+        let operation = HistogramOperation::Addition;
+        assert_eq!(told, [AnnotationKind::CounterResetCollision { operation }]);
+    }
+}

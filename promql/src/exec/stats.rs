@@ -40,3 +40,41 @@ pub(super) fn leave_buckets(batch: &mut SampleBatch) {
     }
     *batch = reduced;
 }
+
+#[cfg(test)]
+mod tests {
+    use ferula_chunkenc::histogram::Span;
+
+    use super::*;
+
+    #[test]
+    fn hints_take_the_place_of_buckets() {
+        let of = |count: f64, counter_reset_hint| {
+            Arc::new(FloatHistogram {
+                counter_reset_hint,
+                count,
+                positive_spans: vec![Span::new(0, 1)],
+                positive_buckets: vec![count],
+                ..FloatHistogram::default()
+            })
+        };
+        let mut batch = SampleBatch::new();
+        batch.push_histogram(0, of(3.0, CounterResetHint::Unknown));
+        batch.push(1, 7.0);
+        batch.push_histogram(2, of(4.0, CounterResetHint::Unknown));
+        batch.push_histogram(3, of(1.0, CounterResetHint::Unknown));
+        batch.push_histogram(4, of(0.5, CounterResetHint::Gauge));
+        leave_buckets(&mut batch);
+        assert_eq!((batch.len(), batch.values()[1]), (5, 7.0));
+        let hints: Vec<_> = (0..5).filter_map(|i| batch.histogram(i)).collect();
+        assert!(hints.iter().all(|histogram| histogram.positive_buckets.is_empty()));
+        let hints: Vec<_> = hints.iter().map(|histogram| histogram.counter_reset_hint).collect();
+        let expected = [
+            CounterResetHint::Unknown,
+            CounterResetHint::NotReset,
+            CounterResetHint::Reset,
+            CounterResetHint::Gauge,
+        ];
+        assert_eq!(hints, expected);
+    }
+}

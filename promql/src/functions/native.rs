@@ -250,3 +250,78 @@ fn variance(histogram: &FloatHistogram) -> f64 {
     }
     squares.total() / histogram.count
 }
+
+#[cfg(test)]
+mod tests {
+    use ferula_chunkenc::histogram::{CUSTOM_BUCKETS_SCHEMA, Span};
+
+    use super::*;
+
+    /// Buckets that end at 1, 2 and 4.
+    fn exponential(buckets: &[f64]) -> FloatHistogram {
+        FloatHistogram {
+            count: buckets.iter().sum(),
+            positive_spans: vec![Span::new(0, u32::try_from(buckets.len()).unwrap())],
+            positive_buckets: buckets.to_vec(),
+            ..FloatHistogram::default()
+        }
+    }
+
+    fn custom(bounds: &[f64], buckets: &[f64]) -> FloatHistogram {
+        let custom_values = bounds.into();
+        FloatHistogram { schema: CUSTOM_BUCKETS_SCHEMA, custom_values, ..exponential(buckets) }
+    }
+
+    #[test]
+    fn quantiles_are_interpolated_by_the_kind_of_bucket() {
+        let histogram = exponential(&[1.0, 2.0, 1.0]);
+        assert!((quantile(0.5, &histogram).0 - 2_f64.sqrt()).abs() < 1e-12);
+        assert_eq!(quantile(1.0, &histogram), (4.0, None));
+        assert_eq!(quantile(-0.1, &histogram).0, f64::NEG_INFINITY);
+        assert_eq!(quantile(1.1, &histogram).0, f64::INFINITY);
+        assert!(quantile(0.5, &FloatHistogram::default()).0.is_nan());
+        let histogram = custom(&[2.0, 4.0], &[1.0, 2.0, 1.0]);
+        assert_eq!(quantile(0.5, &histogram).0, 3.0);
+        assert_eq!(quantile(0.125, &histogram).0, 1.0);
+        assert_eq!(quantile(0.9, &histogram).0, 4.0);
+    }
+
+    #[test]
+    fn the_zero_bucket_reaches_where_observations_can_be() {
+        let mut histogram = exponential(&[2.0]);
+        (histogram.zero_threshold, histogram.zero_count, histogram.count) = (0.5, 2.0, 4.0);
+        assert_eq!(quantile(0.25, &histogram).0, 0.25);
+        assert_eq!(fraction(0.25, 0.5, &histogram).0, 0.25);
+        assert_eq!(fraction(-1.0, 0.0, &histogram).0, 0.0);
+    }
+
+    #[test]
+    fn fractions_lie_between_their_bounds() {
+        let histogram = exponential(&[1.0, 2.0, 1.0]);
+        assert_eq!(fraction(1.0, 2.0, &histogram), (0.5, None));
+        assert_eq!(fraction(f64::NEG_INFINITY, f64::INFINITY, &histogram).0, 1.0);
+        assert_eq!(fraction(2.0, 1.0, &histogram).0, 0.0);
+        assert!(fraction(f64::NAN, 1.0, &histogram).0.is_nan());
+        assert!((fraction(1.0, 2_f64.sqrt(), &histogram).0 - 0.25).abs() < 1e-12);
+    }
+
+    #[test]
+    fn observations_that_are_nan_are_told() {
+        let mut histogram = exponential(&[1.0, 2.0, 1.0]);
+        (histogram.count, histogram.sum) = (8.0, f64::NAN);
+        assert_eq!(quantile(0.25, &histogram).1, Some(NanEffect::Skew));
+        let (value, effect) = quantile(0.9, &histogram);
+        assert!(value.is_nan());
+        assert_eq!(effect, Some(NanEffect::Result));
+        assert_eq!(fraction(1.0, 2.0, &histogram), (0.25, Some(NanEffect::Skew)));
+    }
+
+    #[test]
+    fn variances_put_observations_in_the_middle_of_their_buckets() {
+        let mut histogram = custom(&[0.0, 2.0, 4.0], &[0.0, 1.0, 1.0]);
+        histogram.sum = 4.0;
+        assert_eq!(Measure::Stdvar.of(&histogram), 1.0);
+        assert_eq!(Measure::Stddev.of(&histogram), 1.0);
+        assert_eq!(Measure::Avg.of(&histogram), 2.0);
+    }
+}

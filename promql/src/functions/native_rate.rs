@@ -326,3 +326,89 @@ pub(crate) fn between(
     note_reconciled(combined.reconciled, HistogramOperation::Addition, found);
     Ok(result)
 }
+
+#[cfg(test)]
+mod tests {
+    use ferula_chunkenc::histogram::{CUSTOM_BUCKETS_SCHEMA, Span};
+
+    use super::super::RangeFunction;
+    use super::*;
+
+    fn of(count: f64) -> Arc<FloatHistogram> {
+        Arc::new(FloatHistogram {
+            count,
+            sum: count,
+            positive_spans: vec![Span::new(0, 1)],
+            positive_buckets: vec![count],
+            ..FloatHistogram::default()
+        })
+    }
+
+    fn increase(histograms: &[Arc<FloatHistogram>]) -> (Option<FloatHistogram>, Found) {
+        let timestamps: Vec<i64> = (0..).step_by(10_000).take(histograms.len()).collect();
+        let pairs = histograms.windows(2).map(|pair| pair[1].detect_reset(&pair[0]));
+        let resets: Vec<bool> = [false].into_iter().chain(pairs).collect();
+        let window = HistogramWindow {
+            timestamps: &timestamps,
+            histograms,
+            resets: &resets,
+            start: -1,
+            end: timestamps[timestamps.len() - 1],
+            metric: "m",
+        };
+        let mut found = Vec::new();
+        let kind = RateKind::of(RangeFunction::Increase);
+        (extrapolated(window, kind, &mut found), found)
+    }
+
+    #[test]
+    fn resets_add_what_was_lost() {
+        let (increase, found) = increase(&[of(4.0), of(6.0), of(1.0), of(3.0)]);
+        // Two before the reset, and all of what came after it.
+        let increase = increase.unwrap();
+        assert!((increase.count - 5.0).abs() < 1e-3);
+        assert_eq!(increase.counter_reset_hint, CounterResetHint::Gauge);
+        assert_eq!(found, []);
+    }
+
+    #[test]
+    fn one_histogram_is_no_increase() {
+        assert_eq!(increase(&[of(4.0)]).0, None);
+    }
+
+    #[test]
+    fn the_layout_in_front_of_a_reset_does_not_matter() {
+        let custom = |count| {
+            Arc::new(FloatHistogram {
+                schema: CUSTOM_BUCKETS_SCHEMA,
+                custom_values: [1.0].into(),
+                ..(*of(count)).clone()
+            })
+        };
+        let reset = |histogram: &Arc<FloatHistogram>| {
+            let hint = CounterResetHint::Reset;
+            Arc::new(FloatHistogram { counter_reset_hint: hint, ..(**histogram).clone() })
+        };
+        let (increase_after_reset, found) = increase(&[custom(5.0), reset(&of(1.0)), of(3.0)]);
+        assert!((increase_after_reset.unwrap().count - 3.0).abs() < 1e-3);
+        assert_eq!(found, []);
+        let (none, found) = increase(&[of(1.0), custom(2.0), of(3.0)]);
+        assert_eq!(none, None);
+        let metric = "m".to_owned();
+        assert_eq!(found, [AnnotationKind::MixedExponentialCustom { metric }]);
+    }
+
+    #[test]
+    fn histograms_lie_on_the_line_between_two() {
+        let mut found = Vec::new();
+        let (low, high) = (of(2.0), of(6.0));
+        let at = |time, low: &Arc<_>, high: &Arc<_>, found: &mut Found| {
+            between((0, &**low), (100, &**high), time, true, found).unwrap().count
+        };
+        assert_eq!(at(25, &low, &high, &mut found), 3.0);
+        // The counter started again from zero.
+        assert_eq!(at(25, &high, &low, &mut found), 0.5);
+        assert_eq!(at(100, &high, &low, &mut found), 2.0);
+        assert_eq!(found, []);
+    }
+}

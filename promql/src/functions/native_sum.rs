@@ -109,3 +109,62 @@ impl HistogramSum {
         value
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ferula_chunkenc::histogram::{CUSTOM_BUCKETS_SCHEMA, Span};
+
+    use super::*;
+
+    fn of(count: f64, hint: CounterResetHint) -> FloatHistogram {
+        FloatHistogram {
+            counter_reset_hint: hint,
+            count,
+            sum: count,
+            positive_spans: vec![Span::new(0, 1)],
+            positive_buckets: vec![count],
+            ..FloatHistogram::default()
+        }
+    }
+
+    fn total(counts: &[f64], mean: bool) -> FloatHistogram {
+        let mut sum = HistogramSum::new(&of(counts[0], CounterResetHint::Gauge), mean);
+        for count in &counts[1..] {
+            sum.add(&of(*count, CounterResetHint::Gauge)).unwrap();
+        }
+        sum.into_total()
+    }
+
+    #[test]
+    fn small_terms_survive_large_ones() {
+        assert_eq!(total(&[1.0, 1e100, 1.0, -1e100], false).count, 2.0);
+        assert_eq!(total(&[1.0, 1e100, 1.0, -1e100], true).positive_buckets, [0.5]);
+    }
+
+    #[test]
+    fn means_of_huge_counts_do_not_overflow() {
+        let mean = total(&[f64::MAX, f64::MAX, f64::MAX], true);
+        assert!((mean.count / f64::MAX - 1.0).abs() < 1e-15);
+        assert!(!mean.has_overflow());
+    }
+
+    #[test]
+    fn hints_that_contradict_each_other_are_seen() {
+        let mut sum = HistogramSum::new(&of(1.0, CounterResetHint::Reset), false);
+        sum.add(&of(1.0, CounterResetHint::Unknown)).unwrap();
+        assert!(!sum.has_collision());
+        sum.add(&of(1.0, CounterResetHint::NotReset)).unwrap();
+        assert!(sum.has_collision() && !sum.was_reconciled());
+    }
+
+    #[test]
+    fn layouts_that_do_not_go_together_are_refused() {
+        let mut sum = HistogramSum::new(&of(1.0, CounterResetHint::Unknown), false);
+        let custom = FloatHistogram {
+            schema: CUSTOM_BUCKETS_SCHEMA,
+            custom_values: [1.0].into(),
+            ..of(1.0, CounterResetHint::Unknown)
+        };
+        assert_eq!(sum.add(&custom), Err(Incompatible));
+    }
+}

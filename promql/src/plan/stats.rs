@@ -54,3 +54,46 @@ fn mark_source(source: &mut RangeSource, inside: bool) {
         selector.stats_only = inside;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::ast::Expr;
+    use crate::plan::{Node, NodeKind, QueryTimes, RangeSource, build};
+
+    /// Whether the selectors of a query, from left to right, are asked for stats only.
+    fn marks(text: &str) -> Vec<bool> {
+        let expr: Expr = crate::parse(text).unwrap();
+        let times = QueryTimes { start: 0, end: 0, step: 0, subquery_step: 60_000 };
+        let mut found = Vec::new();
+        collect(&build(&expr, text, times).unwrap(), &mut found);
+        found
+    }
+
+    fn collect(node: &Node, found: &mut Vec<bool>) {
+        match &node.kind {
+            NodeKind::Selector(selector) => found.push(selector.stats_only),
+            NodeKind::RangeCall(call) => match &call.source {
+                RangeSource::Selector { selector, .. } => found.push(selector.stats_only),
+                RangeSource::Subquery(subquery) => collect(&subquery.node, found),
+            },
+            NodeKind::Call(call) => call.args.iter().for_each(|arg| collect(arg, found)),
+            NodeKind::Aggregate(aggregate) => collect(&aggregate.input, found),
+            NodeKind::Binary(binary) => {
+                collect(&binary.left, found);
+                collect(&binary.right, found);
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn buckets_are_left_behind_where_nobody_looks_at_them() {
+        assert_eq!(marks("histogram_count(rate(a[1m])) + b"), [true, false]);
+        assert_eq!(marks("histogram_sum(sum(a) + rate(b[5m]))"), [true, true]);
+        assert_eq!(marks("histogram_avg(increase(a[5m:1m]))"), [false]);
+        assert_eq!(marks("histogram_count(histogram_quantile(0.5, a))"), [false]);
+        assert_eq!(marks("histogram_quantile(0.5, histogram_count(a))"), [false]);
+        assert_eq!(marks("histogram_count(a </ 3)"), [false]);
+        assert_eq!(marks("histogram_stddev(a)"), [false]);
+    }
+}
