@@ -57,6 +57,12 @@ struct Lacks {
     sample: [bool; 2],
 }
 
+impl Lacks {
+    fn nothing(self) -> bool {
+        !self.chunk.contains(&true) && !self.sample.contains(&true)
+    }
+}
+
 /// Appends histograms to an open chunk: a [`HistogramAppender`] or a [`FloatHistogramAppender`].
 ///
 /// ```
@@ -133,27 +139,33 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
     /// [`Self::MAX_SAMPLES`], [`Error::Histogram`] if spans and buckets do not fit together; the
     /// chunk is unchanged.
     pub fn append(&mut self, timestamp: i64, histogram: &H) -> Result<Appended, Error> {
-        let (sample, layout) = self.prepare(timestamp, histogram)?;
+        self.check(timestamp, histogram)?;
         if self.header.count == u16::MAX {
             return Err(Error::ChunkFull { limit: Self::MAX_SAMPLES });
         }
+        let marker = marker(histogram);
+        let sample = marker.as_ref().unwrap_or(histogram);
         if self.header.count == 0 {
             let counter_reset = match histogram.hint() {
                 hint @ (CounterResetHint::Gauge | CounterResetHint::Reset) => hint,
                 _ => CounterResetHint::Unknown,
             };
-            self.begin(timestamp, &sample, layout, counter_reset);
+            self.begin(timestamp, sample, sample.shape().to_layout(), counter_reset);
             return Ok(Appended::InPlace);
         }
         let is_gauge = histogram.hint() == CounterResetHint::Gauge;
-        match self.compare(histogram, &layout, is_gauge) {
+        match self.compare(histogram, is_gauge) {
             Err(reason) => {
                 let counter_reset =
                     if is_gauge { CounterResetHint::Gauge } else { H::header_after_cut(reason) };
-                let finished = self.cut(timestamp, &sample, layout, counter_reset);
+                let finished = self.cut(timestamp, sample, counter_reset);
                 Ok(Appended::Cut { finished, reason })
             }
-            Ok(lacks) => self.widen_and_write(timestamp, sample, layout, lacks, is_gauge),
+            Ok(lacks) if lacks.nothing() => {
+                self.write(timestamp, sample);
+                Ok(Appended::InPlace)
+            }
+            Ok(lacks) => self.widen_and_write(timestamp, sample.clone(), lacks, is_gauge),
         }
     }
 
@@ -163,12 +175,13 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
     /// # Errors
     /// As [`Self::append`], but a chunk is never too full to be ended.
     pub fn append_to_next(&mut self, timestamp: i64, histogram: &H) -> Result<Chunk, Error> {
-        let (sample, layout) = self.prepare(timestamp, histogram)?;
+        self.check(timestamp, histogram)?;
         let counter_reset = match histogram.hint() {
             hint @ (CounterResetHint::Gauge | CounterResetHint::Reset) => hint,
-            _ => H::header_of_next(self.compare(histogram, &layout, false).err()),
+            _ => H::header_of_next(self.compare(histogram, false).err()),
         };
-        Ok(self.cut(timestamp, &sample, layout, counter_reset))
+        let marker = marker(histogram);
+        Ok(self.cut(timestamp, marker.as_ref().unwrap_or(histogram), counter_reset))
     }
 
     /// Number of histograms so far.
@@ -202,32 +215,33 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
         Chunk { encoding: H::ENCODING, data: Bytes::from(data) }
     }
 
-    /// Checks whether a histogram can be written at all; what is written, and its layout.
-    fn prepare(&self, timestamp: i64, histogram: &H) -> Result<(H, Layout), Error> {
+    /// Checks whether a histogram can be written at all.
+    fn check(&self, timestamp: i64, histogram: &H) -> Result<(), Error> {
         if let Some(last) = self.last_timestamp()
             && timestamp <= last
         {
             return Err(Error::OutOfOrder { timestamp, last });
         }
         if is_stale(histogram.sum()) {
-            return Ok((H::marker(histogram.sum()), Layout::default()));
+            return Ok(());
         }
-        let (layout, found) = histogram.layout();
-        if !is_known_schema(layout.schema) {
-            return Err(HistogramError::UnknownSchema { schema: layout.schema.into() }.into());
+        let shape = histogram.shape();
+        if !is_known_schema(shape.schema) {
+            return Err(HistogramError::UnknownSchema { schema: shape.schema.into() }.into());
         }
         for (side, at) in [(Side::Positive, 0), (Side::Negative, 1)] {
-            let needed = bucket_count(&layout.spans[at]);
-            let found = found[at];
+            let needed = bucket_count(shape.spans[at]);
+            let found = shape.n_buckets[at];
             if needed != found as u64 {
                 return Err(HistogramError::SpansBucketsMismatch { side, needed, found }.into());
             }
         }
-        Ok((histogram.clone(), layout))
+        Ok(())
     }
 
     /// Compares a histogram with the last one: what either lacks, or why it cannot follow.
-    fn compare(&self, histogram: &H, layout: &Layout, is_gauge: bool) -> Result<Lacks, CutReason> {
+    fn compare(&self, histogram: &H, is_gauge: bool) -> Result<Lacks, CutReason> {
+        let shape = histogram.shape();
         if self.header.count > 0
             && (self.header.counter_reset == CounterResetHint::Gauge) != is_gauge
         {
@@ -245,13 +259,12 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
         if !is_gauge && histogram.is_count_reset(&self.state) {
             return Err(CutReason::CounterReset);
         }
-        if layout.schema != self.layout.schema
-            || layout.zero_threshold != self.layout.zero_threshold
+        if shape.schema != self.layout.schema || shape.zero_threshold != self.layout.zero_threshold
         {
             return Err(CutReason::Layout);
         }
-        if is_custom_buckets_schema(layout.schema)
-            && !custom_bounds_match(&layout.custom_values, &self.layout.custom_values)
+        if is_custom_buckets_schema(shape.schema)
+            && !custom_bounds_match(shape.custom_values, &self.layout.custom_values)
         {
             return Err(if is_gauge { CutReason::Layout } else { CutReason::CounterReset });
         }
@@ -263,7 +276,7 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
         let counts = histogram.bucket_counts();
         for side in [0, 1] {
             let own = (&self.layout.spans[side][..], &last[side][..]);
-            let other = (&layout.spans[side][..], &counts[side][..]);
+            let other = (shape.spans[side], &counts[side][..]);
             let is_reset = |before: H::Count, after: Option<H::Count>| match after {
                 _ if is_gauge => false,
                 Some(after) => before > after,
@@ -280,12 +293,12 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
         &mut self,
         timestamp: i64,
         mut sample: H,
-        layout: Layout,
         lacks: Lacks,
         is_gauge: bool,
     ) -> Result<Appended, Error> {
         let is_chunk_widened = lacks.chunk.contains(&true);
         let is_sample_widened = lacks.sample.contains(&true);
+        let layout = sample.shape().to_layout();
         let mut target = layout.clone();
         for side in [0, 1] {
             let spans = &mut target.spans[side];
@@ -331,15 +344,9 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
     }
 
     /// Replaces the chunk by one that begins with a histogram.
-    fn cut(
-        &mut self,
-        timestamp: i64,
-        sample: &H,
-        layout: Layout,
-        counter_reset: CounterResetHint,
-    ) -> Chunk {
+    fn cut(&mut self, timestamp: i64, sample: &H, counter_reset: CounterResetHint) -> Chunk {
         let mut next = Self::new();
-        next.begin(timestamp, sample, layout, counter_reset);
+        next.begin(timestamp, sample, sample.shape().to_layout(), counter_reset);
         std::mem::replace(self, next).into_chunk()
     }
 
@@ -373,6 +380,12 @@ impl<H: ChunkHistogram> Default for ChunkAppender<H> {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What is written of a staleness marker: nothing but the sum.
+fn marker<H: ChunkHistogram>(histogram: &H) -> Option<H> {
+    let sum = histogram.sum();
+    is_stale(sum).then(|| H::marker(sum))
 }
 
 /// Gives a histogram the buckets of a layout that has all of its own.

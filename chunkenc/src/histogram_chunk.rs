@@ -6,7 +6,7 @@
 use crate::bits::{BitReader, BitWriter};
 use crate::histogram::{CounterResetHint, EXPONENTIAL_SCHEMA_MAX, Histogram, to_counts, to_deltas};
 use crate::histogram_appender::{ChunkAppender, CutReason};
-use crate::histogram_codec::Codec;
+use crate::histogram_codec::{Codec, Shape};
 use crate::histogram_iterator::ChunkHistograms;
 use crate::histogram_layout::Layout;
 use crate::varbit::{read_int, read_uint, write_int, write_uint};
@@ -74,14 +74,14 @@ impl Codec for Histogram {
         self.counter_reset_hint
     }
 
-    fn layout(&self) -> (Layout, [usize; 2]) {
-        let layout = Layout {
+    fn shape(&self) -> Shape<'_> {
+        Shape {
             schema: self.schema,
             zero_threshold: self.zero_threshold,
-            spans: [self.positive_spans.clone(), self.negative_spans.clone()],
-            custom_values: self.custom_values.clone(),
-        };
-        (layout, [self.positive_buckets.len(), self.negative_buckets.len()])
+            spans: [&self.positive_spans, &self.negative_spans],
+            n_buckets: [self.positive_buckets.len(), self.negative_buckets.len()],
+            custom_values: &self.custom_values,
+        }
     }
 
     fn bucket_counts(&self) -> [Vec<i64>; 2] {

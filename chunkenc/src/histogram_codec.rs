@@ -1,9 +1,10 @@
 //! What tells the coding of integer histograms from that of float histograms.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::bits::{BitReader, BitWriter};
-use crate::histogram::{CounterResetHint, FloatHistogram, Histogram};
+use crate::histogram::{CounterResetHint, FloatHistogram, Histogram, Span};
 use crate::histogram_appender::CutReason;
 use crate::histogram_layout::Layout;
 use crate::{Encoding, Error};
@@ -14,6 +15,27 @@ pub trait ChunkHistogram: Codec {}
 
 impl ChunkHistogram for Histogram {}
 impl ChunkHistogram for FloatHistogram {}
+
+/// The layout of a histogram, borrowed from it: positive buckets first, negative ones second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape<'a> {
+    pub(crate) schema: i32,
+    pub(crate) zero_threshold: f64,
+    pub(crate) spans: [&'a [Span]; 2],
+    pub(crate) n_buckets: [usize; 2],
+    pub(crate) custom_values: &'a Arc<[f64]>,
+}
+
+impl Shape<'_> {
+    pub(crate) fn to_layout(self) -> Layout {
+        Layout {
+            schema: self.schema,
+            zero_threshold: self.zero_threshold,
+            spans: self.spans.map(<[Span]>::to_vec),
+            custom_values: Arc::clone(self.custom_values),
+        }
+    }
+}
 
 /// How histograms are taken apart, coded, and put together again.
 pub(crate) trait Codec: Clone + Default {
@@ -32,8 +54,8 @@ pub(crate) trait Codec: Clone + Default {
 
     fn hint(&self) -> CounterResetHint;
 
-    /// The layout, and how many buckets of each side there are.
-    fn layout(&self) -> (Layout, [usize; 2]);
+    /// What must be the same for all histograms of a chunk, and how many buckets there are.
+    fn shape(&self) -> Shape<'_>;
 
     /// Absolute counts of the buckets of each side.
     fn bucket_counts(&self) -> [Vec<Self::Count>; 2];
