@@ -1,5 +1,7 @@
 //! One database at a time owns a data directory.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
