@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::bits::BitWriter;
 use crate::histogram::{
-    CounterResetHint, HistogramError, Indexes, Side, Span, SpanBuilder, bucket_count,
+    CounterResetHint, HistogramError, Indexes, Side, Span, SpanBuilder, check_spans,
     custom_bounds_match, is_custom_buckets_schema, is_known_schema,
 };
 use crate::histogram_chunk::Changing;
@@ -118,13 +118,18 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
     /// Continues the chunk whose bytes are `data`. Bytes behind the last histogram are dropped.
     ///
     /// # Errors
-    /// If `data` does not decode.
+    /// If `data` does not decode, [`Error::Histogram`] if its spans overlap.
     pub fn resume(data: Vec<u8>) -> Result<Self, Error> {
         let mut decoder = ChunkHistograms::<H>::new(&data)?;
         while decoder.next()?.is_some() {}
         let header = Header { count: decoder.count(), counter_reset: decoder.counter_reset() };
         let len_bits = decoder.position();
+        let state_buckets = H::last_bucket_counts(&decoder.state);
         let ChunkHistograms { layout, timestamp, state, .. } = decoder;
+        // Buckets out of order can be read, but not compared with others.
+        for (side, at) in [(Side::Positive, 0), (Side::Negative, 1)] {
+            check_spans(&layout.spans[at], state_buckets[at].len(), side)?;
+        }
         Ok(Self { bits: BitWriter::resume(data, len_bits), header, layout, timestamp, state })
     }
 
@@ -170,7 +175,8 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
     }
 
     /// Ends the chunk, which is returned, and begins the next one with a histogram. Unlike a new
-    /// appender this one knows whether there was a counter reset in between.
+    /// appender this one knows whether there was a counter reset in between. An empty chunk is
+    /// ended like any other.
     ///
     /// # Errors
     /// As [`Self::append`], but a chunk is never too full to be ended.
@@ -230,11 +236,7 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
             return Err(HistogramError::UnknownSchema { schema: shape.schema.into() }.into());
         }
         for (side, at) in [(Side::Positive, 0), (Side::Negative, 1)] {
-            let needed = bucket_count(shape.spans[at]);
-            let found = shape.n_buckets[at];
-            if needed != found as u64 {
-                return Err(HistogramError::SpansBucketsMismatch { side, needed, found }.into());
-            }
+            check_spans(shape.spans[at], shape.n_buckets[at], side)?;
         }
         Ok(())
     }

@@ -165,8 +165,21 @@ proptest! {
         data.extend(body);
         let _ = read::<Histogram>(&data);
         let _ = read::<FloatHistogram>(&data);
-        let _ = ChunkAppender::<Histogram>::resume(data.clone());
-        let _ = ChunkAppender::<FloatHistogram>::resume(data);
+        let sample = Histogram {
+            positive_spans: vec![Span::new(-1, 1), Span::new(3, 2)],
+            positive_buckets: vec![1, 2, -3],
+            count: u64::MAX,
+            counter_reset_hint: if flags < 0xc0 { CounterResetHint::Unknown } else { CounterResetHint::Gauge },
+            ..Histogram::default()
+        };
+        if let Ok(mut appender) = ChunkAppender::<Histogram>::resume(data.clone()) {
+            let _ = appender.append(i64::MAX, &sample);
+            prop_assert!(read::<Histogram>(appender.as_bytes()).is_ok());
+        }
+        if let Ok(mut appender) = ChunkAppender::<FloatHistogram>::resume(data) {
+            let _ = appender.append(i64::MAX, &sample.to_float());
+            prop_assert!(read::<FloatHistogram>(appender.as_bytes()).is_ok());
+        }
     }
 }
 
@@ -241,6 +254,16 @@ fn what_cannot_be_written_is_refused() {
     let (side, needed, found) = (Side::Negative, 0, 1);
     let mismatch = HistogramError::SpansBucketsMismatch { side, needed, found };
     assert_eq!(appender.append(2, &buckets), Err(mismatch.into()));
+    let overlap = Histogram {
+        positive_spans: vec![Span::new(0, 1), Span::new(-1, 1)],
+        positive_buckets: vec![1, 1],
+        ..good.clone()
+    };
+    let error = HistogramError::SpanOffset { side: Side::Positive, span: 1, offset: -1 };
+    assert_eq!(appender.append(2, &overlap), Err(error.clone().into()));
+    let two_spans = "00000000 0 10010 10001 0 10001 10 111 0";
+    let resumed = HistogramAppender::resume(chunk_with_layout(two_spans, 30));
+    assert_eq!(resumed.err(), Some(error.into()));
     let schema = Histogram { schema: 77, ..good };
     let unknown = HistogramError::UnknownSchema { schema: 77 };
     assert_eq!(appender.append(2, &schema), Err(unknown.into()));

@@ -35,6 +35,7 @@ pub use float::FloatHistogram;
 pub(crate) use span::{Indexes, SpanBuilder};
 pub use span::{Span, bucket_count, spans_match};
 pub use trim::Trim;
+pub(crate) use validate::check_spans;
 
 /// What is known about a counter reset between a histogram and the one before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

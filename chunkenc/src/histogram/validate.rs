@@ -54,7 +54,7 @@ impl Layout<'_> {
 }
 
 /// Checks that spans do not overlap and cover `found` buckets.
-pub(super) fn check_spans(spans: &[Span], found: usize, side: Side) -> Result<(), HistogramError> {
+pub(crate) fn check_spans(spans: &[Span], found: usize, side: Side) -> Result<(), HistogramError> {
     for (span, &Span { offset, .. }) in spans.iter().enumerate().skip(1) {
         if offset < 0 {
             return Err(HistogramError::SpanOffset { side, span, offset });
