@@ -50,7 +50,7 @@ pub(crate) fn build(
         build_operator(&aggregate.input, grid, context)?
     };
     let groups = Groups::new(labels, input.series())?;
-    let span = param.map_or(aggregate.input.outer, |node| node.outer);
+    let span = param.map_or(aggregate.input.place(), Node::place);
     match aggregate.op {
         AggregateOp::TopK | AggregateOp::BottomK => {
             let counts = Counts::new(&number, grid)?;
@@ -63,10 +63,10 @@ pub(crate) fn build(
         }
         AggregateOp::LimitRatio => limit::ratio(input, number, span, grid, context),
         AggregateOp::Quantile => {
-            let spans = (span, aggregate.input.outer);
+            let spans = (span, aggregate.input.place());
             Ok(quantile::build(input, groups, number, spans, grid, context))
         }
-        op => Ok(accumulate::build(op, aggregate.input.outer, input, groups, grid, context)),
+        op => Ok(accumulate::build(op, aggregate.input.place(), input, groups, grid, context)),
     }
 }
 

@@ -60,19 +60,19 @@ pub(super) fn build(
             sort::by_labels(args.vector(0)?, &names, descending, span, grid, context)
         }
         F::HistogramQuantile => {
-            let q = (args.scalar(0)?, args.node(0)?.outer);
-            histogram::quantile(q, args.vector(1)?, args.node(1)?.outer, grid, context)
+            let q = (args.scalar(0)?, args.node(0)?.place());
+            histogram::quantile(q, args.vector(1)?, args.node(1)?.place(), grid, context)
         }
         F::HistogramQuantiles => {
             let qs = (2..call.args.len())
-                .map(|at| Ok((args.scalar(at)?, args.node(at)?.outer)))
+                .map(|at| Ok((args.scalar(at)?, args.node(at)?.place())))
                 .collect::<Result<Vec<_>, Error>>()?;
-            let (vector, span) = (args.vector(0)?, args.node(0)?.outer);
+            let (vector, span) = (args.vector(0)?, args.node(0)?.place());
             histogram::quantiles(qs, args.text(1)?, vector, span, grid, context)
         }
         F::HistogramFraction => {
             let bounds = (args.scalar(0)?, args.scalar(1)?);
-            histogram::fraction(bounds, args.vector(2)?, args.node(2)?.outer, grid, context)
+            histogram::fraction(bounds, args.vector(2)?, args.node(2)?.place(), grid, context)
         }
         F::OfNativeHistograms(measure) => {
             map_columns(args.vector(0)?, Naming::Drop, context, move |column| {

@@ -26,7 +26,7 @@ pub(crate) struct Node {
     pub(crate) kind: NodeKind,
     /// The text it comes from.
     pub(crate) span: Span,
-    /// The same with the parentheses around it, which annotations about an argument point to.
+    /// The same with the parentheses around it.
     pub(crate) outer: Span,
 }
 
@@ -187,6 +187,12 @@ impl Node {
     /// Makes a node without parentheses around it.
     pub(crate) fn new(kind: NodeKind, span: Span) -> Self {
         Self { kind, span, outer: span }
+    }
+
+    /// Where annotations about it point if it is an argument. Prometheus looks inside of parentheses
+    /// unless what is in them is the same at every step.
+    pub(crate) fn place(&self) -> Span {
+        if matches!(self.kind, NodeKind::Invariant(_)) { self.outer } else { self.span }
     }
 
     /// The type of the value.
