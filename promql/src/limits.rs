@@ -63,7 +63,8 @@ impl Limits {
         }
     }
 
-    /// Fails if the query was cancelled or ran out of time. Called once per series.
+    /// Fails if the query was cancelled or ran out of time. Called once per series, and within the
+    /// windows of long ones.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);

@@ -229,3 +229,37 @@ fn lookback_can_be_set_per_query() {
     assert_eq!((at(299_999, 0), at(300_000, 0)), (1, 0));
     assert_eq!((at(9_999, 10_000), at(10_000, 10_000)), (1, 0));
 }
+
+/// Counts how often it is asked for the time, and says that an hour has passed after some times.
+struct Patient {
+    asked: AtomicU64,
+    patience: u64,
+}
+
+impl Clock for Patient {
+    fn now_ms(&self) -> u64 {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        if asked < self.patience { 0 } else { 3_600_000 }
+    }
+}
+
+#[test]
+fn time_is_looked_at_within_a_series() {
+    // One series, hundreds of windows of thousands of samples each.
+    let storage = memory(1, 20_000);
+    for query in ["quantile_over_time(0.5, m[5000s])", "predict_linear(m[5000s], 60)"] {
+        let run = |patience| {
+            let clock = Arc::new(Patient { asked: AtomicU64::new(0), patience });
+            let options = EngineOptions::default().clock(Arc::clone(&clock) as Arc<dyn Clock>);
+            let storage = Arc::clone(&storage);
+            let query = Engine::new(options).range(storage, query, 0, 19_999_000, 60_000).unwrap();
+            (query.run(), clock.asked.load(Ordering::Relaxed))
+        };
+        let (result, asked) = run(u64::MAX);
+        result.unwrap();
+        assert!(asked > 20, "{query}: only asked {asked} times");
+        let (result, asked) = run(10);
+        assert!(matches!(result, Err(Error::Timeout)), "{query}");
+        assert!(asked < 20, "{query}: went on for {asked} times");
+    }
+}

@@ -27,7 +27,8 @@ pub struct Stats {
     pub appended: u64,
     /// Samples refused.
     pub refused: u64,
-    /// Why the background thread did not do its work at its last turn; it goes on trying.
+    /// Why the background thread did not do its work at its last turn; it goes on trying, in the end
+    /// once a minute.
     pub maintenance_failure: Option<String>,
 }
 

@@ -107,15 +107,22 @@ fn a_block_that_fails_while_it_is_read_is_not_read_again() {
 
 #[test]
 fn a_chunk_of_another_kind_does_not_take_its_block_out_of_service() {
+    // Native histograms, which the store does not read, and what nobody knows.
+    for encoding in [2, 0x7f] {
+        serves_beside_a_chunk_of(encoding);
+    }
+}
+
+/// As if the first series of a block held chunks of this kind.
+fn serves_beside_a_chunk_of(encoding: u8) {
     let dir = tempfile::tempdir().unwrap();
     let block = with_blocks(dir.path());
-    // As if the first series of the block held native histograms.
     let segment = block.join("chunks/000001");
     let mut bytes = fs::read(&segment).unwrap();
     let mut cursor = ferula_chunkenc::cursor::Cursor::new(&bytes[8..]);
     let len = usize::try_from(cursor.uvarint().unwrap()).unwrap();
     let start = 8 + cursor.offset();
-    bytes[start] = 2;
+    bytes[start] = encoding;
     let checksum = ferula_chunkenc::cursor::crc32c(&bytes[start..=start + len]);
     bytes[start + len + 1..start + len + 5].copy_from_slice(&checksum.to_be_bytes());
     fs::write(&segment, bytes).unwrap();

@@ -85,6 +85,7 @@ pub(super) fn build(
         range_ms: call.source.range_ms(),
         boundary: call.source.boundary(),
         lookback_ms: context.lookback_ms,
+        limits: Arc::clone(&context.limits),
     };
     let windowed = Windowed::new(call.function, params, windows);
     if call.function == RangeFunction::Absent {

@@ -82,7 +82,7 @@ pub(super) fn compute(
     out: &mut Column,
 ) -> Result<(), Error> {
     use RangeFunction as F;
-    let windows = windowed.windows;
+    let windows = windowed.windows.clone();
     let times = batch.timestamps();
     match windowed.function {
         F::Count | F::Present | F::Absent | F::TsOfFirst | F::TsOfLast => {
@@ -96,7 +96,7 @@ pub(super) fn compute(
             out.reset(windows.grid.len);
             windows.each(times, |w| set_sample(out, w.step, batch, w.samples.end - 1));
         }
-        F::Resets | F::Changes => count_marks(windowed.function, windows, batch, out),
+        F::Resets | F::Changes => count_marks(windowed.function, &windows, batch, out),
         F::Irate | F::Idelta => {
             out.reset(windows.grid.len);
             let kind = RateKind::of(windowed.function);
@@ -233,7 +233,7 @@ fn last_two(
 }
 
 /// Counts the resets or changes within each window; a change of type is both.
-fn count_marks(function: RangeFunction, windows: Windows, batch: &SampleBatch, out: &mut Column) {
+fn count_marks(function: RangeFunction, windows: &Windows, batch: &SampleBatch, out: &mut Column) {
     out.reset(windows.grid.len);
     let (times, values) = (batch.timestamps(), batch.values());
     let is_marked = |at: usize| match (batch.histogram(at - 1), batch.histogram(at)) {

@@ -5,6 +5,7 @@
 //! or sums carry their state along; the others look at each window afresh.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::batch::{Column, Grid};
 use super::notes::Notes;
@@ -13,18 +14,23 @@ use crate::ast::Boundary;
 use crate::functions::rate::{self, RateKind};
 use crate::functions::sliding::{self, Extreme, SlidingSum};
 use crate::functions::{RangeFunction, over_time, trend};
+use crate::limits::Limits;
 use crate::plan::Shift;
 use crate::{Error, ParameterError};
 use ferula_chunkenc::SampleBatch;
 
+/// Samples in windows after which time and cancellation are looked at.
+const CHECK_EVERY: usize = 1 << 16;
+
 /// The windows of all steps.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(super) struct Windows {
     pub(super) grid: Grid,
     pub(super) shift: Shift,
     pub(super) range_ms: i64,
     pub(super) boundary: Option<Boundary>,
     pub(super) lookback_ms: i64,
+    pub(super) limits: Arc<Limits>,
 }
 
 /// One window: left-open, right-closed.
@@ -40,12 +46,13 @@ pub(super) struct Window {
 }
 
 impl Windows {
-    /// Calls `each` with every window that has samples.
+    /// Calls `each` with every window that has samples. Stops early if the query has to, which
+    /// [`Windowed::compute`] makes an error of.
     #[inline]
     pub(super) fn each(&self, timestamps: &[i64], mut each: impl FnMut(Window)) {
         let back = if self.boundary.is_some() { self.lookback_ms } else { 0 };
         let ahead = if self.smoothed() { self.lookback_ms } else { 0 };
-        let (mut low, mut high) = (0, 0);
+        let (mut low, mut high, mut unchecked) = (0, 0, 0);
         for (step, end) in self.shift.times(self.grid).enumerate() {
             let start = end.saturating_sub(self.range_ms);
             let (from, to) = (start.saturating_sub(back), end.saturating_add(ahead));
@@ -57,6 +64,13 @@ impl Windows {
                 high += 1;
             }
             if low < high {
+                unchecked += high - low;
+                if unchecked >= CHECK_EVERY {
+                    if self.limits.check().is_err() {
+                        return;
+                    }
+                    unchecked = 0;
+                }
                 each(Window { step, start, end, samples: low..high });
             }
         }
@@ -101,9 +115,11 @@ impl Windowed {
         out: &mut Column,
     ) -> Result<(), Error> {
         if batch.has_histograms() {
-            return mixed::compute(self, batch, notes, out);
+            mixed::compute(self, batch, notes, out)?;
+        } else {
+            self.compute_floats(batch.timestamps(), batch.values(), out)?;
         }
-        self.compute_floats(batch.timestamps(), batch.values(), out)
+        self.windows.limits.check()
     }
 
     /// Computes the function over all windows of a series of floats.
@@ -115,7 +131,7 @@ impl Windowed {
     ) -> Result<(), Error> {
         use RangeFunction as F;
         out.reset(self.windows.grid.len);
-        let windows = self.windows;
+        let windows = self.windows.clone();
         match self.function {
             F::Rate | F::Increase | F::Delta => self.rate(times, values, out),
             F::Irate | F::Idelta => {
@@ -173,7 +189,7 @@ impl Windowed {
 
     fn rate(&mut self, times: &[i64], values: &[f64], out: &mut Column) {
         let kind = RateKind::of(self.function);
-        let windows = self.windows;
+        let windows = self.windows.clone();
         if windows.boundary.is_some() {
             let smoothed = windows.smoothed();
             windows.each(times, |w| {
@@ -222,7 +238,7 @@ impl Windowed {
         for (i, pair) in values.windows(2).enumerate() {
             marks.push(marks[i] + usize::from(marked(pair[0], pair[1])));
         }
-        let windows = self.windows;
+        let windows = self.windows.clone();
         windows.each(times, |w| {
             if let Some(first) = windows.first_to_compare(times, &w) {
                 out.set(w.step, count(marks[w.samples.end - 1] - marks[first]));
@@ -231,7 +247,7 @@ impl Windowed {
     }
 
     fn regression(&mut self, times: &[i64], values: &[f64], out: &mut Column) {
-        let windows = self.windows;
+        let windows = self.windows.clone();
         let predict = self.function == RangeFunction::PredictLinear;
         let ahead = self.params.first();
         windows.each(times, |w| {
@@ -275,7 +291,7 @@ impl Windowed {
     }
 
     fn sum(&mut self, times: &[i64], values: &[f64], out: &mut Column) {
-        let windows = self.windows;
+        let windows = self.windows.clone();
         let mean = self.function == RangeFunction::Avg;
         let moves = windows.grid.len > 1 && windows.shift.at.is_none();
         if !moves || !sliding::pays(values, windows.range_ms, windows.grid.step) {

@@ -140,8 +140,11 @@ impl Block {
     /// does not read is no damage: the other series of the block are served.
     fn noting_damage<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         result.inspect_err(|error| {
-            use ferula_chunkenc::Error::UnknownEncoding;
-            if !matches!(error, Error::Chunk { source: UnknownEncoding { .. }, .. }) {
+            use ferula_chunkenc::Error::{UnknownEncoding, WrongEncoding};
+            if !matches!(
+                error,
+                Error::Chunk { source: UnknownEncoding { .. } | WrongEncoding { .. }, .. }
+            ) {
                 // The first reason stays.
                 let _ = self.damage.set(error.to_string_with_causes());
             }

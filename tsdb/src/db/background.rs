@@ -9,6 +9,9 @@ use parking_lot::{Condvar, Mutex};
 use super::Shared;
 use crate::error::Error;
 
+/// Longest time between two attempts at work that fails, if the interval is not longer.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
 /// A running thread.
 #[derive(Debug)]
 pub(super) struct Background {
@@ -30,9 +33,11 @@ impl Background {
         let thread = {
             let signal = Arc::clone(&signal);
             Builder::new().name("ferula-tsdb".to_owned()).spawn(move || {
-                while !signal.wait(interval) {
+                let mut pause = interval;
+                while !signal.wait(pause) {
                     // What failed is tried again at the next turn; the statistics tell of it.
                     let failure = shared.maintain().err();
+                    pause = next_pause(pause, interval, failure.is_some());
                     *shared.failure.lock() = failure.map(|error| error.to_string_with_causes());
                 }
             })
@@ -50,6 +55,12 @@ impl Background {
     }
 }
 
+/// How long to wait after a turn: twice as long after each one that failed, for a block that cannot
+/// be made costs as much as one that can.
+fn next_pause(pause: Duration, interval: Duration, has_failed: bool) -> Duration {
+    if has_failed { pause.saturating_mul(2).min(MAX_PAUSE.max(interval)) } else { interval }
+}
+
 impl Signal {
     /// Waits for the interval to pass, or for the end; tells which it was.
     fn wait(&self, interval: Duration) -> bool {
@@ -58,5 +69,23 @@ impl Signal {
             self.stopped.wait_for(&mut is_stopped, interval);
         }
         *is_stopped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_tried_less_and_less_often() {
+        let interval = Duration::from_secs(1);
+        let mut pauses = vec![interval];
+        for has_failed in [true, true, true, true, true, true, true, false] {
+            pauses.push(next_pause(pauses[pauses.len() - 1], interval, has_failed));
+        }
+        let seconds: Vec<u64> = pauses.iter().map(Duration::as_secs).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 1]);
+        let daily = Duration::from_secs(86_400);
+        assert_eq!(next_pause(daily, daily, true), daily);
     }
 }
