@@ -106,6 +106,18 @@ impl SampleBatch {
         self.histograms.truncate(end);
     }
 
+    /// Removes the samples at `range`; those behind it move up.
+    ///
+    /// # Panics
+    /// If the range is not within the batch.
+    pub fn remove(&mut self, range: Range<usize>) {
+        self.timestamps.drain(range.clone());
+        self.values.drain(range.clone());
+        let end = range.end.min(self.histograms.len());
+        self.histograms.drain(range.start.min(end)..end);
+        self.end_at_last_histogram();
+    }
+
     /// Number of samples.
     pub fn len(&self) -> usize {
         self.timestamps.len()
@@ -200,6 +212,11 @@ mod tests {
         assert_eq!(kinds(&batch), [false, true, false, true]);
         batch.truncate(1);
         assert!(!batch.has_histograms());
+        part.remove(0..2);
+        assert_eq!(part.timestamps(), [3, 4, 5]);
+        assert_eq!(kinds(&part), [false, true, false]);
+        part.remove(1..3);
+        assert!(part.timestamps() == [3] && !part.has_histograms());
         part.clear();
         assert!(!part.has_histograms());
     }
