@@ -213,11 +213,15 @@ fn matcher_text(matcher: &Matcher) -> String {
 
 fn write_selector(f: &mut impl Write, selector: &VectorSelector) -> fmt::Result {
     write_series(f, selector)?;
-    write_at(f, &selector.modifiers)?;
+    let modifiers = &selector.modifiers;
+    let at_is_last = at_is_last(modifiers);
+    if !at_is_last {
+        write_at(f, modifiers)?;
+    }
     if let Some(boundary) = selector.boundary {
         write!(f, " {}", boundary.as_str())?;
     }
-    write_offset(f, &selector.modifiers)
+    if at_is_last { write_modifiers(f, modifiers) } else { write_offset(f, modifiers) }
 }
 
 fn write_matrix(f: &mut impl Write, matrix: &MatrixSelector) -> fmt::Result {
@@ -226,8 +230,7 @@ fn write_matrix(f: &mut impl Write, matrix: &MatrixSelector) -> fmt::Result {
     if let Some(boundary) = matrix.selector.boundary {
         write!(f, " {}", boundary.as_str())?;
     }
-    write_at(f, &matrix.selector.modifiers)?;
-    write_offset(f, &matrix.selector.modifiers)
+    write_modifiers(f, &matrix.selector.modifiers)
 }
 
 fn write_subquery_suffix(f: &mut impl Write, subquery: &Subquery) -> fmt::Result {
@@ -236,8 +239,28 @@ fn write_subquery_suffix(f: &mut impl Write, subquery: &Subquery) -> fmt::Result
         write!(f, "{step}")?;
     }
     f.write_str("]")?;
-    write_at(f, &subquery.modifiers)?;
-    write_offset(f, &subquery.modifiers)
+    write_modifiers(f, &subquery.modifiers)
+}
+
+fn write_modifiers(f: &mut impl Write, modifiers: &Modifiers) -> fmt::Result {
+    if at_is_last(modifiers) {
+        write_offset(f, modifiers)?;
+        return write_at(f, modifiers);
+    }
+    write_at(f, modifiers)?;
+    write_offset(f, modifiers)
+}
+
+/// Tells whether `@` has to stand behind the offset. Behind an offset that begins with a
+/// parenthesis or two signs, an operator is read as part of the duration. Prometheus always writes
+/// the offset last, and cannot read such a text back.
+fn at_is_last(modifiers: &Modifiers) -> bool {
+    let reads_on = |offset: &DurationExpr| match &offset.kind {
+        DurationKind::Paren(_) => true,
+        DurationKind::Unary { expr, .. } => matches!(expr.kind, DurationKind::Unary { .. }),
+        _ => false,
+    };
+    modifiers.at.is_some() && modifiers.offset.as_ref().is_some_and(reads_on)
 }
 
 fn write_at(f: &mut impl Write, modifiers: &Modifiers) -> fmt::Result {

@@ -168,6 +168,20 @@ fn query() -> impl Strategy<Value = String> {
     })
 }
 
+#[test]
+fn operators_behind_modifiers_read_back() {
+    for selector in ["a", "a[5m]", "a[5m:1m]", "a anchored", "a[5m] smoothed"] {
+        for offset in ["(step())", "-(5m)", "++step()", "(++step())", "(5m + 1m)", "5m"] {
+            for at in ["@ 5", "@ end()"] {
+                let range = if selector.contains('[') { "rate" } else { "" };
+                let text = format!("{range}({selector} offset {offset} {at}) + a offset 5m @ 5");
+                assert_reads_back(&text);
+                assert_reads_back(&format!("{selector} offset {offset} {at} + ignoring () a"));
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
