@@ -6,8 +6,9 @@ use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::response::Response;
+use ferula_index::labels::quoted;
 
-use super::params::{Params, quote};
+use super::params::Params;
 use super::reply::{ApiError, ErrorKind, Success};
 use super::{ApiState, json, serve};
 use crate::calendar;
@@ -26,7 +27,7 @@ pub(super) async fn snapshot(
             return Err(ApiError::parameter("skip_head", "snapshots always hold the head"));
         }
         other => {
-            let parsing = quote(other);
+            let parsing = quoted(other);
             let problem = format!(
                 "unable to parse boolean: strconv.ParseBool: parsing {parsing}: invalid syntax"
             );

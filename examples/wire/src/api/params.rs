@@ -6,6 +6,7 @@ use std::num::{IntErrorKind, ParseIntError};
 use axum::Form;
 use axum::extract::{FromRequest, Query, Request};
 use axum::http::{Method, header};
+use ferula_index::labels::quoted;
 
 use super::reply::ApiError;
 use crate::{calendar, duration};
@@ -94,7 +95,7 @@ impl Params {
                 IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
                 _ => "invalid syntax",
             };
-            let text = quote(text);
+            let text = quoted(text);
             ApiError::parameter("limit", format!("strconv.Atoi: parsing {text}: {problem}"))
         })?;
         if limit < 0 {
@@ -115,10 +116,10 @@ pub(crate) enum ParameterProblem {
 impl fmt::Display for ParameterProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Time(text) => write!(f, "cannot parse {} to a valid timestamp", quote(text)),
-            Self::Duration(text) => write!(f, "cannot parse {} to a valid duration", quote(text)),
+            Self::Time(text) => write!(f, "cannot parse {} to a valid timestamp", quoted(text)),
+            Self::Duration(text) => write!(f, "cannot parse {} to a valid duration", quoted(text)),
             Self::DurationOverflow(text) => {
-                write!(f, "cannot parse {} to a valid duration. It overflows int64", quote(text))
+                write!(f, "cannot parse {} to a valid duration. It overflows int64", quoted(text))
             }
         }
     }
@@ -170,32 +171,6 @@ fn whole_number(value: f64) -> Option<i64> {
     const BOUND: f64 = 9_223_372_036_854_775_808.0;
     #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
     (-BOUND..BOUND).contains(&value).then_some(value as i64)
-}
-
-/// Quotes a text as Go's `%q` does, which Prometheus's messages use.
-pub(super) fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{b}' => out.push_str("\\v"),
-            c if u32::from(c) < 0x20 || c == '\u{7f}' => {
-                out.push_str(&format!("\\x{:02x}", u32::from(c)));
-            }
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 #[cfg(test)]

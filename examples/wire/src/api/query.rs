@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use ferula_index::labels::quoted;
 use ferula_promql::{CancelHandle, Error, Query, QueryStats, Value};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
@@ -187,7 +188,7 @@ fn evaluate(query: &Query, params: &QueryParams, queued: Duration) -> Result<Vec
         success.warnings.push(format!(
             "value {} for parameter \"stats\" is deprecated and will be rejected in the next \
              major release, use \"true\" or \"all\"",
-            super::params::quote(&params.stats)
+            quoted(&params.stats)
         ));
     }
     let evaluated = start.elapsed();

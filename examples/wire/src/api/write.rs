@@ -7,11 +7,11 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use ferula_index::labels::quoted;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::ApiState;
-use super::params::quote;
 use crate::calendar;
 use crate::error::chain;
 use crate::remote::write1::{MAX_REQUEST_BYTES, ReceiveError, Receiver};
@@ -124,7 +124,7 @@ fn check_headers(headers: &HeaderMap) -> Result<(), String> {
         Some(encoding) if encoding != "snappy" => Err(format!(
             "{} encoding (compression) is not accepted by this server; only \"snappy\" is \
              acceptable",
-            quote(&encoding)
+            quoted(&encoding)
         )),
         _ => Ok(()),
     }
