@@ -56,11 +56,8 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
         eprintln!("{}", annotation.text(text));
     }
     let mut out = BufWriter::new(io::stdout().lock());
-    match write(&mut out, &result).and_then(|()| out.flush()) {
-        // Whoever reads may stop early, as `head` does.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
+    write(&mut out, &result)?;
+    Ok(out.flush()?)
 }
 
 /// Adds the line of the expression, with the place marked, to what is wrong with it.
