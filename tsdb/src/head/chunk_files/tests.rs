@@ -443,3 +443,46 @@ fn the_worked_example_of_the_page_is_what_is_written() {
     let entry = read_chunk(&expected[usize::try_from(split(at).1).unwrap()..]).unwrap().unwrap();
     assert_eq!(entry.header, header);
 }
+
+#[test]
+fn files_of_prometheus_are_read_and_written_alike() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/head_chunks/v1/000001");
+    let golden = fs::read(path).unwrap();
+    let dir = Path::new("/data").join(CHUNKS_HEAD_DIR);
+    let fs = with_files(&dir, [("000001", golden.as_slice())].into_iter());
+    let mut found = Found::new();
+    let mut samples = Vec::new();
+    let mut visit = |chunk: FoundChunk<'_>| {
+        let FoundChunk { series, at, mint, maxt, is_ooo, data, .. } = chunk;
+        found.push((at, (series, (mint, maxt), is_ooo, data.to_vec())));
+        let mut chunk = ferula_chunkenc::ChunkIterator::new(chunk.encoding, data).unwrap();
+        while let Some(sample) = chunk.next().unwrap() {
+            samples.push((series.0, sample.timestamp, sample.value));
+        }
+    };
+    let (_, report) = ChunkFiles::open(Arc::clone(&fs), dir.clone(), &mut visit).unwrap();
+    assert_eq!((report.n_chunks, report.damage), (4, None));
+    let start = 1_699_999_200_000;
+    let ooo = (160..192).map(|i| (1, start + 5000 + 15_000 * i, -(i as f64)));
+    let in_order = (1..4).flat_map(|series: u64| {
+        (0..120).map(move |i| {
+            let x = i as f64;
+            (
+                series,
+                start + 15_000 * i,
+                [x, 0.1 * x * x, 42.0][usize::try_from(series).unwrap() - 1],
+            )
+        })
+    });
+    assert_eq!(samples, ooo.chain(in_order).collect::<Vec<_>>());
+
+    let again: Arc<dyn Fs> = Arc::new(FaultFs::new());
+    let (files, _) = ChunkFiles::open(Arc::clone(&again), dir.clone(), &mut |_| {}).unwrap();
+    for (at, given) in &found {
+        assert_eq!(write(&files, given).unwrap(), *at);
+    }
+    files.flush().unwrap();
+    let bytes = again.read(&dir.join("000001")).unwrap();
+    let (start, end) = golden.split_at(bytes.len());
+    assert!(bytes == start && end.iter().all(|&byte| byte == 0));
+}
