@@ -123,6 +123,16 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A block is stored in a format, or in a version of one, that is not read.
+    #[error("{file}: format {format} version {version} is not known", file = file.display())]
+    BlockFormat {
+        /// The description of the block.
+        file: PathBuf,
+        /// Name of the format.
+        format: String,
+        /// Version of the format.
+        version: u32,
+    },
     /// The time range of a block is inverted or empty.
     #[error("{file}: range from {mint} to {maxt} is empty", file = file.display())]
     MetaRange {

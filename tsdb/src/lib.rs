@@ -82,7 +82,7 @@ mod repair;
 mod stats;
 mod tombstones;
 
-pub use block::{BlockCompaction, BlockMeta, BlockParent, BlockStats, META_VERSION};
+pub use block::{BlockCompaction, BlockMeta, BlockParent, BlockStats, FerulaSection, META_VERSION};
 pub use clock::{Clock, SystemClock};
 pub use db::{Db, ReadOnlyDb};
 pub use error::{AppendError, BlockFault, Error};

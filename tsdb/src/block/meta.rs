@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use ferula_chunkenc::Encoding;
 use ferula_wal::fs::Fs;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::PrettyFormatter;
+use serde_json::{Map, Value};
 use ulid::Ulid;
 
-use super::output::OutputFile;
+use super::output::{OutputFile, replace_file};
 use crate::error::Error;
 
 /// Version of the block layout that is read and written.
@@ -24,7 +26,7 @@ const MAX_META_BYTES: u64 = 16 << 20;
 
 /// Identity, time range and origin of a block.
 ///
-/// Fields that other programs add, such as Thanos's section, are ignored.
+/// Fields that other programs add, such as Thanos's section, are kept when the file is rewritten.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BlockMeta {
@@ -43,6 +45,22 @@ pub struct BlockMeta {
     #[serde(default)]
     pub compaction: BlockCompaction,
     /// Version of the block layout.
+    pub version: u32,
+    /// How the block is stored, unless it is as Prometheus does it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ferula: Option<FerulaSection>,
+    /// Fields of other programs.
+    #[serde(flatten)]
+    pub(crate) others: Map<String, Value>,
+}
+
+/// How a block is stored, where it is not as Prometheus does it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FerulaSection {
+    /// Name of the format.
+    pub format: String,
+    /// Version of the format.
     pub version: u32,
 }
 
@@ -109,6 +127,19 @@ pub struct BlockParent {
     pub maxt: i64,
 }
 
+impl BlockStats {
+    /// Counts the samples of a chunk.
+    pub(crate) fn count(&mut self, encoding: Encoding, n_samples: u64) {
+        self.num_samples += n_samples;
+        match encoding {
+            Encoding::Histogram | Encoding::FloatHistogram => {
+                self.num_histogram_samples += n_samples;
+            }
+            _ => self.num_float_samples += n_samples,
+        }
+    }
+}
+
 impl BlockCompaction {
     /// Tells whether the block holds only some of the samples of its range, as Prometheus makes
     /// them from samples out of order and from chosen series: the log still has the others.
@@ -121,7 +152,8 @@ impl BlockMeta {
     /// Describes a block cut from a head.
     pub(crate) fn of_head(ulid: Ulid, mint: i64, maxt: i64, stats: BlockStats) -> Self {
         let compaction = BlockCompaction { level: 1, sources: vec![ulid], ..Default::default() };
-        Self { ulid, mint, maxt, stats, compaction, version: META_VERSION }
+        let (version, ferula, others) = (META_VERSION, None, Map::new());
+        Self { ulid, mint, maxt, stats, compaction, version, ferula, others }
     }
 
     /// Reads the file of the block in `dir`.
@@ -143,18 +175,28 @@ impl BlockMeta {
         Ok(meta)
     }
 
-    /// Writes the file of the block in `dir`.
+    /// Writes the file of the block in `dir`, which has none yet.
     pub(crate) fn write(&self, fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
         let path = dir.join(META_FILE);
+        let json = self.to_json(&path)?;
+        let mut file = OutputFile::create(fs, path)?;
+        file.put(&json)?;
+        file.finish()
+    }
+
+    /// Replaces the file of the block in `dir`, at once.
+    pub(crate) fn replace(&self, fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
+        replace_file(fs, dir, META_FILE, &self.to_json(&dir.join(META_FILE))?)
+    }
+
+    fn to_json(&self, path: &Path) -> Result<Vec<u8>, Error> {
         let mut json = Vec::new();
         let mut serializer =
             serde_json::Serializer::with_formatter(&mut json, PrettyFormatter::with_indent(b"\t"));
         self.serialize(&mut serializer)
-            .map_err(|source| Error::Meta { file: path.clone(), source })?;
+            .map_err(|source| Error::Meta { file: path.to_path_buf(), source })?;
         json.push(b'\n');
-        let mut file = OutputFile::create(fs, path)?;
-        file.put(&json)?;
-        file.finish()
+        Ok(json)
     }
 }
 
@@ -166,4 +208,36 @@ fn is_zero(n: &u64) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferula_wal::fs::StdFs;
+
+    /// As Thanos writes it, with numbers at the ends of their ranges.
+    const OF_THANOS: &str = r#"{
+        "ulid": "01J8F0ZG3WQ8MT7Y4C2N5KX1AB", "minTime": -5, "maxTime": 9223372036854775807,
+        "stats": {"numSamples": 3, "numSeries": 1, "numChunks": 1},
+        "compaction": {"level": 2, "sources": ["01J8F0ZG3WQ8MT7Y4C2N5KX1AB"]}, "version": 1,
+        "thanos": {"version": 1, "labels": {"replica": "a"}, "downsample": {"resolution": 0},
+            "files": [{"rel_path": "index", "size_bytes": 18446744073709551615}]},
+        "zebra": null
+    }"#;
+
+    #[test]
+    fn fields_of_other_programs_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(META_FILE), OF_THANOS).unwrap();
+        let mut meta = BlockMeta::read(&StdFs, dir.path()).unwrap();
+        assert_eq!(meta.maxt, i64::MAX);
+        meta.compaction.failed = true;
+        meta.replace(&StdFs, dir.path()).unwrap();
+        assert_eq!(BlockMeta::read(&StdFs, dir.path()).unwrap(), meta);
+        let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let mut expected = json(OF_THANOS);
+        expected["compaction"]["failed"] = Value::Bool(true);
+        let written = std::fs::read_to_string(dir.path().join(META_FILE)).unwrap();
+        assert_eq!(json(&written), expected);
+    }
 }

@@ -1,7 +1,7 @@
-//! Writing a file of a block front to back through the file-system trait.
+//! Writing files of a block: front to back, or in the place of another one.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ferula_wal::fs::{File, Fs, OpenMode};
 
@@ -41,6 +41,23 @@ impl OutputFile {
         io::Write::flush(&mut self).map_err(Error::io("write", &self.path))?;
         self.file.sync_data().map_err(Error::io("sync", &self.path))
     }
+}
+
+/// Replaces the file `name` in the directory `dir`: a crash leaves the old content or the new one.
+/// Who has the old file open goes on to read it.
+pub(crate) fn replace_file(
+    fs: &dyn Fs,
+    dir: &Path,
+    name: &str,
+    content: &[u8],
+) -> Result<(), Error> {
+    let tmp = dir.join(format!("{name}.tmp"));
+    let file = fs.open(&tmp, OpenMode::Truncate).map_err(Error::io("create", &tmp))?;
+    file.write_at(content, 0).map_err(Error::io("write", &tmp))?;
+    file.sync_data().map_err(Error::io("sync", &tmp))?;
+    drop(file);
+    fs.rename(&tmp, &dir.join(name)).map_err(Error::io("rename", &tmp))?;
+    fs.sync_dir(dir).map_err(Error::io("sync", dir))
 }
 
 impl io::Write for OutputFile {
