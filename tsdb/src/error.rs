@@ -246,6 +246,25 @@ pub enum BlockFault {
 }
 
 impl Error {
+    /// Tells whether what was read is to blame, so that trying again would fail again.
+    pub(crate) fn is_of_data(&self) -> bool {
+        match self {
+            Self::Index { source, .. } => !matches!(source, ferula_index::Error::Write { .. }),
+            Self::Magic { .. }
+            | Self::Version { .. }
+            | Self::TooLarge { .. }
+            | Self::Meta { .. }
+            | Self::BlockFormat { .. }
+            | Self::MetaRange { .. }
+            | Self::Decode { .. }
+            | Self::Chunk { .. }
+            | Self::ChunkRef { .. }
+            | Self::Block { .. }
+            | Self::Missing { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The error and its causes in one line.
     pub(crate) fn to_string_with_causes(&self) -> String {
         let mut text = self.to_string();

@@ -242,7 +242,7 @@ mod tests {
     fn without_a_file_nothing_is_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let none = Tombstones::read(&StdFs, dir.path()).unwrap();
-        assert!(none.is_empty() && none.len() == 0);
+        assert!(none.is_empty());
         none.write(&StdFs, dir.path()).unwrap();
         assert_eq!(Tombstones::read(&StdFs, dir.path()).unwrap(), none);
     }

@@ -17,6 +17,7 @@ use ferula_wal::fs::Fs;
 
 use super::meta::{BlockMeta, FerulaSection, META_FILE};
 use super::prometheus::{PrometheusReader, PrometheusWriter};
+use super::verify::Depth;
 use crate::error::Error;
 
 /// How the series and samples of a block are stored.
@@ -52,10 +53,6 @@ pub(crate) trait SeriesReader: fmt::Debug + Send + Sync {
 
 /// Writes the series of a block, front to back.
 pub(crate) trait SeriesWriter {
-    /// Tells whether a chunk of this encoding is stored as it is. Others are decoded and encoded
-    /// anew.
-    fn stores(&self, encoding: Encoding) -> bool;
-
     /// Adds a series, which must come after the last one in label order, and its chunks, which
     /// ascend in time. Returns how many chunks they became.
     fn add(&mut self, labels: &Labels, chunks: &[EncodedChunk]) -> Result<u64, Error>;
@@ -77,6 +74,25 @@ impl BlockFormat {
     pub(super) fn section(self) -> Option<FerulaSection> {
         match self {
             Self::Prometheus => None,
+        }
+    }
+
+    /// Tells whether a block of this format takes chunks of this encoding. Others are decoded and
+    /// encoded anew before they are given to its writer.
+    pub(crate) fn stores(self, encoding: Encoding) -> bool {
+        match self {
+            Self::Prometheus => {
+                matches!(encoding, Encoding::Xor | Encoding::Histogram | Encoding::FloatHistogram)
+            }
+        }
+    }
+
+    /// How much of a block is verified whose chunks were given to its writer as they are in other
+    /// blocks, or decoded again right after they were made.
+    pub(crate) fn depth_after_merge(self) -> Depth {
+        match self {
+            // Its writer leaves them as they are.
+            Self::Prometheus => Depth::Chunks,
         }
     }
 

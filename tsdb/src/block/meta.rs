@@ -18,8 +18,15 @@ pub const META_VERSION: u32 = 1;
 /// Name of the file in a block.
 pub(crate) const META_FILE: &str = "meta.json";
 
-/// Notes of Prometheus on blocks that hold a part of the head's samples only.
-const PARTIAL_HINTS: [&str; 3] = ["from-out-of-order", "from-stale-series", "from-selected-series"];
+/// Note of Prometheus on blocks that hold samples out of order only.
+const OUT_OF_ORDER_HINT: &str = "from-out-of-order";
+
+/// Notes of Prometheus on blocks that hold some series of the head only.
+const CHOSEN_SERIES_HINTS: [&str; 2] = ["from-stale-series", "from-selected-series"];
+
+/// Fields of Thanos's section that list the files of the block, which are others once it is
+/// rewritten.
+const THANOS_FILE_FIELDS: [&str; 3] = ["files", "segment_files", "index_stats"];
 
 /// Longest file that is read, in bytes. Thanos lists every file and rewrite in it.
 const MAX_META_BYTES: u64 = 16 << 20;
@@ -144,7 +151,16 @@ impl BlockCompaction {
     /// Tells whether the block holds only some of the samples of its range, as Prometheus makes
     /// them from samples out of order and from chosen series: the log still has the others.
     pub(crate) fn is_of_part(&self) -> bool {
-        self.hints.iter().any(|hint| PARTIAL_HINTS.contains(&hint.as_str()))
+        self.has_hint(OUT_OF_ORDER_HINT) || self.is_of_chosen_series().contains(&true)
+    }
+
+    /// Tells for each way of choosing series whether the block was made that way.
+    pub(crate) fn is_of_chosen_series(&self) -> [bool; 2] {
+        CHOSEN_SERIES_HINTS.map(|hint| self.has_hint(hint))
+    }
+
+    fn has_hint(&self, hint: &str) -> bool {
+        self.hints.iter().any(|own| own == hint)
     }
 }
 
@@ -154,6 +170,48 @@ impl BlockMeta {
         let compaction = BlockCompaction { level: 1, sources: vec![ulid], ..Default::default() };
         let (version, ferula, others) = (META_VERSION, None, Map::new());
         Self { ulid, mint, maxt, stats, compaction, version, ferula, others }
+    }
+
+    /// Describes a block made from others, of which there is one at least.
+    pub(crate) fn merged(ulid: Ulid, sources: &[&Self], stats: BlockStats) -> Self {
+        let all = || sources.iter().map(|source| &source.compaction);
+        let mut compaction = BlockCompaction {
+            level: all().map(|source| source.level).max().unwrap_or(0).saturating_add(1),
+            sources: all().flat_map(|source| &source.sources).copied().collect(),
+            parents: sources.iter().map(|source| source.to_parent()).collect(),
+            ..Default::default()
+        };
+        compaction.sources.sort_unstable();
+        compaction.sources.dedup();
+        // Samples out of order that are mixed with the others of their range are a part no more;
+        // blocks of chosen series are only mixed with their like.
+        if all().all(|source| source.has_hint(OUT_OF_ORDER_HINT)) {
+            compaction.hints.push(OUT_OF_ORDER_HINT.to_owned());
+        }
+        for hint in CHOSEN_SERIES_HINTS {
+            if all().any(|source| source.has_hint(hint)) {
+                compaction.hints.push(hint.to_owned());
+            }
+        }
+        // Blocks that differ in what Thanos says of them are not mixed.
+        let mut others = sources.first().map(|first| first.others.clone()).unwrap_or_default();
+        if let Some(Value::Object(thanos)) = others.get_mut("thanos") {
+            thanos.retain(|field, _| !THANOS_FILE_FIELDS.contains(&field.as_str()));
+        }
+        Self {
+            ulid,
+            mint: sources.iter().map(|source| source.mint).min().unwrap_or(0),
+            maxt: sources.iter().map(|source| source.maxt).max().unwrap_or(0),
+            stats,
+            compaction,
+            version: META_VERSION,
+            ferula: None,
+            others,
+        }
+    }
+
+    fn to_parent(&self) -> BlockParent {
+        BlockParent { ulid: self.ulid, mint: self.mint, maxt: self.maxt }
     }
 
     /// Reads the file of the block in `dir`.

@@ -7,6 +7,7 @@
 //! fails then is not read again.
 
 mod chunks;
+mod deletion;
 mod format;
 mod meta;
 mod output;
@@ -22,26 +23,32 @@ use ferula_index::postings::Postings;
 use ferula_index::{ChunkMeta, Labels, Matcher, SeriesRef};
 use ferula_wal::fs::Fs;
 
-pub(crate) use self::format::{BlockFormat, EncodedChunk, SeriesReader};
+use self::deletion::gone_series;
+use self::format::SeriesReader;
+pub(crate) use self::format::{BlockFormat, EncodedChunk};
 pub use self::meta::{
     BlockCompaction, BlockMeta, BlockParent, BlockStats, FerulaSection, META_VERSION,
 };
-pub(crate) use self::output::{OutputFile, replace_file};
+pub(crate) use self::output::{OutputFile, replace_file, size_of_dir};
 pub(crate) use self::verify::Depth;
-pub(crate) use self::writer::{BlockWriter, CREATION_SUFFIX, DELETION_SUFFIX};
+pub(crate) use self::writer::{BlockWriter, CREATION_SUFFIX, DELETION_SUFFIX, WrittenBlock};
 use crate::error::Error;
 use crate::stats::Quarantined;
 use crate::tombstones::Tombstones;
 
-/// An open block.
-#[derive(Debug)]
+/// An open block. Cloning shares what is open.
+#[derive(Clone, Debug)]
 pub(crate) struct Block {
     dir: PathBuf,
     meta: BlockMeta,
     reader: Arc<dyn SeriesReader>,
     tombstones: Tombstones,
+    /// Series of which nothing is left.
+    gone: Postings,
+    /// Size of its files when it was opened.
+    size_bytes: u64,
     /// Why the block is not to be read any more.
-    damage: OnceLock<String>,
+    damage: Arc<OnceLock<String>>,
 }
 
 impl Block {
@@ -50,7 +57,10 @@ impl Block {
         let meta = BlockMeta::read(fs, &dir)?;
         let reader = BlockFormat::of(&meta, &dir)?.open(fs, &dir)?;
         let tombstones = Tombstones::read(fs, &dir)?;
-        Ok(Self { dir, meta, reader, tombstones, damage: OnceLock::new() })
+        let gone = gone_series(&*reader, &tombstones)?;
+        let size_bytes = size_of_dir(fs, &dir).map_err(Error::io("inspect", &dir))?;
+        let damage = Arc::default();
+        Ok(Self { dir, meta, reader, tombstones, gone, size_bytes, damage })
     }
 
     /// Its directory.
@@ -81,7 +91,11 @@ impl Block {
 
     /// The series that pass all `matchers`, in label order.
     pub(crate) fn select(&self, matchers: &[Matcher]) -> Result<Postings, Error> {
-        self.noting_damage(self.reader.select(matchers))
+        let mut selected = self.noting_damage(self.reader.select(matchers))?;
+        if !self.gone.is_empty() {
+            selected.subtract(&self.gone);
+        }
+        Ok(selected)
     }
 
     /// Labels and chunks of a series.
@@ -93,23 +107,32 @@ impl Block {
         self.noting_damage(self.reader.series(series, chunks))
     }
 
-    /// Names of the labels of series that pass all `matchers`, sorted.
-    pub(crate) fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, Error> {
-        self.noting_damage(self.reader.label_names(matchers))
-    }
-
-    /// Values of the label `name` among series that pass all `matchers`, sorted.
-    pub(crate) fn label_values(
-        &self,
-        name: &str,
-        matchers: &[Matcher],
-    ) -> Result<Vec<String>, Error> {
-        self.noting_damage(self.reader.label_values(name, matchers))
+    /// All label names and values, sorted, each once; there may be others among them.
+    pub(crate) fn symbols(&self) -> impl Iterator<Item = Result<&str, Error>> {
+        self.reader.symbols().map(|symbol| self.noting_damage(symbol))
     }
 
     /// Reads a chunk; its checksum is verified, its content is not.
     pub(crate) fn chunk(&self, chunk: &ChunkMeta) -> Result<Chunk, Error> {
         self.noting_damage(self.reader.chunk(chunk.chunk))
+    }
+
+    /// Size of its files in bytes, when it was opened.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// The same block, whose compaction is known to have failed.
+    pub(crate) fn with_failure(&self, fs: &dyn Fs) -> Result<Self, Error> {
+        let mut meta = self.meta.clone();
+        meta.compaction.failed = true;
+        meta.replace(fs, &self.dir)?;
+        Ok(Self { meta, ..self.clone() })
+    }
+
+    /// An error of the chunk at `chunk`, with where that is.
+    pub(crate) fn chunk_error(&self, chunk: &ChunkMeta, source: ferula_chunkenc::Error) -> Error {
+        self.reader.chunk_error(chunk.chunk, source)
     }
 
     /// Adds to the error of a chunk's content where it is.

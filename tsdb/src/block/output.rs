@@ -60,6 +60,23 @@ pub(crate) fn replace_file(
     fs.sync_dir(dir).map_err(Error::io("sync", dir))
 }
 
+/// Size of the files in a directory and below, in bytes.
+pub(crate) fn size_of_dir(fs: &dyn Fs, dir: &Path) -> io::Result<u64> {
+    let mut size = 0;
+    let mut pending = vec![dir.to_path_buf()];
+    while let Some(dir) = pending.pop() {
+        for entry in fs.list(&dir)? {
+            let path = dir.join(&entry.name);
+            if entry.is_dir {
+                pending.push(path);
+            } else {
+                size += fs.metadata(&path)?.len;
+            }
+        }
+    }
+    Ok(size)
+}
+
 impl io::Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ferula_chunkenc::{Chunk, Encoding};
+use ferula_chunkenc::Chunk;
 use ferula_index::block::{IndexReader, IndexWriter};
 use ferula_index::postings::Postings;
 use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, SeriesRef};
@@ -102,10 +102,6 @@ impl<'a> PrometheusWriter<'a> {
 }
 
 impl SeriesWriter for PrometheusWriter<'_> {
-    fn stores(&self, encoding: Encoding) -> bool {
-        matches!(encoding, Encoding::Xor | Encoding::Histogram | Encoding::FloatHistogram)
-    }
-
     fn add(&mut self, labels: &Labels, chunks: &[EncodedChunk]) -> Result<u64, Error> {
         self.metas.clear();
         for EncodedChunk { mint, maxt, chunk } in chunks {

@@ -26,7 +26,7 @@ pub(crate) fn verify(block: &Block, depth: Depth) -> Result<(), Error> {
     let mut last: Option<Labels> = None;
     let mut chunks = Vec::new();
     let mut batch = SampleBatch::new();
-    for series in &block.select(&[])? {
+    for series in &block.noting_damage(block.reader.select(&[]))? {
         let labels = block.series(series, &mut chunks)?;
         if last.as_ref().is_some_and(|last| *last >= labels) || labels.is_empty() {
             return fault(BlockFault::SeriesOrder { labels });

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ferula_index::Labels;
+use ferula_index::{Labels, Matcher};
 use ferula_wal::fs::Fs;
 use ulid::Ulid;
 
@@ -67,12 +67,12 @@ impl<'a> BlockWriter<'a> {
         Ok(())
     }
 
-    /// Makes the block durable, verifies it, and gives it the name that `describe` says.
+    /// Makes the block durable and verifies it; `describe` says what it is.
     pub(crate) fn finish(
         self,
         depth: Depth,
         describe: impl FnOnce(BlockStats) -> BlockMeta,
-    ) -> Result<Block, Error> {
+    ) -> Result<WrittenBlock<'a>, Error> {
         let Self { fs, parent, tmp, format, series, stats } = self;
         series.finish()?;
         Tombstones::default().write(fs, &tmp)?;
@@ -80,10 +80,40 @@ impl<'a> BlockWriter<'a> {
         meta.ferula = format.section();
         meta.write(fs, &tmp)?;
         fs.sync_dir(&tmp).map_err(Error::io("sync", &tmp))?;
-        verify(&Block::open(fs, tmp.clone())?, depth)?;
+        let block = Block::open(fs, tmp)?;
+        verify(&block, depth)?;
+        Ok(WrittenBlock { fs, parent, block })
+    }
+}
 
-        let dir = parent.join(meta.ulid.to_string());
-        fs.rename(&tmp, &dir).map_err(Error::io("rename", &tmp))?;
+/// A block that is durable and verified, and has its temporary name yet.
+#[derive(Debug)]
+pub(crate) struct WrittenBlock<'a> {
+    fs: &'a dyn Fs,
+    parent: &'a Path,
+    block: Block,
+}
+
+impl WrittenBlock<'_> {
+    /// Deletes of it what was deleted of its sources meanwhile.
+    pub(crate) fn delete(
+        &mut self,
+        matchers: &[Matcher],
+        mint: i64,
+        maxt: i64,
+    ) -> Result<(), Error> {
+        let selected = self.block.select(matchers)?;
+        if let Some(block) = self.block.delete(self.fs, &selected, mint, maxt)? {
+            self.block = block;
+        }
+        Ok(())
+    }
+
+    /// Gives the block its name.
+    pub(crate) fn publish(self) -> Result<Block, Error> {
+        let Self { fs, parent, block } = self;
+        let dir = parent.join(block.meta().ulid.to_string());
+        fs.rename(block.dir(), &dir).map_err(Error::io("rename", block.dir()))?;
         fs.sync_dir(parent).map_err(Error::io("sync", parent))?;
         Block::open(fs, dir)
     }

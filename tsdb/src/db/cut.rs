@@ -134,7 +134,8 @@ pub(super) fn write_block(
             }
         }
         let mint = oldest.max(mint);
-        writer.finish(Depth::Samples, |stats| BlockMeta::of_head(ulid, mint, maxt, stats))
+        let describe = |stats| BlockMeta::of_head(ulid, mint, maxt, stats);
+        writer.finish(Depth::Samples, describe)?.publish()
     };
     let written = write();
     if written.is_err() {
