@@ -11,10 +11,13 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use ferula_benches::fleet::{TARGET_SERIES, Target};
+use ferula_benches::fleet::{Fleet, FleetOptions};
 use ferula_index::head::HeadIndex;
 use ferula_index::postings::Postings;
 use ferula_index::{Labels, SeriesRef};
+
+/// Series of one target.
+const TARGET_SERIES: usize = 1_000;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
@@ -26,7 +29,16 @@ fn main() {
 
     let before = resident_bytes();
     let index = HeadIndex::new();
+    let options = FleetOptions {
+        seed: 1,
+        n_targets: u32::try_from(n_targets).expect("a number of targets"),
+        series_per_target: u32::try_from(TARGET_SERIES).expect("a small number"),
+        start_ms: 0,
+        interval_ms: 15_000,
+        churn_per_hour: 0.0,
+    };
     let load = Load {
+        fleet: Fleet::new(options),
         index: &index,
         is_unique: kind == "unique",
         is_single: arg(3) == Some("single"),
@@ -63,6 +75,7 @@ fn main() {
 
 struct Load<'a> {
     index: &'a HeadIndex,
+    fleet: Fleet,
     is_unique: bool,
     is_single: bool,
     next: AtomicU64,
@@ -101,17 +114,20 @@ impl Load<'_> {
 
     fn fill(&self, batch: &mut Vec<(SeriesRef, Labels)>, number: usize, life: usize) {
         let first = self.next.fetch_add(TARGET_SERIES as u64, Ordering::Relaxed);
-        Target::new(number, life).for_each(|pairs| {
-            let series = SeriesRef(first + batch.len() as u64);
+        let to_u32 = |n: usize| u32::try_from(n).expect("a small number");
+        for of_target in 0..TARGET_SERIES {
+            let series = SeriesRef(first + of_target as u64);
+            let labels = self.fleet.labels(to_u32(number), to_u32(life), to_u32(of_target));
             let labels = if self.is_unique {
                 let id = series.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 let id = format!("{id:016x}-{id:016x}");
-                Labels::from_pairs(pairs.iter().copied().chain([("uid", id.as_str())]))
+                Labels::from_pairs(labels.iter().chain([("uid", id.as_str())]))
+                    .expect("names differ")
             } else {
-                Labels::from_pairs(pairs.iter().copied())
+                labels
             };
-            batch.push((series, labels.expect("names differ")));
-        });
+            batch.push((series, labels));
+        }
     }
 
     /// Removes what was inserted in one life; refs were given in the order of lives.

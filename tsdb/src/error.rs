@@ -123,6 +123,16 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A block is stored in a format, or in a version of one, that is not read.
+    #[error("{file}: format {format} version {version} is not known", file = file.display())]
+    BlockFormat {
+        /// The description of the block.
+        file: PathBuf,
+        /// Name of the format.
+        format: String,
+        /// Version of the format.
+        version: u32,
+    },
     /// The time range of a block is inverted or empty.
     #[error("{file}: range from {mint} to {maxt} is empty", file = file.display())]
     MetaRange {
@@ -236,6 +246,25 @@ pub enum BlockFault {
 }
 
 impl Error {
+    /// Tells whether what was read is to blame, so that trying again would fail again.
+    pub(crate) fn is_of_data(&self) -> bool {
+        match self {
+            Self::Index { source, .. } => !matches!(source, ferula_index::Error::Write { .. }),
+            Self::Magic { .. }
+            | Self::Version { .. }
+            | Self::TooLarge { .. }
+            | Self::Meta { .. }
+            | Self::BlockFormat { .. }
+            | Self::MetaRange { .. }
+            | Self::Decode { .. }
+            | Self::Chunk { .. }
+            | Self::ChunkRef { .. }
+            | Self::Block { .. }
+            | Self::Missing { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The error and its causes in one line.
     pub(crate) fn to_string_with_causes(&self) -> String {
         let mut text = self.to_string();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::block::BlockMeta;
+use crate::compact::Progress;
 
 /// What a database holds and has done since it was opened.
 #[derive(Clone, Debug, Default)]
@@ -27,9 +28,31 @@ pub struct Stats {
     pub appended: u64,
     /// Samples refused.
     pub refused: u64,
-    /// Why the background thread did not do its work at its last turn; it goes on trying, in the end
+    /// Size of the blocks that serve in bytes, as they were opened.
+    pub block_bytes: u64,
+    /// Why the background thread did not cut blocks at its last turn; it goes on trying, in the end
     /// once a minute.
     pub maintenance_failure: Option<String>,
+    /// Why the background thread did not remove what is beyond the retention at its last turn; it
+    /// goes on trying, in the end once a minute.
+    pub retention_failure: Option<String>,
+    /// What compactions do and have done.
+    pub compaction: CompactionStats,
+}
+
+/// What compactions of a database do, and have done since it was opened.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CompactionStats {
+    /// How far the one is that runs, if one does.
+    pub running: Option<Progress>,
+    /// Those that succeeded.
+    pub done: u64,
+    /// Those that failed. Blocks whose content is to blame are marked and left alone from then on;
+    /// what else failed is tried again, in the end once a minute.
+    pub failed: u64,
+    /// Why the last one that failed did.
+    pub failure: Option<String>,
 }
 
 /// A block that was set aside because it cannot be read.

@@ -7,11 +7,14 @@ use std::time::Instant;
 use ferula_wal::fs::Fs;
 use ferula_wal::{LogReader, Wal};
 
-use super::{View, size_of_dir};
+use super::View;
+use crate::block::size_of_dir;
 use crate::error::Error;
 use crate::head::{Head, Replay, ReplayStats};
 use crate::options::{DEFAULT_BLOCK_RANGE_MS, Limits, Options};
-use crate::repair::{covered_until, open_blocks, remove_leftovers};
+use crate::repair::{
+    FoundBlocks, covered_until, open_blocks, open_settled_blocks, remove_blocks, remove_leftovers,
+};
 use crate::stats::OpenReport;
 
 /// Directory of the log.
@@ -38,7 +41,8 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Op
     // The name of a block that is there may not be durable yet, if the process that gave it was
     // stopped right then; and what the log holds of it is about to be left out.
     fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
-    let (blocks, quarantined) = open_blocks(&**fs, dir)?;
+    let FoundBlocks { blocks, quarantined, replaced } = open_blocks(&**fs, dir)?;
+    remove_blocks(&**fs, dir, &replaced)?;
     let from = covered_until(&blocks);
 
     let failed = |source| Error::Wal { op: "open", source };
@@ -56,6 +60,7 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Op
     report.unread = unread(&**fs, dir)?;
     report.cut_bytes = recovery.report.cut.map_or(0, |cut| cut.bytes);
     report.removed = removed;
+    report.removed.extend(replaced.iter().map(|ulid| dir.join(ulid.to_string())));
     report.blocks = blocks.len();
     report.quarantined = quarantined;
     Ok(Opened { head, view: View::new(blocks, from), report })
@@ -98,7 +103,7 @@ pub(super) fn read(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Opened, Error> {
 
 fn try_read(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Opened, Error> {
     let start = Instant::now();
-    let (blocks, _) = open_blocks(&**fs, dir)?;
+    let blocks = open_settled_blocks(&**fs, dir)?.blocks;
     let mut head = Head::new(Limits::default(), DEFAULT_BLOCK_RANGE_MS, covered_until(&blocks));
     let wal_dir = dir.join(WAL_DIR);
     let mut replay = Replay::new(&mut head);
@@ -107,7 +112,7 @@ fn try_read(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Opened, Error> {
     }
     let replayed = replay.finish();
     // A block that was cut meanwhile holds what the log may not hold any more.
-    let (blocks, quarantined) = open_blocks(&**fs, dir)?;
+    let FoundBlocks { blocks, quarantined, .. } = open_settled_blocks(&**fs, dir)?;
     let mut report = report(&head, replayed, start);
     report.unread = unread(&**fs, dir)?;
     report.blocks = blocks.len();
