@@ -85,7 +85,7 @@ mod tombstones;
 pub use block::{BlockCompaction, BlockMeta, BlockParent, BlockStats, META_VERSION};
 pub use clock::{Clock, SystemClock};
 pub use db::{Db, ReadOnlyDb};
-pub use error::{AppendError, BlockFault, Error};
+pub use error::{AppendError, BlockFault, Error, SnapshotFault};
 pub use ferula_wal::{Compression, SyncPolicy};
 pub use head::{Appender, Committed};
 pub use options::{

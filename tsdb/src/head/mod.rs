@@ -12,6 +12,8 @@ mod gc;
 mod isolation;
 mod replay;
 mod series;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no snapshot is made yet"))]
+mod snapshot;
 mod stripes;
 
 use std::collections::HashMap;
