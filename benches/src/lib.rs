@@ -3,6 +3,8 @@
 //! Numbers are only compared within one data set: what a codec makes of a constant says nothing
 //! about what it makes of a gauge. Each set is one kind of series as scraped, 15 seconds apart.
 
+pub mod fleet;
+
 use ferula_chunkenc::Sample;
 use ferula_chunkenc::stale::STALE_NAN;
 
