@@ -388,6 +388,12 @@ pub enum AppendError {
         /// Most that is accepted, in bytes.
         limit: usize,
     },
+    /// The head has as many series as it may; those that it has are still appended to.
+    #[error("the head has {limit} series and takes no more")]
+    TooManySeries {
+        /// Most series that the head takes.
+        limit: u64,
+    },
     /// The batch is full; commit it and go on with another.
     #[error("the batch holds {limit} samples, its limit")]
     BatchFull {
