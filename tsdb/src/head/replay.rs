@@ -4,7 +4,7 @@
 //! they were logged, so the head comes out the same. Samples that a block already covers are left
 //! out: the block was cut before the log could be truncated.
 
-use std::sync::Arc;
+use std::mem;
 use std::sync::atomic::Ordering;
 
 use ferula_chunkenc::Sample;
@@ -14,9 +14,9 @@ use ferula_wal::record::Record;
 use ferula_wal::record::samples::RefSample;
 use ferula_wal::record::tombstones::Tombstone;
 
-use super::isolation::BatchId;
-use super::series::Series;
-use super::{Head, Stripes, is_valid_time};
+use super::isolation::{BatchId, Views};
+use super::series::{AppendContext, SeriesMut, page_number};
+use super::{Head, is_valid_time};
 use crate::error::Error;
 
 /// What a replay read.
@@ -35,12 +35,21 @@ pub(crate) struct Replay<'a> {
     head: &'a mut Head,
     stats: ReplayStats,
     segment: Option<(bool, u32)>,
+    /// Samples of one record.
+    samples: Vec<RefSample>,
+    views: Views,
 }
 
 impl<'a> Replay<'a> {
     /// Begins with the first record.
     pub(crate) fn new(head: &'a mut Head) -> Self {
-        Self { head, stats: ReplayStats::default(), segment: None }
+        Self {
+            head,
+            stats: ReplayStats::default(),
+            segment: None,
+            samples: Vec::new(),
+            views: Views::default(),
+        }
     }
 
     /// Applies the next record.
@@ -59,9 +68,13 @@ impl<'a> Replay<'a> {
                 }
             }
             Record::Samples(mut samples) => {
+                let mut all = mem::take(&mut self.samples);
+                all.clear();
                 while let Some(sample) = samples.next().map_err(failed)? {
-                    self.add_sample(sample);
+                    all.push(sample);
                 }
+                self.add_samples(&all);
+                self.samples = all;
             }
             Record::Tombstones(mut deleted) => {
                 while let Some(tombstone) = deleted.next().map_err(failed)? {
@@ -89,31 +102,64 @@ impl<'a> Replay<'a> {
         }
         let failed = |source| Error::HeadIndex { series, source };
         head.index.insert(series, labels).map_err(failed)?;
-        let made = Series::new(series);
-        made.lock().is_published = true;
-        head.stripes.insert(Arc::new(made));
+        head.stripes.insert(series);
+        if let Some(page) = head.stripes.page(page_number(series))
+            && let Some(mut made) = page.lock().series_mut(series)
+        {
+            made.publish();
+        }
         Ok(())
     }
 
-    fn add_sample(&mut self, sample: RefSample) {
-        let RefSample { series, timestamp, value } = sample;
+    fn add_samples(&mut self, samples: &[RefSample]) {
+        let is_near = |a: &RefSample, b: &RefSample| page_number(a.series) == page_number(b.series);
+        let mut strays = Vec::new();
+        for of_page in samples.chunk_by(is_near) {
+            let Some(page) = self.head.stripes.page(page_number(of_page[0].series)) else {
+                strays.extend_from_slice(of_page);
+                continue;
+            };
+            page.change(|page| {
+                for sample in of_page {
+                    match page.series_mut(sample.series) {
+                        Some(found) => self.add_sample(found, sample),
+                        None => strays.push(*sample),
+                    }
+                }
+            });
+        }
+        for sample in &strays {
+            let known = self.head.aliases.get_mut().get(&sample.series).copied();
+            let page = known.and_then(|known| self.head.stripes.page(page_number(known)));
+            let is_added = page.zip(known).is_some_and(|(page, known)| {
+                page.change(|page| {
+                    let found = page.series_mut(known);
+                    found.map(|found| self.add_sample(found, sample)).is_some()
+                })
+            });
+            // Otherwise its record went with a checkpoint, when all of its samples were in blocks.
+            self.stats.covered_samples += u64::from(!is_added);
+        }
+    }
+
+    fn add_sample(&mut self, mut found: SeriesMut<'_>, sample: &RefSample) {
+        let &RefSample { timestamp, value, .. } = sample;
         let head = &mut *self.head;
-        if !is_valid_time(timestamp) || timestamp < *head.times.valid_from.get_mut() {
+        if !is_valid_time(timestamp)
+            || timestamp < *head.times.valid_from.get_mut()
+            || found.newest().is_some_and(|newest| newest.timestamp >= timestamp)
+        {
             self.stats.covered_samples += 1;
             return;
         }
-        let Some(found) = find(&head.stripes, head.aliases.get_mut(), series) else {
-            // Its record went with a checkpoint, when all of its samples were in blocks.
-            self.stats.covered_samples += 1;
-            return;
-        };
-        let mut state = found.lock();
-        if state.newest().is_some_and(|newest| newest.timestamp >= timestamp) {
-            self.stats.covered_samples += 1;
-            return;
-        }
-        let batch = BatchId::REPLAYED;
-        state.append(Sample::new(timestamp, value), batch, batch, head.block_range_ms);
+        found.append(
+            Sample::new(timestamp, value),
+            AppendContext {
+                batch: BatchId::REPLAYED,
+                views: &self.views,
+                block_range_ms: head.block_range_ms,
+            },
+        );
         self.stats.samples += 1;
         let (mint, maxt) = (head.times.mint.get_mut(), head.times.maxt.get_mut());
         (*mint, *maxt) = ((*mint).min(timestamp), (*maxt).max(timestamp));
@@ -121,12 +167,16 @@ impl<'a> Replay<'a> {
 
     /// Removes what was deleted when the record was written. Samples logged later stay.
     fn delete(&mut self, Tombstone { series, mint, maxt }: Tombstone) -> Result<(), Error> {
-        let head = &mut *self.head;
-        let Some(found) = find(&head.stripes, head.aliases.get_mut(), series) else {
-            return Ok(());
-        };
-        let failed = |source| Error::HeadChunk { series: found.series_ref(), source };
-        found.lock().delete(mint, maxt, head.block_range_ms).map_err(failed)
+        let head = &*self.head;
+        let alias = head.aliases.lock().get(&series).copied();
+        let known = if head.stripes.has(series) { series } else { alias.unwrap_or(series) };
+        let Some(page) = head.stripes.page(page_number(known)) else { return Ok(()) };
+        let block_range_ms = head.block_range_ms;
+        page.change(|page| {
+            let Some(mut found) = page.series_mut(known) else { return Ok(()) };
+            let deleted = found.delete(mint, maxt, block_range_ms);
+            deleted.map_err(|source| Error::HeadChunk { series: known, source })
+        })
     }
 
     /// Ends the replay: removes the series that came without samples.
@@ -135,12 +185,4 @@ impl<'a> Replay<'a> {
         self.head.appended.store(0, Ordering::Relaxed);
         self.stats
     }
-}
-
-fn find(
-    stripes: &Stripes,
-    aliases: &std::collections::HashMap<SeriesRef, SeriesRef>,
-    series: SeriesRef,
-) -> Option<Arc<Series>> {
-    stripes.get(series).or_else(|| aliases.get(&series).and_then(|known| stripes.get(*known)))
 }
