@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::xor::XorDecoder;
+use crate::xor2::Xor2Decoder;
 use crate::{ChunkIterator, Error, FloatHistogramIterator, HistogramIterator, SampleBatch};
 
 /// How the samples of a chunk are encoded. The number is the byte that stands for it on disk.
@@ -18,6 +19,12 @@ pub enum Encoding {
     Histogram = 2,
     /// Float histograms: all counts XORed.
     FloatHistogram = 3,
+    /// Floats with start timestamps.
+    Xor2 = 4,
+    /// Integer histograms with start timestamps.
+    HistogramSt = 5,
+    /// Float histograms with start timestamps.
+    FloatHistogramSt = 6,
 }
 
 impl Encoding {
@@ -30,6 +37,9 @@ impl Encoding {
             1 => Ok(Self::Xor),
             2 => Ok(Self::Histogram),
             3 => Ok(Self::FloatHistogram),
+            4 => Ok(Self::Xor2),
+            5 => Ok(Self::HistogramSt),
+            6 => Ok(Self::FloatHistogramSt),
             found => Err(Error::UnknownEncoding { found }),
         }
     }
@@ -46,6 +56,9 @@ impl fmt::Display for Encoding {
             Self::Xor => f.write_str("XOR"),
             Self::Histogram => f.write_str("histogram"),
             Self::FloatHistogram => f.write_str("floathistogram"),
+            Self::Xor2 => f.write_str("XOR2"),
+            Self::HistogramSt => f.write_str("histogramST"),
+            Self::FloatHistogramSt => f.write_str("floathistogramST"),
         }
     }
 }
@@ -69,8 +82,11 @@ impl Chunk {
     pub fn sample_count(&self) -> Result<u16, Error> {
         match self.encoding {
             Encoding::Xor => XorDecoder::new(&self.data).map(|decoder| decoder.count()),
-            Encoding::Histogram => self.histograms().map(|histograms| histograms.count()),
-            Encoding::FloatHistogram => {
+            Encoding::Xor2 => Xor2Decoder::new(&self.data).map(|decoder| decoder.count()),
+            Encoding::Histogram | Encoding::HistogramSt => {
+                self.histograms().map(|histograms| histograms.count())
+            }
+            Encoding::FloatHistogram | Encoding::FloatHistogramSt => {
                 self.float_histograms().map(|histograms| histograms.count())
             }
         }
@@ -91,8 +107,7 @@ impl Chunk {
     /// [`Error::WrongEncoding`] if the chunk does not hold integer histograms, or what is wrong
     /// with its header.
     pub fn histograms(&self) -> Result<HistogramIterator<'_>, Error> {
-        self.check_encoding(Encoding::Histogram)?;
-        HistogramIterator::new(&self.data)
+        HistogramIterator::new(self.encoding, &self.data)
     }
 
     /// Starts before the first float histogram.
@@ -101,21 +116,20 @@ impl Chunk {
     /// [`Error::WrongEncoding`] if the chunk does not hold float histograms, or what is wrong with
     /// its header.
     pub fn float_histograms(&self) -> Result<FloatHistogramIterator<'_>, Error> {
-        self.check_encoding(Encoding::FloatHistogram)?;
-        FloatHistogramIterator::new(&self.data)
+        FloatHistogramIterator::new(self.encoding, &self.data)
     }
 
-    fn check_encoding(&self, wanted: Encoding) -> Result<(), Error> {
-        let found = self.encoding;
-        if found == wanted { Ok(()) } else { Err(Error::WrongEncoding { wanted, found }) }
-    }
-
-    /// Appends all samples to `batch`.
+    /// Appends all samples to `batch`: floats, or histograms with float counts.
     ///
     /// # Errors
-    /// [`Error::WrongEncoding`] if the chunk does not hold floats, or what is wrong with the data;
-    /// the batch is then as it was.
+    /// What is wrong with the data; the batch is then as it was.
     pub fn decode_into(&self, batch: &mut SampleBatch) -> Result<(), Error> {
-        self.iter()?.decode_into(batch)
+        match self.encoding {
+            Encoding::Xor | Encoding::Xor2 => self.iter()?.decode_into(batch),
+            Encoding::Histogram | Encoding::HistogramSt => self.histograms()?.decode_into(batch),
+            Encoding::FloatHistogram | Encoding::FloatHistogramSt => {
+                self.float_histograms()?.decode_into(batch)
+            }
+        }
     }
 }
