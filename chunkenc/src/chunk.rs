@@ -6,7 +6,10 @@ use bytes::Bytes;
 
 use crate::xor::XorDecoder;
 use crate::xor2::Xor2Decoder;
-use crate::{ChunkIterator, Error, FloatHistogramIterator, HistogramIterator, SampleBatch};
+use crate::{
+    AggrChunk, Aggregate, ChunkIterator, Error, FloatHistogramIterator, HistogramIterator,
+    SampleBatch,
+};
 
 /// How the samples of a chunk are encoded. The number is the byte that stands for it on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +28,8 @@ pub enum Encoding {
     HistogramSt = 5,
     /// Float histograms with start timestamps.
     FloatHistogramSt = 6,
+    /// Chunks of downsampled data: see [`AggrChunk`](crate::AggrChunk).
+    Aggr = 255,
 }
 
 impl Encoding {
@@ -40,6 +45,7 @@ impl Encoding {
             4 => Ok(Self::Xor2),
             5 => Ok(Self::HistogramSt),
             6 => Ok(Self::FloatHistogramSt),
+            255 => Ok(Self::Aggr),
             found => Err(Error::UnknownEncoding { found }),
         }
     }
@@ -59,6 +65,7 @@ impl fmt::Display for Encoding {
             Self::Xor2 => f.write_str("XOR2"),
             Self::HistogramSt => f.write_str("histogramST"),
             Self::FloatHistogramSt => f.write_str("floathistogramST"),
+            Self::Aggr => f.write_str("aggregates"),
         }
     }
 }
@@ -75,7 +82,7 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Number of samples that the chunk announces.
+    /// Number of samples that the chunk announces; of a downsampled one, that its counts do.
     ///
     /// # Errors
     /// [`Error::Truncated`] or [`Error::SampleCount`] if there cannot be as many.
@@ -88,6 +95,10 @@ impl Chunk {
             }
             Encoding::FloatHistogram | Encoding::FloatHistogramSt => {
                 self.float_histograms().map(|histograms| histograms.count())
+            }
+            Encoding::Aggr => {
+                let parts = AggrChunk::from_chunk(self)?;
+                parts.get(Aggregate::Count).map_or(Ok(0), Self::sample_count)
             }
         }
     }
@@ -122,7 +133,8 @@ impl Chunk {
     /// Appends all samples to `batch`: floats, or histograms with float counts.
     ///
     /// # Errors
-    /// What is wrong with the data; the batch is then as it was.
+    /// What is wrong with the data; the batch is then as it was. [`Error::WrongEncoding`] for a
+    /// downsampled chunk, whose parts are to be decoded.
     pub fn decode_into(&self, batch: &mut SampleBatch) -> Result<(), Error> {
         match self.encoding {
             Encoding::Xor | Encoding::Xor2 => self.iter()?.decode_into(batch),
@@ -130,6 +142,7 @@ impl Chunk {
             Encoding::FloatHistogram | Encoding::FloatHistogramSt => {
                 self.float_histograms()?.decode_into(batch)
             }
+            found @ Encoding::Aggr => Err(Error::WrongEncoding { wanted: Encoding::Xor, found }),
         }
     }
 }

@@ -32,6 +32,7 @@
 //! | 4 | [`Encoding::Xor2`] | floats with start timestamps | [`Xor2Appender`], [`Xor2State`] |
 //! | 5 | [`Encoding::HistogramSt`] | integer histograms with start timestamps | [`HistogramAppender`] |
 //! | 6 | [`Encoding::FloatHistogramSt`] | float histograms with start timestamps | [`FloatHistogramAppender`] |
+//! | 255 | [`Encoding::Aggr`] | chunks of downsampled data | [`AggrChunk`] |
 //!
 //! # Guarantees
 //!
@@ -41,6 +42,7 @@
 
 #![forbid(unsafe_code)]
 
+mod aggr;
 mod batch;
 mod bits;
 mod chunk;
@@ -62,6 +64,7 @@ mod varbit;
 mod xor;
 mod xor2;
 
+pub use aggr::{AggrChunk, Aggregate};
 pub use batch::SampleBatch;
 pub use bits::ByteSink;
 pub use chunk::{Chunk, Encoding};

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use ferula_chunkenc::histogram::{Histogram, Span};
 use ferula_chunkenc::{
-    Chunk, Encoding, FloatHistogramAppender, HistogramAppender, Sample, SampleBatch, Xor2Appender,
-    XorAppender, stale,
+    AggrChunk, Aggregate, Chunk, Encoding, FloatHistogramAppender, HistogramAppender, Sample,
+    SampleBatch, Xor2Appender, XorAppender, stale,
 };
 
 /// The text between the fences of the block with this tag.
@@ -94,6 +94,19 @@ fn the_example_with_start_timestamps_holds() {
     appender.to_chunk().decode_into(&mut batch).unwrap();
     let starts = (0..batch.len()).map(|i| batch.start_timestamp(i));
     assert_eq!(starts.zip(batch.iter()).collect::<Vec<_>>(), samples);
+}
+
+#[test]
+fn the_example_of_aggregates_holds() {
+    let mut aggregates = AggrChunk::new();
+    for (aggregate, value) in [(Aggregate::Count, 20.0), (Aggregate::Sum, 42.0)] {
+        let mut appender = XorAppender::new();
+        appender.append(1_700_000_299_999, value).unwrap();
+        aggregates.set(aggregate, Some(appender.into_chunk()));
+    }
+    let chunk = aggregates.to_chunk();
+    assert_eq!(chunk.data[..], bytes(&page(), "aggr-hex"), "{:02x?}", &chunk.data[..]);
+    assert_eq!(AggrChunk::from_chunk(&chunk), Ok(aggregates));
 }
 
 #[test]
