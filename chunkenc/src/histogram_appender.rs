@@ -107,7 +107,7 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
     /// Starts an empty chunk.
     pub fn new() -> Self {
         Self {
-            bits: BitWriter::resume(vec![0; HEADER_BYTES], HEADER_BYTES * 8),
+            bits: BitWriter::new(&[0; HEADER_BYTES]),
             header: Header { count: 0, counter_reset: CounterResetHint::Unknown },
             layout: Layout::default(),
             timestamp: Changing::default(),

@@ -26,7 +26,7 @@
 //!
 //! | Byte | Encoding | Holds | Written by |
 //! | --- | --- | --- | --- |
-//! | 1 | [`Encoding::Xor`] | floats | [`XorAppender`] |
+//! | 1 | [`Encoding::Xor`] | floats | [`XorAppender`], [`XorState`] |
 //! | 2 | [`Encoding::Histogram`] | integer histograms | [`HistogramAppender`] |
 //! | 3 | [`Encoding::FloatHistogram`] | float histograms | [`FloatHistogramAppender`] |
 //!
@@ -57,6 +57,7 @@ mod varbit;
 mod xor;
 
 pub use batch::SampleBatch;
+pub use bits::ByteSink;
 pub use chunk::{Chunk, Encoding};
 pub use error::Error;
 pub use float_histogram_chunk::{FloatHistogramAppender, FloatHistogramIterator};
@@ -66,4 +67,4 @@ pub use histogram_codec::ChunkHistogram;
 pub use histogram_iterator::ChunkHistograms;
 pub use iter::ChunkIterator;
 pub use sample::Sample;
-pub use xor::XorAppender;
+pub use xor::{XorAppender, XorState};

@@ -68,6 +68,16 @@ pub enum Error {
         #[source]
         source: ferula_chunkenc::Error,
     },
+    /// A field of a record has a value that it cannot have.
+    #[error("{kind} record: {field} before byte {offset} is out of its range")]
+    RecordField {
+        /// Which kind of record.
+        kind: RecordKind,
+        /// Which field.
+        field: &'static str,
+        /// Offset in the record behind the field, in bytes.
+        offset: usize,
+    },
     /// A string in a record is not UTF-8.
     #[error("{kind} record: string before byte {offset} is not UTF-8")]
     RecordText {
