@@ -41,7 +41,8 @@
 //! # Guarantees
 //! - A batch whose commit returned is read back, up to what the [`SyncPolicy`] leaves open.
 //! - What is read back is a prefix of what was logged, in whole batches.
-//! - After a failed write or sync nothing more is acknowledged: [`Error::Stopped`].
+//! - After a failed write or sync nothing is acknowledged ([`Error::Stopped`]) until the log can go on:
+//!   with everything that was logged, in order ([`Wal::try_resume`]).
 //! - A torn end is cut off and reported ([`RecoveryReport::cut`]); anything else that cannot be read
 //!   is an error that names segment and offset, and nothing is changed.
 //!

@@ -189,21 +189,26 @@ pub(crate) struct SegmentReader {
 
 impl SegmentReader {
     pub(crate) fn open(fs: &dyn Fs, path: &Path) -> io::Result<Self> {
+        Self::open_range(fs, path, 0, u64::MAX)
+    }
+
+    /// Reads from the fragment at `start`, and nothing that lies behind `end`.
+    pub(crate) fn open_range(fs: &dyn Fs, path: &Path, start: u64, end: u64) -> io::Result<Self> {
         let file = fs.open(path, OpenMode::Read)?;
-        let len = file.len()?;
+        let len = file.len()?.min(end);
         Ok(Self {
             file,
             len,
             window: Vec::new(),
             window_start: 0,
-            pos: 0,
+            pos: start,
             padding: None,
             joined: Vec::new(),
             unpacker: Unpacker::default(),
             place: Place::Joined,
             record_start: 0,
             in_batch: false,
-            good_end: 0,
+            good_end: start,
             durable_to: 0,
         })
     }

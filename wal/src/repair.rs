@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 use crate::error::DamageReason;
 use crate::frame::page_left;
-use crate::fs::{Fs, OpenMode};
+use crate::fs::{File, Fs, OpenMode};
 use crate::reader::{ScanError, SegmentReader};
 
 /// What was cut off the end of a log.
@@ -82,14 +82,24 @@ fn make_durable(
     reader: &SegmentReader,
     is_cut: bool,
 ) -> Result<(), Error> {
-    const STEP_BYTES: u64 = 1 << 20;
     let file = fs.open(path, OpenMode::Write).map_err(Error::io("open", path))?;
     let end = reader.good_end();
     if is_cut {
         file.set_len(end).map_err(Error::io("truncate", path))?;
     }
+    rewrite(&*file, path, reader.durable_to().min(end), end)?;
+    if end > 0 && page_left(end) < crate::frame::PAGE_BYTES {
+        let padding = vec![0; page_left(end)];
+        file.write_at(&padding, end).map_err(Error::io("write", path))?;
+    }
+    file.sync_data().map_err(Error::io("sync", path))
+}
+
+/// Writes the bytes from `from` to `end` once more, in place and unchanged.
+pub(crate) fn rewrite(file: &dyn File, path: &Path, from: u64, end: u64) -> Result<(), Error> {
+    const STEP_BYTES: u64 = 1 << 20;
     let mut buf = Vec::new();
-    let mut at = reader.durable_to().min(end);
+    let mut at = from;
     while at < end {
         let len = usize::try_from((end - at).min(STEP_BYTES)).expect("a step is small");
         buf.resize(len, 0);
@@ -97,9 +107,5 @@ fn make_durable(
         file.write_at(&buf, at).map_err(Error::io("write", path))?;
         at += len as u64;
     }
-    if end > 0 && page_left(end) < crate::frame::PAGE_BYTES {
-        let padding = vec![0; page_left(end)];
-        file.write_at(&padding, end).map_err(Error::io("write", path))?;
-    }
-    file.sync_data().map_err(Error::io("sync", path))
+    Ok(())
 }

@@ -168,9 +168,10 @@ fn op(random: &mut Random, config: &Config, has_faults: bool) -> Op {
         79..81 => Op::Kill,
         81..84 => Op::Crash { survival: random.survival() },
         84..95 => {
-            let fault = match random.below(4) {
+            let fault = match random.below(8) {
                 0 => Fault::Io,
-                1 => Fault::NoSpace,
+                1 => Fault::Lost,
+                2 | 3 => Fault::NoSpace,
                 _ => Fault::Stop,
             };
             let after = if random.one_in(2) { random.below(6) } else { random.below(80) };

@@ -32,6 +32,9 @@ pub enum Fault {
     /// [`File::sync_data`] drops what it was to sync: the bytes stay readable, but no later sync
     /// makes them durable.
     Io,
+    /// As [`Fault::Io`], but what a failed [`File::sync_data`] drops is gone for readers too, as if
+    /// the pages had been read again from the disk.
+    Lost,
     /// The operation fails for lack of space; half of a write has happened.
     NoSpace,
 }
@@ -455,7 +458,7 @@ fn stopped() -> io::Error {
 fn error_of(fault: Fault) -> io::Error {
     match fault {
         Fault::Stop => stopped(),
-        Fault::Io => io::Error::other("injected input/output error"),
+        Fault::Io | Fault::Lost => io::Error::other("injected input/output error"),
         Fault::NoSpace => io::ErrorKind::StorageFull.into(),
     }
 }
@@ -463,7 +466,7 @@ fn error_of(fault: Fault) -> io::Error {
 /// Fails if the operation met a fault that keeps it from happening.
 fn happens(fault: Option<Fault>) -> io::Result<Option<Fault>> {
     match fault {
-        Some(fault @ (Fault::Io | Fault::NoSpace)) => Err(error_of(fault)),
+        Some(fault @ (Fault::Io | Fault::Lost | Fault::NoSpace)) => Err(error_of(fault)),
         fault => Ok(fault),
     }
 }
@@ -681,7 +684,7 @@ impl File for FaultFile {
         let fault = self.begin(&mut disk)?;
         let operation = disk.operations;
         let len = match fault {
-            Some(Fault::Io) => 0,
+            Some(Fault::Io | Fault::Lost) => 0,
             Some(Fault::NoSpace) => buf.len() / 2,
             Some(Fault::Stop) | None => buf.len(),
         };
@@ -711,10 +714,20 @@ impl File for FaultFile {
         let to = match fault {
             None => Sync::Durable,
             Some(Fault::Stop) => Sync::Dirty,
-            Some(Fault::Io | Fault::NoSpace) => Sync::Dropped,
+            Some(Fault::Io | Fault::Lost | Fault::NoSpace) => Sync::Dropped,
         };
         for change in changes.iter_mut().filter(|change| change.sync == Sync::Dirty) {
             change.sync = to;
+        }
+        if fault == Some(Fault::Lost) {
+            changes.retain(|change| change.sync == Sync::Durable);
+            bytes.clone_from(durable);
+            for change in &*changes {
+                match &change.kind {
+                    ChangeKind::Write { offset, bytes: written } => write(bytes, *offset, written),
+                    ChangeKind::SetLen(len) => bytes.resize(to_index(*len), 0),
+                }
+            }
         }
         // Changes in order must stay while an earlier one is undecided.
         if changes.iter().all(|change| change.sync == Sync::Durable) {
