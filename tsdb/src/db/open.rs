@@ -49,11 +49,12 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Op
     let (wal, mut recovery) =
         Wal::open(Arc::clone(fs), dir.join(WAL_DIR), options.wal_options()?).map_err(failed)?;
     let mut head = Head::new(options.limits.clone(), options.block_range_ms, from);
-    let mut replay = Replay::new(&mut head);
-    while let Some(record) = recovery.next_record().map_err(failed)? {
-        replay.apply(&record)?;
-    }
-    let replayed = replay.finish();
+    let replayed = head.replay(|replay| {
+        while let Some(record) = recovery.next_record().map_err(failed)? {
+            replay.apply(&record)?;
+        }
+        Ok(())
+    })?;
     head.set_wal(wal);
 
     let mut report = report(&head, replayed, start);
@@ -106,11 +107,11 @@ fn try_read(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Opened, Error> {
     let blocks = open_settled_blocks(&**fs, dir)?.blocks;
     let mut head = Head::new(Limits::default(), DEFAULT_BLOCK_RANGE_MS, covered_until(&blocks));
     let wal_dir = dir.join(WAL_DIR);
-    let mut replay = Replay::new(&mut head);
-    if fs.exists(&wal_dir).map_err(Error::io("inspect", &wal_dir))? {
-        replay_read_only(fs, &wal_dir, &mut replay)?;
-    }
-    let replayed = replay.finish();
+    let has_log = fs.exists(&wal_dir).map_err(Error::io("inspect", &wal_dir))?;
+    let replayed = match has_log {
+        true => head.replay(|replay| replay_read_only(fs, &wal_dir, replay))?,
+        false => ReplayStats::default(),
+    };
     // A block that was cut meanwhile holds what the log may not hold any more.
     let FoundBlocks { blocks, quarantined, .. } = open_settled_blocks(&**fs, dir)?;
     let mut report = report(&head, replayed, start);
