@@ -41,6 +41,7 @@
 mod batch;
 mod bits;
 mod chunk;
+pub mod columnar;
 pub mod cursor;
 mod error;
 mod float_histogram_chunk;
