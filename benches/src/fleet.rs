@@ -1,448 +1,466 @@
-//! A synthetic fleet: targets that look like Kubernetes pods with node_exporter and application
-//! metrics, about a hundred series in a turn, of which 42 belong to classic histograms.
+//! A fleet of scraped targets whose labels and values are computed, not kept.
 //!
-//! The models of values are those of the load generator that databases are compared with:
-//! counters of Poisson-like events with bursts, seconds with two decimals, random walks of a
-//! fixed number of decimals, constants, and histograms of eleven bounds.
+//! A store of ten million series is measured in the process that feeds it, so whatever the feeder
+//! keeps would be taken for the store's. Everything here follows from the seed, the target and the
+//! scrape: any sample can be had at any time, for appending it and for checking it later.
+//!
+//! A target looks like a pod with node and application metrics: counters of events, bytes and
+//! seconds, histograms, gauges of few decimals, constants. Every series has ten labels.
 
-use ferula_chunkenc::Sample;
+use ferula_index::Labels;
 
-use crate::{Random, START_MS, STEP_MS, Series};
+/// Labels of every series, the metric name included.
+pub const N_LABELS: usize = 10;
 
-const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Share of the time that a processor spends in each mode.
-const CPU_MODES: [(&str, f64); 8] = [
-    ("idle", 0.8),
-    ("user", 0.12),
-    ("system", 0.05),
-    ("iowait", 0.01),
-    ("softirq", 0.008),
-    ("steal", 0.002),
-    ("irq", 0.0),
-    ("nice", 0.0),
+const JOBS: [(&str, &str); 8] = [
+    ("api", "shop"),
+    ("cart", "shop"),
+    ("checkout", "shop"),
+    ("auth", "identity"),
+    ("sessions", "identity"),
+    ("search", "discovery"),
+    ("ingest", "data"),
+    ("ingress", "kube-system"),
 ];
-/// Status codes with the share of the requests that end so.
-const STATUSES: [(&str, f64); 5] =
-    [("200", 1.0), ("201", 0.2), ("404", 0.02), ("400", 0.005), ("500", 0.001)];
-const MEMORY_FIELDS: [&str; 8] =
-    ["MemFree", "MemAvailable", "Cached", "Buffers", "Active", "Inactive", "Slab", "Dirty"];
-const STEP_S: f64 = STEP_MS as f64 / 1000.0;
-/// How often, per target and scrape, a process restarts and its counters reset.
-const RESTART: f64 = 0.1 * STEP_S / 3600.0;
 
-/// The series of `n_targets` targets of `series_per_target` series and `n_scrapes` scrapes each,
-/// in the order of their labels.
-pub fn series(n_targets: usize, series_per_target: usize, n_scrapes: usize) -> Vec<Series> {
-    let mut all: Vec<Series> = (0..n_targets)
-        .flat_map(|target| target_series(target, series_per_target, n_scrapes))
-        .collect();
-    all.sort_by(|a, b| a.labels.cmp(&b.labels));
-    all
+/// Labels that fill up series which have few of their own.
+const FILLERS: [(&str, &str); 3] =
+    [("tier", "backend"), ("managed_by", "fleet-operator"), ("monitor", "main")];
+
+const BUCKETS: [&str; 12] =
+    ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"];
+
+const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
+
+const STATUSES: [&str; 5] = ["200", "201", "404", "400", "500"];
+
+const CPU_MODES: [&str; 8] =
+    ["idle", "user", "system", "iowait", "softirq", "steal", "irq", "nice"];
+
+const MEMORY_FIELDS: [&str; 8] = [
+    "MemFree_bytes",
+    "MemAvailable_bytes",
+    "Cached_bytes",
+    "Buffers_bytes",
+    "Active_bytes",
+    "Inactive_bytes",
+    "Slab_bytes",
+    "Dirty_bytes",
+];
+
+/// Scrapes between two restarts of a target, which set its counters back.
+const RESTART_ROUNDS: u64 = 2400;
+
+/// What a fleet is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct FleetOptions {
+    /// Same seed, same fleet.
+    pub seed: u64,
+    /// Number of targets.
+    pub n_targets: u32,
+    /// Series of each target.
+    pub series_per_target: u32,
+    /// Time of the first round of scrapes, in milliseconds since the Unix epoch.
+    pub start_ms: i64,
+    /// Time between two scrapes of a target, in milliseconds.
+    pub interval_ms: i64,
+    /// Share of the targets that are replaced by others with new labels, per hour.
+    pub churn_per_hour: f64,
 }
 
-fn target_series(target: usize, series_per_target: usize, n_scrapes: usize) -> Vec<Series> {
-    let mut builder = Builder::new(target, series_per_target);
-    builder.build();
-    let Builder { mut random, mut instruments, .. } = builder;
-    let offset_ms = i64::try_from(random.below(STEP_MS.cast_unsigned())).unwrap_or_default();
-    let mut at = START_MS + offset_ms;
-    for _ in 0..n_scrapes {
-        // Prometheus evens out small delays itself; the large ones remain.
-        let late = if random.chance(0.02) { 3 + random.below(37) } else { 0 };
-        let timestamp = at + late.cast_signed();
-        at += STEP_MS;
-        let is_restart = random.chance(RESTART);
-        for instrument in &mut instruments {
-            if is_restart {
-                instrument.model.restart(timestamp);
-            }
-            instrument.model.advance(&mut random);
-            let series = &mut instrument.series;
-            instrument.model.emit(|i, v| series[i].samples.push(Sample::new(timestamp, v)));
-        }
-    }
-    instruments.into_iter().flat_map(|instrument| instrument.series).collect()
+/// A fleet of targets that are scraped in rounds.
+#[derive(Debug)]
+pub struct Fleet {
+    options: FleetOptions,
+    /// What every target exposes.
+    shapes: Vec<Shape>,
+    /// Events per scrape, by how busy a thing is; a quarter of all things never happen.
+    rates: [Rate; 64],
 }
 
-/// A metric of a target: one series, or the several ones of a histogram.
-struct Instrument {
-    series: Vec<Series>,
+/// How often something happens.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    mean: f64,
+    /// How far two scrapes may differ: as much as for independent events, but not below zero.
+    spread: f64,
+}
+
+/// One series of every target.
+#[derive(Debug)]
+struct Shape {
+    name: String,
+    own: Vec<(&'static str, String)>,
     model: Model,
+    /// Series of one histogram share this.
+    group: u32,
 }
 
+/// How the values of a series come about.
+#[derive(Clone, Copy, Debug)]
 enum Model {
     Constant(f64),
-    /// Seconds since the epoch of the last restart.
-    StartTime(f64),
-    /// Events, or their sizes: those of one scrape have on average a size between the two given.
-    Counter {
-        total: u64,
-        events: Events,
-        size: (u64, u64),
-    },
-    /// Seconds with two decimals, kept in hundredths.
-    Seconds {
-        hundredths: u64,
-        events: Events,
-    },
-    /// A random walk between bounds, in units of `1 / scale`.
-    Walk {
-        units: i64,
-        bounds: (i64, i64),
+    /// Counts events, or their sizes, of this mean.
+    Counter(f64),
+    /// Counts seconds with two decimals; this many pass per second at most.
+    Seconds(f64),
+    /// Wanders about some place up to `high` by about `step` a scrape, in units of one `scale`th,
+    /// and moves once in `hold` scrapes.
+    Gauge {
+        high: f64,
         step: f64,
-        moves: f64,
         scale: f64,
+        hold: u64,
     },
-    Histogram {
-        events: Events,
-        shares: [f64; 11],
-        counts: [u64; 12],
-        sum: f64,
-    },
+    /// Observations up to a bound: this share of all of them.
+    Bucket(f64),
+    /// Sum of what a histogram observed.
+    Sum,
 }
 
-impl Model {
-    fn restart(&mut self, timestamp: i64) {
-        match self {
-            Self::Constant(_) | Self::Walk { .. } => {}
-            Self::StartTime(at) => *at = timestamp as f64 / 1000.0,
-            Self::Counter { total, .. } => *total = 0,
-            Self::Seconds { hundredths, .. } => *hundredths = 0,
-            Self::Histogram { counts, sum, .. } => {
-                *counts = [0; 12];
-                *sum = 0.0;
+impl Fleet {
+    /// Makes a fleet.
+    pub fn new(options: FleetOptions) -> Self {
+        let per_scrape = options.interval_ms as f64 / 1000.0;
+        let rates = std::array::from_fn(|step| match step {
+            0..16 => Rate::default(),
+            // From one in a hundred seconds to a hundred a second.
+            step => {
+                let mean = 10_f64.powf((step as f64 - 16.0) / 47.0 * 4.0 - 2.0) * per_scrape;
+                Rate { mean, spread: mean.min(2.45 * mean.sqrt()) }
             }
-        }
+        });
+        Self { options, shapes: shapes(options.series_per_target), rates }
     }
 
-    fn advance(&mut self, random: &mut Random) {
-        match self {
-            Self::Constant(_) | Self::StartTime(_) => {}
-            Self::Counter { total, events, size } => {
-                *total += events.next(random) * (size.0 + random.below(size.1 - size.0 + 1));
-            }
-            Self::Seconds { hundredths, events } => *hundredths += events.next(random),
-            Self::Walk { units, bounds, step, moves, .. } => {
-                if random.chance(*moves) {
-                    let moved = *units + rounded(random.gauss() * *step);
-                    *units = moved.clamp(bounds.0, bounds.1);
-                }
-            }
-            Self::Histogram { events, shares, counts, sum } => {
-                observe(events.next(random), shares, counts, sum, random);
-            }
-        }
+    /// What it was made of.
+    pub fn options(&self) -> &FleetOptions {
+        &self.options
     }
 
-    fn emit(&self, mut emit: impl FnMut(usize, f64)) {
-        match self {
-            Self::Constant(value) | Self::StartTime(value) => emit(0, *value),
-            Self::Counter { total, .. } => emit(0, *total as f64),
-            Self::Seconds { hundredths, .. } => emit(0, *hundredths as f64 / 100.0),
-            Self::Walk { units, scale, .. } => emit(0, *units as f64 / scale),
-            Self::Histogram { counts, sum, .. } => {
-                let mut cumulative = 0;
-                for (i, n) in counts.iter().enumerate() {
-                    cumulative += n;
-                    emit(i, cumulative as f64);
-                }
-                emit(counts.len(), *sum);
-                emit(counts.len() + 1, cumulative as f64);
-            }
-        }
-    }
-}
-
-/// Puts `n` observations into buckets, of which `shares` are cumulative shares.
-fn observe(n: u64, shares: &[f64; 11], counts: &mut [u64; 12], sum: &mut f64, random: &mut Random) {
-    let mut in_buckets = [0; 12];
-    if n <= 16 {
-        for _ in 0..n {
-            let at = random.unit();
-            in_buckets[shares.partition_point(|&share| share < at)] += 1;
-        }
-    } else {
-        let (mut left, mut below) = (n, 0.0);
-        for (bucket, &share) in shares.iter().enumerate() {
-            in_buckets[bucket] = random.binomial(left, (share - below) / (1.0 - below));
-            left -= in_buckets[bucket];
-            below = share;
-        }
-        in_buckets[11] = left;
-    }
-    for (bucket, n) in in_buckets.into_iter().enumerate().filter(|&(_, n)| n > 0) {
-        let low = if bucket == 0 { 0.0005 } else { BOUNDS[bucket - 1] };
-        let high = BOUNDS.get(bucket).copied().unwrap_or(30.0);
-        counts[bucket] += n;
-        *sum += n as f64 * random.between(low, high);
-    }
-}
-
-/// The number of events per scrape: Poisson-like, with bursts.
-struct Events {
-    mean: f64,
-    burst_left: u64,
-    burst_factor: f64,
-}
-
-impl Events {
-    const fn new(mean: f64) -> Self {
-        Self { mean, burst_left: 0, burst_factor: 1.0 }
+    /// When within each round a target is scraped, in milliseconds.
+    pub fn offset_ms(&self, target: u32) -> i64 {
+        let spread = mix(self.options.seed ^ u64::from(target) << 20) >> 1;
+        spread.cast_signed() % self.options.interval_ms
     }
 
-    fn next(&mut self, random: &mut Random) -> u64 {
-        if self.mean == 0.0 {
-            return 0;
-        }
-        if self.burst_left > 0 {
-            self.burst_left -= 1;
-            return random.poisson(self.mean * self.burst_factor);
-        }
-        if random.chance(0.01) {
-            self.burst_left = 4 + random.below(16);
-            self.burst_factor = random.between(2.0, 15.0);
-        }
-        random.poisson(self.mean)
-    }
-}
-
-fn rounded(value: f64) -> i64 {
-    #[expect(clippy::cast_possible_truncation, reason = "the values of the models are small")]
-    let rounded = value.round() as i64;
-    rounded
-}
-
-impl Random {
-    /// A number from 0 to below 1.
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    /// Time of a scrape. A real scraper evens out small delays; the large ones remain.
+    pub fn time_ms(&self, target: u32, round: u32) -> i64 {
+        let on_time = self.options.start_ms
+            + i64::from(round) * self.options.interval_ms
+            + self.offset_ms(target);
+        let luck = mix(self.options.seed ^ (u64::from(target) << 32 | u64::from(round)));
+        if luck.is_multiple_of(50) { on_time + 3 + (luck >> 8 & 31).cast_signed() } else { on_time }
     }
 
-    fn between(&mut self, low: f64, high: f64) -> f64 {
-        low + self.unit() * (high - low)
+    /// How often a target has been replaced before this round.
+    pub fn generation(&self, target: u32, round: u32) -> u32 {
+        let hours = f64::from(round) * self.options.interval_ms as f64 / 3_600_000.0;
+        // Evenly spread over the fleet, and in no order.
+        let phase = unit(mix(self.options.seed.wrapping_add(u64::from(target))));
+        let replaced = (hours * self.options.churn_per_hour + phase).floor().max(0.0);
+        #[expect(clippy::cast_possible_truncation, reason = "hours of a run times a share")]
+        #[expect(clippy::cast_sign_loss, reason = "at least zero")]
+        let generation = replaced as u32;
+        generation
     }
 
-    fn chance(&mut self, share: f64) -> bool {
-        self.unit() < share
-    }
-
-    /// Nearly normal, from four uniform 16-bit numbers.
-    fn gauss(&mut self) -> f64 {
-        let bits = self.next();
-        let sum: u64 = (0..4).map(|i| (bits >> (16 * i)) & 0xffff).sum();
-        // The sum has mean 2 * 65535 and standard deviation 65535 / sqrt(3).
-        (sum as f64 - 131_070.0) / 37_836.65
-    }
-
-    fn poisson(&mut self, mean: f64) -> u64 {
-        if mean > 6.0 {
-            return rounded(mean + mean.sqrt() * self.gauss()).max(0).cast_unsigned();
-        }
-        let limit = (-mean).exp();
-        let (mut n, mut product) = (0, self.unit());
-        while product > limit {
-            n += 1;
-            product *= self.unit();
-        }
-        n
-    }
-
-    fn binomial(&mut self, n: u64, share: f64) -> u64 {
-        if n <= 16 {
-            return (0..n).filter(|_| self.chance(share)).count() as u64;
-        }
-        let mean = n as f64 * share;
-        let spread = (mean * (1.0 - share)).sqrt();
-        rounded(mean + spread * self.gauss()).clamp(0, n.cast_signed()).cast_unsigned()
-    }
-}
-
-/// Makes the instruments of one target.
-struct Builder {
-    common: Vec<(String, String)>,
-    random: Random,
-    instruments: Vec<Instrument>,
-    left: usize,
-}
-
-impl Builder {
-    fn new(target: usize, series_per_target: usize) -> Self {
-        let job = ["api", "cart", "checkout", "auth", "sessions", "search", "ingest", "ingress"]
-            [target % 8];
-        let common = [
-            ("cluster", if target % 3 == 2 { "prod-us-2" } else { "prod-eu-1" }.to_owned()),
-            ("namespace", "shop".to_owned()),
+    /// Labels of a series of a target.
+    pub fn labels(&self, target: u32, generation: u32, series: u32) -> Labels {
+        let Shape { name, own, .. } = &self.shapes[series as usize];
+        let (job, namespace) = JOBS[target as usize % JOBS.len()];
+        let unique = mix(self.options.seed ^ u64::from(target) << 32 ^ u64::from(generation));
+        let mut pairs = vec![
+            ("__name__", name.clone()),
+            ("cluster", ["prod-eu-1", "prod-us-2"][usize::from(target % 3 == 2)].to_owned()),
+            ("namespace", namespace.to_owned()),
             ("job", job.to_owned()),
-            ("instance", format!("10.0.{}.{}:8080", target / 250, target % 250)),
-            ("pod", format!("{job}-7d9f{:04x}b", target / 8)),
+            ("instance", format!("10.{}.{}.{}:8080", generation % 256, target / 250, target % 250)),
+            ("pod", format!("{job}-7d9f{:04x}b-{:05x}", target / 8, unique & 0xf_ffff)),
+            ("node", format!("node-{:04}", target / 10)),
         ];
-        let common = common.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        let random = Random::new(target as u64 + 1);
-        Self { common, random, instruments: Vec::new(), left: series_per_target }
+        pairs.extend(own.iter().cloned());
+        let missing = N_LABELS - pairs.len();
+        pairs.extend(FILLERS[..missing].iter().map(|(name, value)| (*name, (*value).to_owned())));
+        Labels::from_pairs(pairs).expect("names differ and are short")
     }
 
-    fn build(&mut self) {
-        self.add("up", &[], Model::Constant(1.0));
-        self.add("target_info", &[("version", "v1.2.0".to_owned())], Model::Constant(1.0));
-        let started = Model::StartTime(START_MS as f64 / 1e3);
-        self.add("process_start_time_seconds", &[], started);
-        let usage = self.seconds(0.4);
-        self.add("container_cpu_usage_seconds_total", &[], usage);
-        let working_set = self.bytes(0.3);
-        self.add("container_memory_working_set_bytes", &[], working_set);
-        let goroutines = self.walk(10, 5000, 4.0, 0.9, 1.0);
-        self.add("go_goroutines", &[], goroutines);
-        let mut turn = 0;
-        while self.left > 0 {
-            (0..3).for_each(|i| self.http_duration(turn * 3 + i));
-            (0..14).for_each(|i| self.http_requests(turn * 14 + i));
-            (0..6).for_each(|i| self.rpc_handled(turn * 6 + i));
-            (0..6).for_each(|i| self.device_bytes(turn * 6 + i));
-            (0..10).for_each(|i| self.cpu_seconds(turn * 10 + i));
-            (0..7).for_each(|i| self.byte_gauge(turn * 7 + i));
-            (0..8).for_each(|i| self.decimal_gauge(turn * 8 + i));
-            (0..7).for_each(|i| self.constant(turn * 7 + i));
-            turn += 1;
+    /// Computes what a scrape of a target finds: one value per series, into `values`.
+    pub fn scrape(&self, target: u32, generation: u32, round: u32, values: &mut Vec<f64>) {
+        let of_target = mix(self.options.seed ^ (u64::from(target) << 32 | u64::from(generation)));
+        let phase = of_target % RESTART_ROUNDS;
+        let restarts = (u64::from(round) + phase) / RESTART_ROUNDS;
+        let up_rounds = (u64::from(round) + phase) % RESTART_ROUNDS;
+        values.clear();
+        values.extend((0_u64..).zip(&self.shapes).map(|(series, shape)| {
+            let group = mix(of_target.wrapping_add(u64::from(shape.group)));
+            match shape.model {
+                Model::Constant(value) => value,
+                Model::Counter(size) => (self.events(group, up_rounds, restarts) * size).floor(),
+                Model::Seconds(share) => {
+                    let share = share * (0.2 + 0.8 * unit(group));
+                    let mean = share * self.options.interval_ms as f64 / 10.0;
+                    let spread = mean.min(2.45 * mean.sqrt());
+                    let noise = spread * unit(mix(group ^ up_rounds));
+                    (mean * up_rounds as f64 + noise).floor() / 100.0
+                }
+                Model::Gauge { high, step, scale, hold } => {
+                    let round = u64::from(round) / hold;
+                    let seed = of_target.wrapping_add(series << 40);
+                    let away = 12.0 * slope(seed, round, 16) + 2.0 * unit(mix(!seed ^ round));
+                    (high * unit(group) + step * away).floor() / scale
+                }
+                Model::Bucket(share) => {
+                    // Observations near the bound fall to either side of it.
+                    let share = share * (0.9 + 0.1 * unit(group.rotate_left(17)));
+                    (self.events(group, up_rounds, restarts) * share).floor()
+                }
+                Model::Sum => self.events(group, up_rounds, restarts) * (0.05 + 0.2 * unit(group)),
+            }
+        }));
+    }
+
+    /// Events up to a scrape: never fewer than at the one before, unless the target restarted.
+    fn events(&self, group: u64, up_rounds: u64, restarts: u64) -> f64 {
+        let rate = &self.rates[usize::from((group >> 58) as u8)];
+        // What it had counted when it was first seen.
+        let before = if restarts == 0 { (group & 0xffff) as f64 } else { 0.0 };
+        let noise = rate.spread * unit(mix(group ^ up_rounds));
+        (rate.mean * (before + up_rounds as f64) + noise).floor()
+    }
+}
+
+/// Builds what every target exposes: 42 % histograms, 37 % counters, 14 % gauges, 7 % constants.
+fn shapes(n: u32) -> Vec<Shape> {
+    let mut shapes = Vec::new();
+    let mut add = |name: &str, own: Vec<(&'static str, String)>, model, group: Option<u32>| {
+        let group = group.unwrap_or(u32::MAX - u32::try_from(shapes.len()).unwrap_or(0));
+        shapes.push(Shape { name: name.to_owned(), own, model, group });
+    };
+    add("up", vec![], Model::Constant(1.0), None);
+    add("process_start_time_seconds", vec![], Model::Constant(1_699_990_000.25), None);
+    // One turn makes 100 series.
+    for turn in 0..n / 100 + 1 {
+        for k in 0..3 {
+            histogram(turn * 3 + k, &mut add);
+        }
+        for k in turn * 14..turn * 14 + 14 {
+            let own = vec![
+                ("handler", handler(k / 20)),
+                ("method", METHODS[k as usize / 5 % 4].to_owned()),
+                ("status", STATUSES[k as usize % 5].to_owned()),
+            ];
+            add("http_requests_total", own, Model::Counter(1.0), None);
+        }
+        for k in turn * 6..turn * 6 + 6 {
+            let own = vec![
+                ("grpc_service", format!("fleet.v1.Service{}", k / 12)),
+                ("grpc_method", format!("Call{}", k / 3 % 4)),
+                ("grpc_code", ["OK", "NotFound", "Unavailable"][k as usize % 3].to_owned()),
+            ];
+            add("grpc_server_handled_total", own, Model::Counter(1.0), None);
+        }
+        for (name, device, size) in [
+            ("node_network_receive_bytes_total", "eth", 731.0),
+            ("node_network_transmit_bytes_total", "eth", 412.0),
+            ("node_network_receive_packets_total", "eth", 1.0),
+            ("node_network_transmit_packets_total", "eth", 1.0),
+            ("node_disk_read_bytes_total", "nvme", 4096.0),
+            ("node_disk_written_bytes_total", "nvme", 4096.0),
+        ] {
+            let own = vec![("device", format!("{device}{turn}"))];
+            add(name, own, Model::Counter(size), None);
+        }
+        for k in turn * 10..turn * 10 + 10 {
+            let own =
+                vec![("cpu", (k / 8).to_string()), ("mode", CPU_MODES[k as usize % 8].to_owned())];
+            let share = [0.8, 0.12, 0.05, 0.01, 0.008, 0.002, 0.0, 0.0][k as usize % 8];
+            add("node_cpu_seconds_total", own, Model::Seconds(share), None);
+        }
+        gauges(turn, &mut add);
+        for k in 0..3 {
+            let own = vec![
+                ("resource", format!("pool_{turn}_{k}")),
+                ("unit", ["core", "byte", "integer"][k as usize].to_owned()),
+            ];
+            let model = Model::Constant(0.25 * f64::from(k + 1));
+            add("kube_pod_container_resource_limits", own, model, None);
+        }
+        for k in 0..4 {
+            let own = vec![("feature", format!("flag_{turn}_{k}"))];
+            add("app_feature_enabled", own, Model::Constant(f64::from(k % 2)), None);
         }
     }
+    shapes.truncate(n as usize);
+    shapes
+}
 
-    fn add(&mut self, name: &str, own: &[(&str, String)], model: Model) {
-        if self.left > 0 {
-            let series = vec![self.named(name, own)];
-            self.push(series, model);
-        }
+/// Adds the 14 series of a histogram.
+fn histogram(
+    number: u32,
+    add: &mut impl FnMut(&str, Vec<(&'static str, String)>, Model, Option<u32>),
+) {
+    let name = "http_request_duration_seconds";
+    let own =
+        vec![("handler", handler(number / 2)), ("method", METHODS[number as usize % 2].to_owned())];
+    // A logistic distribution over the logarithm of the latency, of one median or another.
+    let median = f64::from(number % 7 + 1);
+    for (bucket, le) in (0_i32..).zip(BUCKETS) {
+        let share =
+            if le == "+Inf" { 1.0 } else { 1.0 / (1.0 + (median - f64::from(bucket)).exp()) };
+        let model = Model::Bucket(share);
+        let own = [own.clone(), vec![("le", le.to_owned())]].concat();
+        add(&format!("{name}_bucket"), own, model, Some(number));
     }
+    add(&format!("{name}_sum"), own.clone(), Model::Sum, Some(number));
+    add(&format!("{name}_count"), own, Model::Bucket(1.0), Some(number));
+}
 
-    fn push(&mut self, series: Vec<Series>, model: Model) {
-        self.left -= series.len();
-        self.instruments.push(Instrument { series, model });
+/// Adds the 15 gauges of a turn.
+fn gauges(turn: u32, add: &mut impl FnMut(&str, Vec<(&'static str, String)>, Model, Option<u32>)) {
+    let pages = |hold| Model::Gauge { high: 4_194_304.0, step: 200.0, scale: 1.0 / 4096.0, hold };
+    let memory = [("numa_node", turn.to_string())];
+    for field in &MEMORY_FIELDS[..5] {
+        add(&format!("node_memory_{field}"), memory.to_vec(), pages(1), None);
     }
-
-    fn named(&self, name: &str, own: &[(&str, String)]) -> Series {
-        let mut labels = self.common.clone();
-        labels.extend(own.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-        labels.push(("__name__".to_owned(), name.to_owned()));
-        labels.sort();
-        Series { labels, samples: Vec::new() }
-    }
-
-    /// A rate per second between 0.01 and 100; a quarter of all things never happen.
-    fn busyness(&mut self) -> f64 {
-        if self.random.chance(0.25) { 0.0 } else { 10_f64.powf(self.random.between(-2.0, 2.0)) }
-    }
-
-    /// A counter that has already run for a while.
-    fn counter(&mut self, per_second: f64, size: (u64, u64)) -> Model {
-        let events = rounded(per_second * self.random.between(0.0, 1e6)).cast_unsigned();
-        Model::Counter { total: events * size.0, events: Events::new(per_second * STEP_S), size }
-    }
-
-    fn seconds(&mut self, share: f64) -> Model {
-        let hundredths = rounded(share * self.random.between(0.0, 1e8)).cast_unsigned();
-        Model::Seconds { hundredths, events: Events::new(share * 100.0 * STEP_S) }
-    }
-
-    fn walk(&mut self, low: i64, high: i64, step: f64, moves: f64, scale: f64) -> Model {
-        let units = low + self.random.below((high - low + 1).cast_unsigned()).cast_signed();
-        Model::Walk { units, bounds: (low, high), step, moves, scale }
-    }
-
-    /// A gauge of memory pages in bytes.
-    fn bytes(&mut self, moves: f64) -> Model {
-        self.walk(1 << 12, 1 << 22, 200.0, moves, 1.0 / 4096.0)
-    }
-
-    fn http_duration(&mut self, k: usize) {
-        if self.left < BOUNDS.len() + 3 {
-            return;
-        }
-        let name = "http_request_duration_seconds";
-        let method = ["GET", "POST"][k % 2].to_owned();
-        let own = [("handler", format!("/api/v1/resource{}", k / 2)), ("method", method)];
-        let bounds = BOUNDS.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
-        let mut series: Vec<Series> = bounds
-            .map(|le| {
-                let [handler, method] = own.clone();
-                self.named(&format!("{name}_bucket"), &[handler, method, ("le", le)])
-            })
-            .collect();
-        series.push(self.named(&format!("{name}_sum"), &own));
-        series.push(self.named(&format!("{name}_count"), &own));
-        let events = Events::new(self.busyness() * STEP_S);
-        let median_s = 10_f64.powf(self.random.between(-2.5, 0.0));
-        // A logistic distribution over the logarithm of the latency.
-        let shares = BOUNDS.map(|le| 1.0 / (1.0 + (-2.2 * (le / median_s).ln()).exp()));
-        self.push(series, Model::Histogram { events, shares, counts: [0; 12], sum: 0.0 });
-    }
-
-    fn http_requests(&mut self, k: usize) {
-        let (status, share) = STATUSES[k % 5];
-        let method = ["GET", "POST", "PUT", "DELETE"][k / 5 % 4].to_owned();
-        let handler = format!("/api/v1/resource{}", k / 20);
-        let own = [("handler", handler), ("method", method), ("status", status.to_owned())];
-        let rate = self.busyness() * share;
-        let model = self.counter(rate, (1, 1));
-        self.add("http_requests_total", &own, model);
-    }
-
-    fn rpc_handled(&mut self, k: usize) {
-        let code = ["OK", "NotFound", "Unavailable"][k % 3];
-        let own = [
-            ("grpc_service", format!("fleet.v1.Service{}", k / 12)),
-            ("grpc_method", format!("Call{}", k / 3 % 4)),
-            ("grpc_code", code.to_owned()),
+    for k in 0..2 {
+        let own = vec![
+            ("device", format!("/dev/nvme{turn}n{k}p1")),
+            ("fstype", "ext4".to_owned()),
+            ("mountpoint", format!("/data/volume{turn}_{k}")),
         ];
-        let rate = self.busyness() * if code == "OK" { 1.0 } else { 0.01 };
-        let model = self.counter(rate, (1, 1));
-        self.add("grpc_server_handled_total", &own, model);
+        add("node_filesystem_avail_bytes", own, pages(2), None);
+    }
+    for (name, label, high, step, scale, hold) in [
+        ("node_hwmon_temp_celsius", "sensor", 9500.0, 40.0, 100.0, 1),
+        ("cache_hit_ratio", "cache", 1000.0, 4.0, 1000.0, 1),
+        ("queue_depth", "queue", 500.0, 4.0, 1.0, 3),
+        ("worker_load", "worker", 6400.0, 30.0, 100.0, 1),
+        ("go_goroutines", "pool", 5000.0, 4.0, 1.0, 1),
+        ("connections_open", "listener", 200.0, 2.0, 1.0, 2),
+        ("lag_seconds", "partition", 90_000.0, 100.0, 1000.0, 1),
+        ("replicas_ready", "set", 6.0, 0.1, 1.0, 30),
+    ] {
+        let own = vec![(label, turn.to_string())];
+        add(name, own, Model::Gauge { high, step, scale, hold }, None);
+    }
+}
+
+fn handler(n: u32) -> String {
+    format!("/api/v1/resource{n}")
+}
+
+/// A number from 0 to 1 that changes slowly: straight between random heights every `width` rounds.
+fn slope(seed: u64, round: u64, width: u64) -> f64 {
+    let (at, within) = (round / width, (round % width) as f64 / width as f64);
+    let height = |at: u64| unit(mix(seed ^ at));
+    height(at) * (1.0 - within) + height(at + 1) * within
+}
+
+/// Scatters the bits of a number (the finish of SplitMix64).
+fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A number from 0 to below 1 from the upper bits.
+fn unit(bits: u64) -> f64 {
+    (bits >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use ferula_chunkenc::XorAppender;
+
+    use super::*;
+
+    fn fleet(n_targets: u32, churn_per_hour: f64) -> Fleet {
+        Fleet::new(FleetOptions {
+            seed: 1,
+            n_targets,
+            series_per_target: 1000,
+            start_ms: 1_700_000_000_000,
+            interval_ms: 15_000,
+            churn_per_hour,
+        })
     }
 
-    fn device_bytes(&mut self, k: usize) {
-        let (name, size) = [
-            ("node_network_receive_bytes_total", (100, 1400)),
-            ("node_network_transmit_bytes_total", (100, 1400)),
-            ("node_network_receive_packets_total", (1, 1)),
-            ("node_network_transmit_packets_total", (1, 1)),
-            ("node_disk_read_bytes_total", (4096, 4096)),
-            ("node_disk_written_bytes_total", (4096, 4096)),
-        ][k % 6];
-        let rate = self.busyness();
-        let model = self.counter(rate, size);
-        self.add(name, &[("device", format!("dev{}", k / 6))], model);
-    }
-
-    fn cpu_seconds(&mut self, k: usize) {
-        let (mode, share) = CPU_MODES[k % 8];
-        let own = [("cpu", (k / 8).to_string()), ("mode", mode.to_owned())];
-        let model = self.seconds(share);
-        self.add("node_cpu_seconds_total", &own, model);
-    }
-
-    fn byte_gauge(&mut self, k: usize) {
-        if let Some(field) = MEMORY_FIELDS.get(k) {
-            let model = self.bytes(0.95);
-            return self.add(&format!("node_memory_{field}_bytes"), &[], model);
+    #[test]
+    fn series_have_ten_labels_and_differ() {
+        let fleet = fleet(3, 0.05);
+        let mut all = BTreeSet::new();
+        for (target, generation) in [(0, 0), (1, 0), (2, 0), (2, 1)] {
+            for series in 0..1000 {
+                let labels = fleet.labels(target, generation, series);
+                assert_eq!(labels.len(), N_LABELS, "{labels}");
+                assert!(all.insert(labels.to_string()), "{labels} twice");
+            }
         }
-        let model = self.bytes(0.5);
-        self.add("node_filesystem_avail_bytes", &[("device", format!("nvme{k}"))], model);
     }
 
-    fn decimal_gauge(&mut self, k: usize) {
-        let (name, model) = match k % 4 {
-            0 => ("node_hwmon_temp_celsius", self.walk(2500, 9500, 60.0, 0.8, 100.0)),
-            1 => ("cache_hit_ratio", self.walk(0, 1000, 5.0, 0.7, 1000.0)),
-            2 => ("queue_depth", self.walk(0, 500, 6.0, 0.4, 1.0)),
-            _ => ("worker_load", self.walk(0, 6400, 40.0, 0.9, 100.0)),
-        };
-        self.add(name, &[("sensor", (k / 4).to_string())], model);
+    #[test]
+    fn counters_only_fall_when_their_target_restarts() {
+        let fleet = fleet(1, 0.0);
+        let (mut before, mut now) = (Vec::new(), Vec::new());
+        let mut rounds_with_falls = 0;
+        fleet.scrape(0, 0, 0, &mut before);
+        for round in 1..2400 {
+            fleet.scrape(0, 0, round, &mut now);
+            let counters = fleet.shapes.iter().zip(before.iter().zip(&now)).filter(|(shape, _)| {
+                matches!(
+                    shape.model,
+                    Model::Counter(_) | Model::Seconds(_) | Model::Bucket(_) | Model::Sum
+                )
+            });
+            rounds_with_falls += u32::from(counters.into_iter().any(|(_, (old, new))| new < old));
+            std::mem::swap(&mut before, &mut now);
+        }
+        assert_eq!(rounds_with_falls, 1);
     }
 
-    fn constant(&mut self, k: usize) {
-        let (name, value) = match k % 3 {
-            0 => ("node_filesystem_size_bytes", 4096.0 * 4_194_304.0),
-            1 => ("app_feature_enabled", if self.random.chance(0.3) { 1.0 } else { 0.0 }),
-            _ => ("kube_pod_container_resource_limits", 0.25 * (k / 3 % 16) as f64),
+    /// A fleet that compresses much better or worse than real ones says little of a store.
+    #[test]
+    fn chunks_of_the_fleet_are_as_large_as_real_ones() {
+        let fleet = fleet(8, 0.0);
+        let mut values = Vec::new();
+        let mut chunks: Vec<XorAppender> = Vec::new();
+        chunks.resize_with(4000, XorAppender::new);
+        for round in 0..120 {
+            for target in 0..4 {
+                fleet.scrape(target, 0, round, &mut values);
+                let chunks = chunks.iter_mut().skip(target as usize * 1000);
+                for (chunk, value) in chunks.zip(&values) {
+                    chunk.append(fleet.time_ms(target, round), *value).unwrap();
+                }
+            }
+        }
+        let size: usize = chunks.into_iter().map(|chunk| chunk.into_chunk().data.len()).sum();
+        let per_sample = size as f64 / (4000.0 * 120.0);
+        assert!((1.5..2.2).contains(&per_sample), "{per_sample} bytes per sample");
+    }
+
+    #[test]
+    fn scrapes_of_a_target_advance() {
+        let fleet = fleet(50, 0.0);
+        for target in 0..50 {
+            assert!((0..15_000).contains(&fleet.offset_ms(target)));
+            let times: Vec<i64> = (0..100).map(|round| fleet.time_ms(target, round)).collect();
+            assert!(times.is_sorted_by(|a, b| a < b));
+        }
+    }
+
+    #[test]
+    fn churn_replaces_the_share_asked_for() {
+        let fleet = fleet(1000, 0.05);
+        let replaced = |hours: u32| -> u32 {
+            (0..1000).map(|target| fleet.generation(target, hours * 240)).sum()
         };
-        self.add(name, &[("n", (k / 3).to_string())], Model::Constant(value));
+        assert_eq!(replaced(0), 0);
+        assert!((30..70).contains(&replaced(1)), "{}", replaced(1));
+        assert!((950..1050).contains(&replaced(20)), "{}", replaced(20));
     }
 }

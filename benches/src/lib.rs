@@ -3,11 +3,12 @@
 //! Numbers are only compared within one data set: what a codec makes of a constant says nothing
 //! about what it makes of a gauge. Each set is one kind of series as scraped, 15 seconds apart.
 
+pub mod fleet;
+pub mod pods;
+pub mod recording;
+
 use ferula_chunkenc::Sample;
 use ferula_chunkenc::stale::STALE_NAN;
-
-pub mod fleet;
-pub mod recording;
 
 /// A series with its labels in order, names and values.
 #[derive(Clone, Debug)]

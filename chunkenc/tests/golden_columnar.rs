@@ -38,22 +38,27 @@ fn times(n: u64, jitter: u64) -> Vec<i64> {
 fn counter(n: u64, seed: u64) -> Vec<f64> {
     let mut total = 0;
     let mut next = |i| {
-        total += (0..12).filter(|k| scramble(seed + i * 12 + k) % 4 == 0).count();
+        total += (0..12).filter(|k| scramble(seed + i * 12 + k).is_multiple_of(4)).count();
         total as f64
     };
     (0..n).map(&mut next).collect()
 }
 
+type Case<'a> = (&'a str, u64, u64, &'a dyn Fn(u64) -> f64);
+
 #[test]
 fn chunks_are_written_as_ever() {
-    let values: [(&str, u64, u64, &dyn Fn(u64) -> f64); 8] = [
+    // Name, number of samples, what times are late by at most, and the values.
+    let values: [Case<'_>; 8] = [
         ("constant", 100, 1, &|_| 0.25),
         ("constant_with_marker", 100, 1, &|i| if i == 60 { STALE_NAN } else { 7.0 }),
         ("decimals", 1500, 20, &|i| ((scramble(i) % 1000) as f64 - 300.0) / 100.0),
         ("line", 1500, 1, &|i| 1e9 + 4096.0 * i as f64),
         ("binned", 1100, 1, &|i| (scramble(i).leading_zeros() * 3) as f64),
         ("bits", 40, 1, &|i| (i as f64).sqrt()),
-        ("dictionary", 300, 1, &|i| [1.0 / 3.0, -2e20, 1e-9 / 7.0][scramble(i) as usize % 3]),
+        ("dictionary", 300, 1, &|i| {
+            [1.0 / 3.0, -2e20, 1e-9 / 7.0][usize::try_from(scramble(i) % 3).unwrap()]
+        }),
         ("split", 40, 1, &|i| {
             f64::from_bits(scramble(i) >> 12 | (scramble(i) & 1) << 63 | 1 << 61)
         }),

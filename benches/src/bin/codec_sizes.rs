@@ -1,7 +1,7 @@
 //! How small are chunks, by codec and kind of series?
 //!
 //! `cargo run --release -p ferula-benches --bin codec_sizes -- [RECORDING]` prints bytes per sample
-//! of each named data set, of a synthetic fleet, and of a recording of real scrapes: raw, as XOR
+//! of each named data set, of synthetic pods, and of a recording of real scrapes: raw, as XOR
 //! chunks of 120 samples, those under zstd in groups of 64 KiB, as columnar chunks each on its own,
 //! and in pages that share columns of times. Behind it stands how the columns were written, and
 //! for the sets of many metrics where the bytes are.
@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ferula_benches::{Dataset, Series, fleet, recording};
+use ferula_benches::{Dataset, Series, pods, recording};
 use ferula_chunkenc::columnar::{
     ColumnarEncoder, Page, PageWriter, TimeTable, TimeTableWriter, ValueKind,
 };
@@ -37,7 +37,7 @@ fn main() -> Result<()> {
             .collect();
         report(dataset.name(), &series, 0)?;
     }
-    report("fleet", &fleet::series(50, 1000, SAMPLES), 12)?;
+    report("pods", &pods::series(50, 1000, SAMPLES), 12)?;
     if let Some(path) = std::env::args().nth(1) {
         report("recording", &recording::read(Path::new(&path))?, 12)?;
     }
