@@ -123,7 +123,7 @@ impl Model {
                     }
                 }
             }
-            if batch.is_vague && !batch.is_acknowledged {
+            if gap != Gap::None && batch.is_vague && !batch.is_acknowledged {
                 batch.samples.retain(|sample| found.contains(&sample.serial));
             }
         }
@@ -158,20 +158,26 @@ impl Model {
                 samples.is_sorted_by(|a, b| a.timestamp < b.timestamp),
                 "{labels} is not in order: {samples:?}"
             );
+            let name = labels.get("series").unwrap_or_default();
             for sample in samples {
                 #[expect(clippy::cast_possible_truncation, reason = "compared below")]
                 #[expect(clippy::cast_sign_loss, reason = "compared below")]
                 let serial = sample.value as u32;
                 let Some((number, written)) = known.remove(&serial) else {
-                    return Err(format!("{labels} has {sample:?}, which is invented or twice"));
+                    return Err(format!(
+                        "series {name} has {sample:?}, which is invented or twice"
+                    ));
                 };
                 ensure!(
                     sample.timestamp == written.timestamp && sample.value == f64::from(serial),
-                    "{labels} has {sample:?}, written was {written:?}"
+                    "series {name} has {sample:?}, written was {written:?}"
                 );
                 let expected =
                     series_seen.entry(written.series).or_insert_with(|| labels_of(written.series));
-                ensure!(expected == labels, "{labels} has {sample:?}, written was {written:?}");
+                ensure!(
+                    expected == labels,
+                    "series {name} has {sample:?}, written was {written:?}"
+                );
                 found_in[number].push(serial);
             }
         }
