@@ -4,7 +4,6 @@
 //! about what it makes of a gauge. Each set is one kind of series as scraped, 15 seconds apart.
 
 pub mod fleet;
-pub mod scrape;
 
 use ferula_chunkenc::Sample;
 use ferula_chunkenc::stale::STALE_NAN;

@@ -42,6 +42,16 @@ pub enum Error {
         /// Number of the segment found after it.
         next: u32,
     },
+    /// A tail was to go on behind the end of a segment: what it had read was lost in a crash.
+    #[error("{file}: position {offset} is behind the end at {len}", file = file.display())]
+    PositionLost {
+        /// The segment.
+        file: PathBuf,
+        /// Where the tail was to go on.
+        offset: u64,
+        /// Where the segment ends.
+        len: u64,
+    },
     /// All segment numbers are used up.
     #[error("{dir}: no segment number is left", dir = dir.display())]
     SegmentNumbers {

@@ -1,8 +1,8 @@
 //! A write-ahead log in Prometheus's format, and the file-system trait it is tested with.
 //!
 //! Records go into numbered segments, in batches that survive a crash whole or not at all, and are
-//! read back when the log is opened again. Prometheus and its tools read these logs, and logs of
-//! Prometheus are read here. For a whole store, with a head and blocks, see `ferula-tsdb`.
+//! read back when the log is opened again, or followed while it is written ([`LogTail`]). Prometheus
+//! and its tools read these logs, and logs of Prometheus are read here. For a whole store, with a head and blocks, see `ferula-tsdb`.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -62,6 +62,7 @@ mod reader;
 pub mod record;
 mod repair;
 mod segment;
+mod tail;
 mod writer;
 
 pub use checkpoint::CheckpointReport;
@@ -70,4 +71,5 @@ pub use frame::{Compression, MAX_BATCH_BYTES, PAGE_BYTES};
 pub use options::{DEFAULT_SEGMENT_BYTES, MAX_SEGMENT_BYTES, Options, OptionsBuilder, SyncPolicy};
 pub use reader::{LogReader, LogRecord};
 pub use repair::Cut;
+pub use tail::{LogTail, TailPosition, TailStart};
 pub use writer::{Lsn, Recovery, RecoveryReport, Wal};

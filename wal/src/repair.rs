@@ -1,7 +1,8 @@
 //! Makes the end of a log good again after a crash, or says why it must not.
 //!
 //! Only the last segment can have a torn end: an earlier one was durable before its successor was
-//! made. There, everything from the first unreadable batch on is cut off, unless what follows claims
+//! made. Prometheus makes a segment when it starts, and repairs the one before only after that; so
+//! empty segments at the end do not count. There, everything from the first unreadable batch on is cut off, unless what follows claims
 //! that it had been durable; the rule and its reasons stand in `docs/formats/wal.md`.
 
 use std::path::{Path, PathBuf};
@@ -33,12 +34,46 @@ pub struct Cut {
 #[derive(Debug)]
 pub(crate) struct Repaired {
     pub(crate) cut: Option<Cut>,
+    /// Whether there was anything in it before.
+    pub(crate) had_bytes: bool,
     /// Whether no record is left in it.
     pub(crate) is_empty: bool,
 }
 
 /// Checks the last segment, cuts a torn end off, and makes what is left durable.
 pub(crate) fn repair_last(fs: &dyn Fs, path: &Path, segment: u32) -> Result<Repaired, Error> {
+    let (reader, cut) = check_end(fs, path, segment)?;
+    make_durable(fs, path, &reader, cut.is_some())?;
+    Ok(repaired(&reader, cut))
+}
+
+/// Does the same for a segment that only empty ones follow. Whoever made those has had no trouble
+/// with this one, so that a sync is enough if nothing is wrong with it.
+pub(crate) fn repair_before_empty(
+    fs: &dyn Fs,
+    path: &Path,
+    segment: u32,
+) -> Result<Repaired, Error> {
+    let (reader, cut) = check_end(fs, path, segment)?;
+    if cut.is_some() {
+        make_durable(fs, path, &reader, true)?;
+    } else {
+        let file = fs.open(path, OpenMode::Write).map_err(Error::io("open", path))?;
+        file.sync_data().map_err(Error::io("sync", path))?;
+    }
+    Ok(repaired(&reader, cut))
+}
+
+fn repaired(reader: &SegmentReader, cut: Option<Cut>) -> Repaired {
+    Repaired { cut, had_bytes: reader.len() > 0, is_empty: reader.good_end() == 0 }
+}
+
+/// Reads a segment to its end, and says what has to be cut off.
+fn check_end(
+    fs: &dyn Fs,
+    path: &Path,
+    segment: u32,
+) -> Result<(SegmentReader, Option<Cut>), Error> {
     let mut reader = SegmentReader::open(fs, path).map_err(Error::io("open", path))?;
     let mut cut = None;
     loop {
@@ -67,8 +102,7 @@ pub(crate) fn repair_last(fs: &dyn Fs, path: &Path, segment: u32) -> Result<Repa
             Err(error @ ScanError::Io(_)) => return Err(error.in_file(path)),
         }
     }
-    make_durable(fs, path, &reader, cut.is_some())?;
-    Ok(Repaired { cut, is_empty: reader.good_end() == 0 })
+    Ok((reader, cut))
 }
 
 /// Cuts the segment behind its records, fills its last page with zeros and syncs it.

@@ -3,7 +3,8 @@
 use super::state::{DOD_BITS, HEADER_BYTES};
 use super::value::{Window, read_xor};
 use crate::bits::BitReader;
-use crate::cursor::{MAX_VARINT_BYTES, from_zig_zag};
+use crate::cursor::from_zig_zag;
+use crate::varbit::read_uvarint;
 use crate::{Error, Sample, SampleBatch};
 
 /// Decodes the samples of a float chunk one after the other.
@@ -95,13 +96,13 @@ impl<'a> XorDecoder<'a> {
     }
 
     fn read_first(&mut self) -> Result<(), Error> {
-        self.timestamp = from_zig_zag(self.read_uvarint()?);
+        self.timestamp = from_zig_zag(read_uvarint(&mut self.bits, HEADER_BYTES)?);
         self.value_bits = self.bits.read_bits(64);
         Ok(())
     }
 
     fn read_second(&mut self) -> Result<(), Error> {
-        self.delta = self.read_uvarint()?;
+        self.delta = read_uvarint(&mut self.bits, HEADER_BYTES)?;
         self.timestamp = self.timestamp.wrapping_add_unsigned(self.delta);
         let ahead = self.bits.peek();
         self.read_value(ahead, 0)
@@ -145,24 +146,8 @@ impl<'a> XorDecoder<'a> {
     #[inline(always)]
     fn read_value(&mut self, ahead: u64, used: u32) -> Result<(), Error> {
         let (bits, window) = (&mut self.bits, &mut self.window);
-        self.value_bits ^= read_xor(bits, window, ahead, used, HEADER_BYTES * 8)?;
+        self.value_bits ^= read_xor(bits, window, ahead, used, HEADER_BYTES)?;
         Ok(())
-    }
-
-    fn read_uvarint(&mut self) -> Result<u64, Error> {
-        let start = self.bits.position();
-        let mut value = 0;
-        for i in 0..MAX_VARINT_BYTES {
-            let byte = self.bits.read_bits(8);
-            if i == MAX_VARINT_BYTES - 1 && byte > 1 {
-                break;
-            }
-            value |= (byte & 0x7f) << (7 * i);
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(Error::VarintOverflow { offset: HEADER_BYTES + start / 8 })
     }
 
     fn check_overrun(&self) -> Result<(), Error> {

@@ -13,10 +13,12 @@ use ferula_wal::fs::Fs;
 use ulid::Ulid;
 
 use super::{Shared, View};
-use crate::block::{Block, BlockWriter, CREATION_SUFFIX};
+use crate::block::{
+    Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, Depth, EncodedChunk,
+};
 use crate::clock::new_ulid;
 use crate::error::Error;
-use crate::head::range_end;
+use crate::head::{HeadChunk, range_end};
 use crate::options::Options;
 use crate::querier::HeadReader;
 
@@ -113,17 +115,27 @@ pub(super) fn write_block(
         series.iter().flat_map(|(labels, _)| labels).flat_map(|(n, v)| [n, v]).collect();
     let ulid = new_ulid(&*options.clock);
     let write = || {
-        let mut writer =
-            BlockWriter::create(fs, parent, ulid, symbols, options.chunk_segment_bytes)?;
+        let mut writer = BlockWriter::create(
+            fs,
+            parent,
+            ulid,
+            BlockFormat::Prometheus,
+            symbols.into_iter(),
+            options.chunk_segment_bytes,
+        )?;
         let mut oldest = i64::MAX;
         for (labels, series) in &series {
             let chunks = head.chunks(series, mint, maxt - 1)?;
             if let Some(first) = chunks.first() {
                 oldest = oldest.min(first.mint);
+                let encoded = |HeadChunk { mint, maxt, chunk }| EncodedChunk { mint, maxt, chunk };
+                let chunks: Vec<EncodedChunk> = chunks.into_iter().map(encoded).collect();
                 writer.add(labels, &chunks)?;
             }
         }
-        writer.finish(oldest.max(mint), maxt)
+        let mint = oldest.max(mint);
+        let describe = |stats| BlockMeta::of_head(ulid, mint, maxt, stats);
+        writer.finish(Depth::Samples, describe)?.publish()
     };
     let written = write();
     if written.is_err() {

@@ -92,7 +92,7 @@ impl Querier {
 #[derive(Debug)]
 enum Part {
     Block(BlockPart),
-    Head(Arc<Series>),
+    Head(Series),
 }
 
 /// The series that a selection found, in label order. Samples are decoded when they are read, by
@@ -148,8 +148,8 @@ impl SeriesSet {
 
     fn read_head(&self, series: &Series, batch: &mut SampleBatch) -> Result<(), Error> {
         let mint = self.mint.max(self.guard.from());
-        let chunks = series.lock().chunks(mint, self.maxt, self.guard.seen());
-        let Some(chunks) = chunks else { return Ok(()) };
+        let chunks = series.view(|series| series.chunks(mint, self.maxt, self.guard.seen()));
+        let Some(chunks) = chunks.flatten() else { return Ok(()) };
         let series = series.series_ref();
         chunks.decode_into(batch).map_err(|source| Error::HeadChunk { series, source })
     }

@@ -21,7 +21,7 @@ use crate::frame::MAX_BATCH_BYTES;
 use crate::fs::{Fs, OpenMode};
 use crate::options::{Options, SyncPolicy};
 use crate::reader::{LogReader, LogRecord};
-use crate::repair::{Cut, repair_last};
+use crate::repair::{Cut, repair_before_empty, repair_last};
 use crate::segment::{Listing, segment_path};
 
 /// A place in the log: everything logged before it.
@@ -72,8 +72,8 @@ impl Recovery {
 impl Wal {
     /// Opens the log in `dir`, making it if there is none.
     ///
-    /// The end of the last segment is repaired first, and the log goes on in a new segment. The
-    /// records are then read from the [`Recovery`], at the caller's pace and in constant memory.
+    /// The end of the last segment is repaired first, that of the last one with anything in it if
+    /// empty ones follow, and the log goes on in a new segment. The records are then read from the [`Recovery`], at the caller's pace and in constant memory.
     ///
     /// # Errors
     /// [`Error::Damaged`] if the last segment lost records that had been durable,
@@ -94,11 +94,19 @@ impl Wal {
             None => None,
         };
         let mut last_with_records = None;
-        if let Some(&last) = listing.segments.last() {
-            let repaired = repair_last(&*fs, &segment_path(dir, last), last)?;
+        let mut segments = listing.segments.iter().rev().copied();
+        if let Some(mut number) = segments.next() {
+            let mut repaired = repair_last(&*fs, &segment_path(dir, number), number)?;
+            next = Some(if repaired.is_empty { number } else { number_after(dir, number)? });
+            while !repaired.had_bytes
+                && let Some(earlier) = segments.next()
+            {
+                number = earlier;
+                repaired = repair_before_empty(&*fs, &segment_path(dir, number), number)?;
+            }
             report.cut = repaired.cut;
-            last_with_records = if repaired.is_empty { last.checked_sub(1) } else { Some(last) };
-            next = Some(if repaired.is_empty { last } else { number_after(dir, last)? });
+            last_with_records =
+                if repaired.is_empty { number.checked_sub(1) } else { Some(number) };
         }
         report.segments = listing
             .segments

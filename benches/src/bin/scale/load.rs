@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use ferula_benches::scrape::Fleet;
+use ferula_benches::fleet::Fleet;
 use ferula_chunkenc::stale::STALE_NAN;
 use ferula_index::SeriesRef;
 use ferula_tsdb::{AppendError, Db};

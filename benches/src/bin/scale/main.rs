@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
-use ferula_benches::scrape::{Fleet, FleetOptions};
+use ferula_benches::fleet::{Fleet, FleetOptions};
 use ferula_chunkenc::SampleBatch;
 use ferula_index::Matcher;
 use ferula_tsdb::{Db, Options, SyncPolicy};
