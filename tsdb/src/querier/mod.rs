@@ -172,7 +172,9 @@ impl SeriesSet {
     /// If `index` is not below [`len`](Self::len).
     pub fn read(&self, index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
         let merged = match &self.found {
-            Found::Head(series) => return self.read_head(&series[index], batch),
+            Found::Head(series) => {
+                return self.head.read(&series[index], self.mint, self.maxt, batch);
+            }
             Found::Merged(merged) => merged,
         };
         let start = batch.len();
@@ -180,19 +182,10 @@ impl SeriesSet {
             let middle = batch.len();
             match part {
                 Part::Block(part) => part.read(self.mint, self.maxt, batch)?,
-                Part::Head(series) => self.read_head(series, batch)?,
+                Part::Head(series) => self.head.read(series, self.mint, self.maxt, batch)?,
             }
             merge_tail(batch, start, middle);
         }
         Ok(())
-    }
-
-    fn read_head(&self, series: &Series, batch: &mut SampleBatch) -> Result<(), Error> {
-        let guard = self.head.guard();
-        let mint = self.mint.max(guard.from());
-        let chunks = series.view(|series| series.chunks(mint, self.maxt, guard.seen()));
-        let Some(chunks) = chunks.flatten() else { return Ok(()) };
-        let series = series.series_ref();
-        chunks.decode_into(batch).map_err(|source| Error::HeadChunk { series, source })
     }
 }

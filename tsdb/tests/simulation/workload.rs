@@ -25,6 +25,12 @@ pub(crate) enum Op {
     Maintain,
     /// Cuts everything.
     CompactHead,
+    /// Makes blocks of blocks.
+    Compact,
+    /// Deletes samples of some series.
+    Delete { series: u16, n: u16, back: i64 },
+    /// Rewrites blocks without what is deleted.
+    CleanTombstones,
     /// Copies the database and opens the copy.
     Snapshot,
     /// Compares what is visible with what was acknowledged.
@@ -160,17 +166,25 @@ fn op(random: &mut Random, config: &Config, has_faults: bool) -> Op {
         54..56 => Op::Rollback { appender: usize::from(random.small(3)) },
         56..59 => Op::Repeat { series: random.small(10) },
         59..62 => Op::Churn { by: 1 + random.small(5) },
-        62..70 => Op::Maintain,
-        70..72 => Op::CompactHead,
-        72 => Op::Snapshot,
-        73..77 => Op::Check,
+        62..68 => Op::Maintain,
+        68..70 => Op::CompactHead,
+        70 => Op::Compact,
+        71 => Op::Delete {
+            series: random.small(10),
+            n: 1 + random.small(6),
+            back: random.below(range.unsigned_abs() * 8).cast_signed(),
+        },
+        72 => Op::CleanTombstones,
+        73 => Op::Snapshot,
+        74..77 => Op::Check,
         77..79 => Op::Reopen,
         79..81 => Op::Kill,
         81..84 => Op::Crash { survival: random.survival() },
         84..95 => {
             let fault = match random.below(8) {
-                0 => Fault::Io,
-                1 => Fault::Lost,
+                // Without syncs nobody was told that what is lost so would be kept.
+                1 if config.is_always => Fault::Lost,
+                0 | 1 => Fault::Io,
                 2 | 3 => Fault::NoSpace,
                 _ => Fault::Stop,
             };
