@@ -14,6 +14,7 @@
 
 mod bulk;
 mod by_hash;
+mod cardinality;
 mod dictionary;
 mod memory;
 mod order;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 use self::by_hash::HashIndex;
+pub use self::cardinality::{Cardinality, Count};
 use self::dictionary::{Dictionary, PairId};
 pub use self::memory::IndexMemory;
 pub use self::order::Ordered;
