@@ -4,6 +4,7 @@
 //! Prometheus 3.14 for the same symbols and series; [`IndexReader`] reads what either wrote.
 //! Neither opens files.
 
+mod gaps;
 mod layout;
 mod postings_table;
 mod reader;

@@ -1,10 +1,10 @@
 //! Writing an index file from front to back.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 
 use ferula_chunkenc::cursor::{crc32c, crc32c_append, put_u8, put_u32_be, put_uvarint};
 
+use super::gaps::GapPostings;
 use super::layout::{
     MAGIC, MAX_INDEX_BYTES, MAX_SECTION_BYTES, POSTINGS_ALIGN, SERIES_ALIGN, Section, VERSION,
 };
@@ -17,10 +17,14 @@ use crate::{ChunkMeta, Error, Labels, SeriesRef};
 /// Bytes gathered before they are handed on.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// Bytes of postings that are handed on at once.
+const POSTINGS_BATCH_BYTES: usize = 16 << 10;
+
 /// Writes an index file in the format of Prometheus, version 2.
 ///
-/// The file is written from front to back without seeking. The symbols and four bytes for each
-/// label of each series are kept in memory until the end, when the postings are written.
+/// The file is written from front to back without seeking, and postings come behind the series. Until
+/// then a series takes four bytes in memory and one or two for each label, which make some 25 for ten
+/// labels; each label pair takes some 50 bytes, and symbols their text and 15 bytes.
 ///
 /// ```
 /// use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher};
@@ -45,10 +49,11 @@ pub struct IndexWriter<W> {
     out: Output<W>,
     toc: Toc,
     symbols: SymbolTable,
-    all: Vec<u32>,
-    /// The series of each label pair, by the numbers of name and value.
-    postings: HashMap<(u32, u32), Vec<u32>>,
+    postings: GapPostings,
     last: Option<Last>,
+    numbers: Vec<(u32, u32)>,
+    /// The numbers of the label pairs of the last series among the postings, and of this one.
+    pairs: (Vec<u32>, Vec<u32>),
     buffer: Vec<u8>,
 }
 
@@ -80,9 +85,10 @@ impl<W: Write> IndexWriter<W> {
             out,
             toc,
             symbols,
-            all: Vec::new(),
-            postings: HashMap::new(),
+            postings: GapPostings::default(),
             last: None,
+            numbers: Vec::new(),
+            pairs: Default::default(),
             buffer,
         })
     }
@@ -99,16 +105,13 @@ impl<W: Write> IndexWriter<W> {
         chunks: &[ChunkMeta],
     ) -> Result<SeriesRef, Error> {
         self.check_order(labels, chunks)?;
-        let numbers: Vec<(u32, u32)> = labels
-            .iter()
-            .map(|(name, value)| Ok((self.number(name)?, self.number(value)?)))
-            .collect::<Result<_, Error>>()?;
+        self.number_pairs(labels)?;
 
         let start = self.out.position().next_multiple_of(SERIES_ALIGN);
         let series = u32::try_from(start / SERIES_ALIGN).map_err(|_| too_large(start))?;
         self.out.pad(SERIES_ALIGN)?;
         self.buffer.clear();
-        put_series(&mut self.buffer, &numbers, chunks);
+        put_series(&mut self.buffer, &self.numbers, chunks);
         let mut len = Vec::new();
         put_uvarint(&mut len, self.buffer.len() as u64);
         self.out.write(&len)?;
@@ -116,10 +119,8 @@ impl<W: Write> IndexWriter<W> {
         put_u32_be(&mut self.buffer, crc);
         self.out.write(&self.buffer)?;
 
-        self.all.push(series);
-        for pair in numbers {
-            self.postings.entry(pair).or_default().push(series);
-        }
+        self.postings.add(series, &self.pairs.1);
+        std::mem::swap(&mut self.pairs.0, &mut self.pairs.1);
         let chunk = chunks.last().copied().or(self.last.as_ref().and_then(|last| last.chunk));
         self.last = Some(Last { labels: labels.clone(), chunk });
         Ok(SeriesRef(u64::from(series)))
@@ -133,21 +134,22 @@ impl<W: Write> IndexWriter<W> {
     pub fn finish(mut self) -> Result<W, Error> {
         self.toc.label_indices = self.out.position();
         self.toc.postings = self.out.position();
-        let all = std::mem::take(&mut self.all);
-        let all_at = self.write_postings(&all)?;
-        let mut pairs: Vec<((u32, u32), Vec<u32>)> = self.postings.drain().collect();
-        // Symbols are sorted, so their numbers sort like the text.
-        pairs.sort_unstable_by_key(|(pair, _)| *pair);
-        let mut places = Vec::with_capacity(pairs.len());
-        for (pair, series) in pairs {
-            places.push((pair, self.write_postings(&series)?));
+        let postings = std::mem::take(&mut self.postings);
+        let all_at = self.write_postings(postings.n_series(), postings.all())?;
+        let order = postings.order();
+        let mut places = Vec::with_capacity(order.len());
+        for &pair in &order {
+            places.push(self.write_postings(postings.n_series_of(pair), postings.series(pair))?);
         }
 
         self.toc.label_indices_table = self.out.position();
         self.toc.postings_table = self.out.position();
         let symbols = &self.symbols;
         let text = |number| symbols.get(Symbol(number));
-        let pairs = places.iter().map(|&((name, value), at)| (text(name), text(value), at));
+        let pairs = order.iter().zip(&places).map(|(&pair, &at)| {
+            let (name, value) = postings.pair(pair);
+            (text(name), text(value), at)
+        });
         let entries = std::iter::once(("", "", all_at)).chain(pairs);
         postings_table::write(&mut self.out, entries)?;
 
@@ -176,14 +178,40 @@ impl<W: Write> IndexWriter<W> {
         Ok(())
     }
 
-    fn number(&self, text: &str) -> Result<u32, Error> {
-        let symbol = self.symbols.lookup(text);
-        symbol.map(|s| s.0).ok_or_else(|| Error::UnknownSymbol { symbol: text.to_owned() })
+    /// Fills `numbers` with the symbols of the labels, and the list of pairs with the numbers of these.
+    /// Series in order share most of what the one before has.
+    fn number_pairs(&mut self, labels: &Labels) -> Result<(), Error> {
+        let Self { symbols, postings, last, numbers, pairs: (last_pairs, pairs), .. } = self;
+        let number = |text: &str| match symbols.lookup(text) {
+            Some(symbol) => Ok(symbol.0),
+            None => Err(Error::UnknownSymbol { symbol: text.to_owned() }),
+        };
+        let before = last.as_ref().map(|last| last.labels.iter()).into_iter().flatten();
+        let mut before = before.zip(last_pairs.iter().copied()).peekable();
+        numbers.clear();
+        for (name, value) in labels {
+            while before.next_if(|((other, _), _)| *other < name).is_some() {}
+            let same_name = before.peek().filter(|((other, _), _)| *other == name);
+            numbers.push(match same_name {
+                Some(((_, other), pair)) if *other == value => postings.pair(*pair),
+                Some((_, pair)) => (postings.pair(*pair).0, number(value)?),
+                None => (number(name)?, number(value)?),
+            });
+        }
+        pairs.clear();
+        for pair in numbers.iter() {
+            pairs.push(postings.number(*pair)?);
+        }
+        Ok(())
     }
 
     /// Writes one list of series and returns where it is.
-    fn write_postings(&mut self, series: &[u32]) -> Result<u64, Error> {
-        let size = 4 + 4 * series.len() as u64;
+    fn write_postings(
+        &mut self,
+        n_series: u32,
+        series: impl Iterator<Item = u32>,
+    ) -> Result<u64, Error> {
+        let size = 4 + 4 * u64::from(n_series);
         let len = u32::try_from(size).map_err(|_| Error::TooLarge {
             section: Section::Postings,
             size_bytes: size,
@@ -193,10 +221,16 @@ impl<W: Write> IndexWriter<W> {
         let at = self.out.position();
         self.out.write(&len.to_be_bytes())?;
         self.out.start_checksum();
-        self.out.write(&((len - 4) / 4).to_be_bytes())?;
+        self.buffer.clear();
+        put_u32_be(&mut self.buffer, n_series);
         for series in series {
-            self.out.write(&series.to_be_bytes())?;
+            put_u32_be(&mut self.buffer, series);
+            if self.buffer.len() >= POSTINGS_BATCH_BYTES {
+                self.out.write(&self.buffer)?;
+                self.buffer.clear();
+            }
         }
+        self.out.write(&self.buffer)?;
         self.out.write_checksum()?;
         Ok(at)
     }
