@@ -248,4 +248,30 @@ impl PostingsSource for IndexReader {
             Ok(())
         })
     }
+
+    fn n_values(&self, name: &str) -> usize {
+        self.table.n_values(name)
+    }
+
+    fn retain_matching(&self, matcher: &Matcher, selected: &mut Postings) -> Result<(), Error> {
+        let Some(wanted) = self.symbols.lookup(matcher.name())? else {
+            if !matcher.matches_empty() {
+                *selected = Postings::new();
+            }
+            return Ok(());
+        };
+        let mut kept = Vec::new();
+        for series in &*selected {
+            let mut passes = matcher.matches_empty();
+            read_labels(&mut self.entry(series)?, |name, value| {
+                if name == wanted {
+                    passes = matcher.matches(self.symbols.get(value)?);
+                }
+                Ok(())
+            })?;
+            kept.extend(passes.then_some(series.0));
+        }
+        *selected = Postings::from_ascending(kept);
+        Ok(())
+    }
 }
