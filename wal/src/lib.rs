@@ -58,6 +58,7 @@ mod error;
 mod frame;
 pub mod fs;
 mod options;
+mod packed;
 mod reader;
 pub mod record;
 mod repair;
@@ -67,8 +68,9 @@ mod writer;
 
 pub use checkpoint::CheckpointReport;
 pub use error::{DamageReason, Error};
-pub use frame::{Compression, MAX_BATCH_BYTES, PAGE_BYTES};
+pub use frame::{Compression, MAX_BATCH_BYTES, PAGE_BYTES, Unpacker};
 pub use options::{DEFAULT_SEGMENT_BYTES, MAX_SEGMENT_BYTES, Options, OptionsBuilder, SyncPolicy};
+pub use packed::PackedRecord;
 pub use reader::{LogReader, LogRecord};
 pub use repair::Cut;
 pub use tail::{LogTail, TailPosition, TailStart};

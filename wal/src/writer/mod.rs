@@ -20,6 +20,7 @@ use crate::checkpoint::remove_replaced;
 use crate::frame::MAX_BATCH_BYTES;
 use crate::fs::{Fs, OpenMode};
 use crate::options::{Options, SyncPolicy};
+use crate::packed::PackedRecord;
 use crate::reader::{LogReader, LogRecord};
 use crate::repair::{Cut, repair_before_empty, repair_last};
 use crate::segment::{Listing, segment_path};
@@ -66,6 +67,14 @@ impl Recovery {
     /// [`Error::Damaged`] if a part of the log that had been durable cannot be read, [`Error::Io`].
     pub fn next_record(&mut self) -> Result<Option<LogRecord<'_>>, Error> {
         self.reader.next_record()
+    }
+
+    /// Reads the next record without unpacking it, for another thread to do so; `false` at the end.
+    ///
+    /// # Errors
+    /// Those of [`LogReader::next_packed`].
+    pub fn next_packed(&mut self, packed: &mut PackedRecord) -> Result<bool, Error> {
+        self.reader.next_packed(packed)
     }
 }
 
