@@ -74,4 +74,4 @@ pub use packed::PackedRecord;
 pub use reader::{LogReader, LogRecord};
 pub use repair::Cut;
 pub use tail::{LogTail, TailPosition, TailStart};
-pub use writer::{Lsn, Recovery, RecoveryReport, Wal};
+pub use writer::{Lsn, Recovery, RecoveryReport, Reservation, Wal};

@@ -40,6 +40,23 @@ pub struct Wal {
     maintenance: Mutex<()>,
 }
 
+/// The right to log one batch, whatever happens to the log meanwhile. See [`Wal::reserve`].
+#[derive(Debug)]
+pub struct Reservation<'a> {
+    wal: &'a Wal,
+}
+
+impl Reservation<'_> {
+    /// Logs records as one batch, as [`Wal::log`] does. If the log has stopped meanwhile, or stops
+    /// over this, the batch is in doubt like any other that was logged and not committed.
+    ///
+    /// # Errors
+    /// [`Error::EmptyRecord`], [`Error::TooLarge`], [`Error::Closed`]; nothing was logged then.
+    pub fn log(self, records: &[&[u8]]) -> Result<Lsn, Error> {
+        self.wal.stage(records, true)
+    }
+}
+
 /// What opening a log found, and its records to be replayed.
 #[derive(Debug)]
 pub struct Recovery {
@@ -157,11 +174,25 @@ impl Wal {
     /// [`Error::EmptyRecord`], [`Error::TooLarge`] above [`MAX_BATCH_BYTES`]; nothing was logged
     /// then, and neither with [`Error::Stopped`] or [`Error::Closed`].
     pub fn log(&self, records: &[&[u8]]) -> Result<Lsn, Error> {
+        self.stage(records, false)
+    }
+
+    /// Promises to take one batch: for a caller who has something to do that cannot be undone, once
+    /// it is known that the batch is going to be logged.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the log has stopped and cannot go on, [`Error::Closed`].
+    pub fn reserve(&self) -> Result<Reservation<'_>, Error> {
+        self.try_resume()?;
+        Ok(Reservation { wal: self })
+    }
+
+    fn stage(&self, records: &[&[u8]], reserved: bool) -> Result<Lsn, Error> {
         let shared = &*self.shared;
         check_batch(records)?;
         let mut packer = shared.packers.lock().pop().unwrap_or_default();
         packer.pack(records, shared.options.compression);
-        let result = shared.stage(&packer);
+        let result = shared.stage(&packer, reserved);
         shared.packers.lock().push(packer);
         result
     }
