@@ -60,6 +60,7 @@ mod iter;
 mod sample;
 pub mod stale;
 mod start_timestamp;
+pub mod text;
 mod varbit;
 mod xor;
 mod xor2;
