@@ -26,7 +26,13 @@ fn walk(record: &[u8]) {
     match Record::decode(record) {
         Ok(Record::Series(mut entries)) => while let Ok(Some(_)) = entries.next() {},
         Ok(Record::Samples(mut entries)) => while let Ok(Some(_)) = entries.next() {},
+        Ok(Record::SamplesV2(mut entries)) => while let Ok(Some(_)) = entries.next() {},
         Ok(Record::Tombstones(mut entries)) => while let Ok(Some(_)) = entries.next() {},
+        Ok(Record::Exemplars(mut entries)) => while let Ok(Some(_)) = entries.next() {},
+        Ok(Record::MmapMarkers(mut entries)) => while let Ok(Some(_)) = entries.next() {},
+        Ok(Record::Metadata(mut entries)) => while let Ok(Some(_)) = entries.next() {},
+        Ok(Record::Histograms(mut entries)) => while let Ok(Some(_)) = entries.next() {},
+        Ok(Record::FloatHistograms(mut entries)) => while let Ok(Some(_)) = entries.next() {},
         _ => {}
     }
 }

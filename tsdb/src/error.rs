@@ -123,6 +123,16 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A block is stored in a format, or in a version of one, that is not read.
+    #[error("{file}: format {format} version {version} is not known", file = file.display())]
+    BlockFormat {
+        /// The description of the block.
+        file: PathBuf,
+        /// Name of the format.
+        format: String,
+        /// Version of the format.
+        version: u32,
+    },
     /// The time range of a block is inverted or empty.
     #[error("{file}: range from {mint} to {maxt} is empty", file = file.display())]
     MetaRange {
@@ -168,6 +178,14 @@ pub enum Error {
         dir: PathBuf,
         /// What is wrong with it.
         fault: BlockFault,
+    },
+    /// A snapshot of the head cannot be used.
+    #[error("{file}: {fault}", file = file.display())]
+    Snapshot {
+        /// The snapshot.
+        file: PathBuf,
+        /// Why not.
+        fault: SnapshotFault,
     },
     /// A snapshot would go into the directory of this database or another one.
     #[error("{dir} is the directory of a database", dir = dir.display())]
@@ -235,7 +253,74 @@ pub enum BlockFault {
     },
 }
 
+/// Why a snapshot of the head cannot be used although its checksums are right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotFault {
+    /// The log, the blocks or the chunk files are not as they were when it was made.
+    #[error("the {what} changed since it was made")]
+    Stale {
+        /// What changed.
+        what: &'static str,
+    },
+    /// A frame is of an unknown kind, or stands where it may not.
+    #[error("frame at offset {offset} is out of place")]
+    Frame {
+        /// Where the frame begins.
+        offset: u64,
+    },
+    /// A label name or value is not text, or the number of a name is not one.
+    #[error("label pair at offset {offset} is malformed")]
+    Text {
+        /// Where the pair begins.
+        offset: u64,
+    },
+    /// A series has a label pair that there is not.
+    #[error("series {series} has the label pair {pair}, which is not there")]
+    Pair {
+        /// The series.
+        series: SeriesRef,
+        /// Number of the pair.
+        pair: u32,
+    },
+    /// Refs of series do not ascend, or two series have the same labels.
+    #[error("series {series} does not come after the one before it, or is there twice")]
+    Order {
+        /// The series.
+        series: SeriesRef,
+    },
+    /// It does not hold as much as it says.
+    #[error("holds {found} {what}, says {expected}")]
+    Count {
+        /// What was counted.
+        what: &'static str,
+        /// How many were found.
+        found: u64,
+        /// How many there should be.
+        expected: u64,
+    },
+}
+
 impl Error {
+    /// Tells whether what was read is to blame, so that trying again would fail again.
+    pub(crate) fn is_of_data(&self) -> bool {
+        match self {
+            Self::Index { source, .. } => !matches!(source, ferula_index::Error::Write { .. }),
+            Self::Magic { .. }
+            | Self::Version { .. }
+            | Self::TooLarge { .. }
+            | Self::Meta { .. }
+            | Self::BlockFormat { .. }
+            | Self::MetaRange { .. }
+            | Self::Decode { .. }
+            | Self::Chunk { .. }
+            | Self::ChunkRef { .. }
+            | Self::Block { .. }
+            | Self::Missing { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The error and its causes in one line.
     pub(crate) fn to_string_with_causes(&self) -> String {
         let mut text = self.to_string();
@@ -331,6 +416,12 @@ pub enum AppendError {
         found: usize,
         /// Most that is accepted, in bytes.
         limit: usize,
+    },
+    /// The head has as many series as it may; those that it has are still appended to.
+    #[error("the head has {limit} series and takes no more")]
+    TooManySeries {
+        /// Most series that the head takes.
+        limit: u64,
     },
     /// The batch is full; commit it and go on with another.
     #[error("the batch holds {limit} samples, its limit")]

@@ -9,25 +9,45 @@ use std::path::Path;
 
 use bytes::Bytes;
 use ferula_wal::fs::Fs;
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 
 use crate::error::Error;
 
-/// The content of an immutable file of a block.
+/// The content of a file that does not change any more.
 pub(crate) fn open_bytes(fs: &dyn Fs, path: &Path) -> Result<Bytes, Error> {
-    let Some(os_path) = fs.os_path(path) else {
-        return fs.read(path).map(Bytes::from).map_err(Error::io("read", path));
-    };
-    let file = File::open(&os_path).map_err(Error::io("open", path))?;
-    if file.metadata().map_err(Error::io("inspect", path))?.len() == 0 {
+    match fs.os_path(path) {
+        Some(os_path) => map(&os_path, path, u64::MAX),
+        None => fs.read(path).map(Bytes::from).map_err(Error::io("read", path)),
+    }
+}
+
+/// The first `len` bytes of a file that is only added to, or fewer if it is shorter; `None` if the
+/// operating system does not know it.
+pub(crate) fn map_start(fs: &dyn Fs, path: &Path, len: u64) -> Result<Option<Bytes>, Error> {
+    fs.os_path(path).map(|os_path| map(&os_path, path, len)).transpose()
+}
+
+fn map(os_path: &Path, path: &Path, limit: u64) -> Result<Bytes, Error> {
+    let file = File::open(os_path).map_err(Error::io("open", path))?;
+    let found = file.metadata().map_err(Error::io("inspect", path))?.len();
+    let len = usize::try_from(found.min(limit)).map_err(|_| Error::TooLarge {
+        file: path.to_path_buf(),
+        found,
+        limit: usize::MAX as u64,
+    })?;
+    if len == 0 {
         // An empty map is an error on some systems.
         return Ok(Bytes::new());
     }
     // SAFETY: the bytes of a map must not change while it is read. Files of a block are written
     // under a temporary name, synced and renamed, and from then on neither this crate nor
-    // Prometheus writes to or truncates them; they are only unlinked, which leaves the map whole.
-    // The data directory is locked against a second writer. Whoever edits a block in place while
-    // it is open breaks this condition, as with any program that maps its files.
-    let map = unsafe { Mmap::map(&file) }.map_err(Error::io("map", path))?;
+    // Prometheus writes to or truncates them. Head chunk files are added to, and nothing is written
+    // twice but what a failed write may have left: `map_start` is asked only for what was written
+    // without an error, and files are mapped whole before they are added to or after it. All of
+    // them are only unlinked, which leaves the map whole. The data directory is locked against a
+    // second writer. Whoever edits a file in place while it is open breaks this condition, as with
+    // any program that maps its files.
+    let map: Mmap =
+        unsafe { MmapOptions::new().len(len).map(&file) }.map_err(Error::io("map", path))?;
     Ok(Bytes::from_owner(map))
 }

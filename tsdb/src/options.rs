@@ -7,6 +7,7 @@ use ferula_wal::{Compression, SyncPolicy};
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
+use crate::retention::Retention;
 
 /// Time that one block cut from the head covers, in milliseconds: two hours.
 pub const DEFAULT_BLOCK_RANGE_MS: i64 = 2 * 60 * 60 * 1000;
@@ -23,8 +24,18 @@ pub const DEFAULT_CHUNK_SEGMENT_BYTES: u64 = 512 << 20;
 /// Largest size that a chunk segment may be given, in bytes: offsets in it have 32 bits.
 pub const MAX_CHUNK_SEGMENT_BYTES: u64 = 2 << 30;
 
-/// How often the background thread looks for work: one second.
+/// How often the background threads look for work: one second.
 pub const DEFAULT_MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Longest time that a block which others are compacted into covers, in milliseconds: 31 days, as in
+/// Prometheus.
+pub const DEFAULT_MAX_COMPACTED_RANGE_MS: i64 = 31 * 24 * 60 * 60 * 1000;
+
+/// Most series of the head: 100 million.
+pub const DEFAULT_MAX_SERIES: u64 = 100_000_000;
+
+/// Largest value that [`Limits::series`] may take: the index numbers label pairs with 32 bits.
+pub const MAX_SERIES: u64 = 1 << 32;
 
 /// Most labels of one series.
 pub const DEFAULT_MAX_LABELS: usize = 256;
@@ -57,10 +68,13 @@ pub const MAX_LABEL_SET_BYTES: usize = 64 << 20;
 /// million years. Sums and differences of such times do not overflow.
 pub const MAX_TIME_MS: i64 = 1 << 61;
 
-/// What one batch and one series may be at most. What exceeds it is refused with a typed reason.
+/// What the head, one batch and one series may be at most. What exceeds it is refused with a typed
+/// reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
+    /// Most series of the head. Those that a log holds are taken in any case.
+    pub series: u64,
     /// Most labels of one series.
     pub labels: usize,
     /// Longest label name, in bytes.
@@ -74,6 +88,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            series: DEFAULT_MAX_SERIES,
             labels: DEFAULT_MAX_LABELS,
             label_name_bytes: DEFAULT_MAX_LABEL_NAME_BYTES,
             label_value_bytes: DEFAULT_MAX_LABEL_VALUE_BYTES,
@@ -96,10 +111,18 @@ pub struct Options {
     pub wal_compression: Compression,
     /// Size at which a block starts a new chunk segment, in bytes.
     pub chunk_segment_bytes: u64,
-    /// How often the background thread looks for work; `None` starts no thread, and the owner calls
+    /// Longest time that a block which others are compacted into covers, in milliseconds. Blocks
+    /// become three times as long at each level as long as they do not exceed it; below three times
+    /// [`block_range_ms`](Self::block_range_ms), only blocks that overlap are compacted.
+    pub max_block_range_ms: i64,
+    /// Bytes of chunks that compactions write per second at most; `None` sets no limit.
+    pub compaction_bytes_per_second: Option<u64>,
+    /// What is kept, and for how long.
+    pub retention: Retention,
+    /// How often the background threads look for work; `None` starts none, and the owner calls
     /// [`Db::maintain`](crate::Db::maintain).
     pub maintenance_interval: Option<Duration>,
-    /// What one batch and one series may be at most.
+    /// What the head, one batch and one series may be at most.
     pub limits: Limits,
     /// Where the time of day comes from.
     pub clock: Arc<dyn Clock>,
@@ -113,6 +136,9 @@ impl Default for Options {
             wal_segment_bytes: ferula_wal::DEFAULT_SEGMENT_BYTES,
             wal_compression: Compression::Zstd,
             chunk_segment_bytes: DEFAULT_CHUNK_SEGMENT_BYTES,
+            max_block_range_ms: DEFAULT_MAX_COMPACTED_RANGE_MS,
+            compaction_bytes_per_second: None,
+            retention: Retention::default(),
             maintenance_interval: Some(DEFAULT_MAINTENANCE_INTERVAL),
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
@@ -141,7 +167,15 @@ impl Options {
         )?;
         let chunk_segment = self.chunk_segment_bytes;
         within("chunk_segment_bytes", chunk_segment, 1, MAX_CHUNK_SEGMENT_BYTES)?;
-        let Limits { labels, label_name_bytes, label_value_bytes, batch_samples } = self.limits;
+        let max_range = u64::try_from(self.max_block_range_ms).unwrap_or(0);
+        let most = MAX_BLOCK_RANGE_MS.cast_unsigned();
+        within("max_block_range_ms", max_range, MIN_BLOCK_RANGE_MS.cast_unsigned(), most)?;
+        let rate = self.compaction_bytes_per_second.unwrap_or(u64::MAX);
+        within("compaction_bytes_per_second", rate, 1, u64::MAX)?;
+        self.retention.check()?;
+        let Limits { series, labels, label_name_bytes, label_value_bytes, batch_samples } =
+            self.limits;
+        within("limits.series", series, 1, MAX_SERIES)?;
         within("limits.labels", labels as u64, 1, MAX_LABELS as u64)?;
         within("limits.label_name_bytes", label_name_bytes as u64, 1, MAX_LABEL_BYTES as u64)?;
         within("limits.label_value_bytes", label_value_bytes as u64, 1, MAX_LABEL_BYTES as u64)?;
@@ -205,13 +239,31 @@ impl OptionsBuilder {
         self
     }
 
-    /// Sets how often the background thread looks for work; `None` starts no thread.
+    /// Sets the longest time that a block which others are compacted into covers, in milliseconds.
+    pub fn max_block_range_ms(mut self, max_block_range_ms: i64) -> Self {
+        self.options.max_block_range_ms = max_block_range_ms;
+        self
+    }
+
+    /// Sets how many bytes of chunks compactions write per second at most; `None` sets no limit.
+    pub fn compaction_bytes_per_second(mut self, bytes_per_second: Option<u64>) -> Self {
+        self.options.compaction_bytes_per_second = bytes_per_second;
+        self
+    }
+
+    /// Sets what is kept, and for how long.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.options.retention = retention;
+        self
+    }
+
+    /// Sets how often the background threads look for work; `None` starts none.
     pub fn maintenance_interval(mut self, interval: Option<Duration>) -> Self {
         self.options.maintenance_interval = interval;
         self
     }
 
-    /// Sets what one batch and one series may be at most.
+    /// Sets what the head, one batch and one series may be at most.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.options.limits = limits;
         self

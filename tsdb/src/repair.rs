@@ -1,8 +1,10 @@
 //! Opening what is in a data directory, and setting aside what cannot be read.
 //!
 //! A block that does not open is left where it is, for whoever looks after it, and reported with
-//! the reason; the others serve. Nothing is deleted but directories that are unfinished by name.
+//! the reason; the others serve. Nothing is deleted but directories that are unfinished by name, and
+//! blocks that another one says it was made of.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,28 +15,61 @@ use crate::block::{Block, CREATION_SUFFIX, DELETION_SUFFIX};
 use crate::error::{BlockFault, Error};
 use crate::stats::Quarantined;
 
-/// Opens the blocks in the directory `dir`. Returns those that serve, by time, and those that
-/// cannot.
-pub(crate) fn open_blocks(
-    fs: &dyn Fs,
-    dir: &Path,
-) -> Result<(Vec<Arc<Block>>, Vec<Quarantined>), Error> {
-    let (mut blocks, mut quarantined) = (Vec::new(), Vec::new());
-    for entry in fs.list(dir).map_err(Error::io("list", dir))? {
-        let Ok(ulid) = Ulid::from_string(&entry.name) else { continue };
-        if !entry.is_dir {
-            continue;
-        }
-        let dir = dir.join(&entry.name);
-        match open_block(fs, &dir, ulid) {
-            Ok(block) => blocks.push(Arc::new(block)),
-            Err(error) => {
-                quarantined.push(Quarantined { dir, reason: error.to_string_with_causes() });
+/// The blocks in a data directory.
+#[derive(Debug, Default)]
+pub(crate) struct FoundBlocks {
+    /// Those that serve, by time.
+    pub(crate) blocks: Vec<Arc<Block>>,
+    /// Those that cannot.
+    pub(crate) quarantined: Vec<Quarantined>,
+    /// Those that others were made of: whoever did that was stopped before they were removed.
+    pub(crate) replaced: Vec<Ulid>,
+}
+
+/// Opens the blocks in the directory `dir`, to which another process may be writing.
+///
+/// # Errors
+/// [`Error::Missing`] if blocks came or went meanwhile: a listing made while one takes the place of
+/// others may have neither.
+pub(crate) fn open_settled_blocks(fs: &dyn Fs, dir: &Path) -> Result<FoundBlocks, Error> {
+    let before = block_names(fs, dir)?;
+    let found = open_blocks(fs, dir)?;
+    let after = block_names(fs, dir)?;
+    match before.symmetric_difference(&after).next() {
+        Some(ulid) => Err(Error::Missing { file: dir.join(ulid.to_string()) }),
+        None => Ok(found),
+    }
+}
+
+fn block_names(fs: &dyn Fs, dir: &Path) -> Result<BTreeSet<Ulid>, Error> {
+    let entries = fs.list(dir).map_err(Error::io("list", dir))?;
+    let dirs = entries.iter().filter(|entry| entry.is_dir);
+    Ok(dirs.filter_map(|entry| Ulid::from_string(&entry.name).ok()).collect())
+}
+
+/// Opens the blocks in the directory `dir`.
+pub(crate) fn open_blocks(fs: &dyn Fs, dir: &Path) -> Result<FoundBlocks, Error> {
+    let mut found = Vec::new();
+    for ulid in block_names(fs, dir)? {
+        let dir = dir.join(ulid.to_string());
+        found.push((ulid, open_block(fs, &dir, ulid).map_err(|error| (dir, error))));
+    }
+    let intact = found.iter().filter_map(|(_, block)| block.as_ref().ok());
+    let parents = intact.flat_map(|block| &block.meta().compaction.parents);
+    let parents: BTreeSet<Ulid> = parents.map(|parent| parent.ulid).collect();
+    let mut sorted = FoundBlocks::default();
+    for (ulid, block) in found {
+        match block {
+            _ if parents.contains(&ulid) => sorted.replaced.push(ulid),
+            Ok(block) => sorted.blocks.push(Arc::new(block)),
+            Err((dir, error)) => {
+                let reason = error.to_string_with_causes();
+                sorted.quarantined.push(Quarantined { dir, reason });
             }
         }
     }
-    blocks.sort_by_key(|block| (block.meta().mint, block.meta().ulid));
-    Ok((blocks, quarantined))
+    sorted.blocks.sort_by_key(|block| (block.meta().mint, block.meta().ulid));
+    Ok(sorted)
 }
 
 fn open_block(fs: &dyn Fs, dir: &Path, name: Ulid) -> Result<Block, Error> {
@@ -51,6 +86,29 @@ fn open_block(fs: &dyn Fs, dir: &Path, name: Ulid) -> Result<Block, Error> {
 pub(crate) fn covered_until(blocks: &[Arc<Block>]) -> i64 {
     let whole = blocks.iter().filter(|block| !block.meta().compaction.is_of_part());
     whole.map(|block| block.meta().maxt).max().unwrap_or(i64::MIN)
+}
+
+/// Removes the directories of blocks that nobody will open any more, those that are left of them if
+/// an earlier attempt has failed.
+pub(crate) fn remove_blocks(fs: &dyn Fs, parent: &Path, blocks: &[Ulid]) -> Result<(), Error> {
+    let mut renamed = Vec::with_capacity(blocks.len());
+    for ulid in blocks {
+        let dir = parent.join(ulid.to_string());
+        let tmp = parent.join(format!("{ulid}{DELETION_SUFFIX}"));
+        if fs.exists(&dir).map_err(Error::io("inspect", &dir))? {
+            fs.rename(&dir, &tmp).map_err(Error::io("rename", &dir))?;
+        }
+        renamed.push(tmp);
+    }
+    // A crash from here on leaves directories that the next opening removes, never half a block
+    // under its own name.
+    fs.sync_dir(parent).map_err(Error::io("sync", parent))?;
+    for tmp in renamed {
+        if fs.exists(&tmp).map_err(Error::io("inspect", &tmp))? {
+            fs.remove_dir_all(&tmp).map_err(Error::io("remove", &tmp))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what interrupted work has left in the directory `dir`.

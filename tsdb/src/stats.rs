@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::block::BlockMeta;
+use crate::compact::Progress;
 
 /// What a database holds and has done since it was opened.
 #[derive(Clone, Debug, Default)]
@@ -27,9 +28,66 @@ pub struct Stats {
     pub appended: u64,
     /// Samples refused.
     pub refused: u64,
-    /// Why the background thread did not do its work at its last turn; it goes on trying, in the end
+    /// Size of the blocks that serve in bytes, as they were opened.
+    pub block_bytes: u64,
+    /// Why the background thread did not cut blocks at its last turn; it goes on trying, in the end
     /// once a minute.
     pub maintenance_failure: Option<String>,
+    /// Why the background thread did not remove what is beyond the retention at its last turn; it
+    /// goes on trying, in the end once a minute.
+    pub retention_failure: Option<String>,
+    /// What compactions do and have done.
+    pub compaction: CompactionStats,
+}
+
+/// What compactions of a database do, and have done since it was opened.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CompactionStats {
+    /// How far the one is that runs, if one does.
+    pub running: Option<Progress>,
+    /// Those that succeeded.
+    pub done: u64,
+    /// Those that failed. Blocks whose content is to blame are marked and left alone from then on;
+    /// what else failed is tried again, in the end once a minute.
+    pub failed: u64,
+    /// Why the last one that failed did.
+    pub failure: Option<String>,
+}
+
+/// Memory that the head of a database takes, by part, in bytes. What the allocator adds is not
+/// counted, nor are batches that are open, what the log has not written yet, and files that are mapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryUsage {
+    /// What is known of each series, and the map by which series are found.
+    pub series_bytes: u64,
+    /// Chunks that are appended to.
+    pub open_chunk_bytes: u64,
+    /// Room for more of them.
+    pub spare_chunk_bytes: u64,
+    /// Lists of the chunks that are full.
+    pub chunk_list_bytes: u64,
+    /// Chunks that are full and kept in memory: until they are written to their files, or for good in
+    /// a database that is only read.
+    pub full_chunk_bytes: u64,
+    /// Buffers of the files of full chunks.
+    pub chunk_file_bytes: u64,
+    /// Series that no committed batch has appended to yet.
+    pub unpublished_bytes: u64,
+    /// Buffers of batches that ended, for the next ones.
+    pub batch_bytes: u64,
+}
+
+impl MemoryUsage {
+    /// All parts together.
+    pub fn total_bytes(&self) -> u64 {
+        let Self { series_bytes, open_chunk_bytes, spare_chunk_bytes, .. } = self;
+        let Self { chunk_list_bytes, full_chunk_bytes, chunk_file_bytes, .. } = self;
+        let open = open_chunk_bytes + spare_chunk_bytes;
+        let full = chunk_list_bytes + full_chunk_bytes + chunk_file_bytes;
+        series_bytes + open + full + self.unpublished_bytes + self.batch_bytes
+    }
 }
 
 /// A block that was set aside because it cannot be read.

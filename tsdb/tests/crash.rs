@@ -53,7 +53,7 @@ fn open(fs: &FaultFs) -> Result<Db, Error> {
     Db::open_with(Arc::new(fs.clone()), Path::new("/data"), options())
 }
 
-/// Appends, cuts blocks, condenses the log, closes and opens again. Goes on after errors as long
+/// Appends, cuts and compacts blocks, condenses the log, closes and opens again. Goes on after errors as long
 /// as there is a database.
 fn work(fs: &FaultFs, told: &mut Told) -> Result<(), Error> {
     let mut db = open(fs)?;
@@ -137,7 +137,13 @@ fn operations() -> u64 {
     work(&fs, &mut told).unwrap();
     assert_eq!(told.acknowledged, N_BATCHES);
     let blocks = fs.list(Path::new("/data")).unwrap();
-    assert!(blocks.len() >= 5, "blocks are cut: {blocks:?}");
+    let metas: Vec<String> = blocks
+        .iter()
+        .filter_map(|entry| fs.read(&Path::new("/data").join(&entry.name).join("meta.json")).ok())
+        .map(|meta| String::from_utf8(meta).unwrap())
+        .collect();
+    assert!(metas.len() > 1, "blocks are cut: {blocks:?}");
+    assert!(metas.iter().any(|meta| meta.contains("parents")), "and compacted: {metas:?}");
     let wal = fs.list(Path::new("/data/wal")).unwrap();
     assert!(wal.iter().any(|entry| entry.name.starts_with("checkpoint.")), "{wal:?}");
     check(&fs.crash(Survival::Nothing), &told, "at the end");

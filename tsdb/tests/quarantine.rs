@@ -35,13 +35,19 @@ fn flip(file: &Path, at: usize) {
 #[test]
 fn blocks_that_do_not_open_are_set_aside() {
     type Damage = (&'static str, fn(&Path));
-    let damages: [Damage; 8] = [
+    let damages: [Damage; 9] = [
         ("cannot inspect", |block| fs::remove_file(block.join("meta.json")).unwrap()),
         ("meta.json: malformed", |block| fs::write(block.join("meta.json"), "{").unwrap()),
         ("version 7, expected 1", |block| {
             let file = block.join("meta.json");
             let json = fs::read_to_string(&file).unwrap();
             fs::write(&file, json.replace("\"version\": 1", "\"version\": 7")).unwrap();
+        }),
+        ("format spiral version 3 is not known", |block| {
+            let file = block.join("meta.json");
+            let json = fs::read_to_string(&file).unwrap();
+            let section = r#""version": 1, "ferula": {"format": "spiral", "version": 3}"#;
+            fs::write(&file, json.replace("\"version\": 1", section)).unwrap();
         }),
         ("cannot open", |block| flip(&block.join("index"), 0)),
         ("checksum", |block| {

@@ -5,6 +5,7 @@
 //! made durable, and renamed; only then does what it replaces go. A crash leaves the log as it was
 //! or as it will be.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use ferula_index::SeriesRef;
 use crate::fs::Fs;
 use crate::options::{Options, SyncPolicy};
 use crate::reader::LogReader;
-use crate::record::{Record, samples, series, tombstones};
+use crate::record::histograms::{HistogramsDecoder, HistogramsWriter, RecordHistogram};
+use crate::record::{Record, exemplars, metadata, samples, samples_v2, series, tombstones};
 use crate::segment::{Listing, TEMPORARY_SUFFIX, checkpoint_path, segment_path};
 use crate::{Error, Wal};
 
@@ -21,7 +23,8 @@ use crate::{Error, Wal};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CheckpointReport {
-    /// Number of entries in the log's prefix: series, samples, tombstones and other records.
+    /// Number of entries in the log's prefix: series, samples, exemplars and so on; a record that is
+    /// not decoded counts as one.
     pub n_entries: u64,
     /// How many of them were dropped.
     pub n_dropped: u64,
@@ -32,10 +35,10 @@ pub struct CheckpointReport {
 impl Wal {
     /// Replaces the log up to and with segment `through` by a checkpoint.
     ///
-    /// Series and tombstones stay if `keep` accepts the series, samples and tombstones if they
-    /// reach `mint` (in milliseconds since the Unix epoch); so does every record of a kind that
-    /// this crate does not decode. `keep` must give the same answer for a series all the time.
-    /// Logging goes on meanwhile.
+    /// Of the series that `keep` accepts these stay: their labels; samples, histograms, exemplars
+    /// and tombstones that reach `mint` (in milliseconds since the Unix epoch); the newest metadata.
+    /// Records of kinds that this crate does not decode stay too, and so do mmap markers. `keep`
+    /// must give the same answer for a series all the time. Logging goes on meanwhile.
     ///
     /// # Errors
     /// [`Error::CheckpointRange`] if `through` is not before the current segment; those of reading
@@ -64,7 +67,13 @@ impl Wal {
         let mut report = CheckpointReport::default();
         let reader = LogReader::over(Arc::clone(fs), dir, &listing, through)?;
         let (target, _) = Wal::open(Arc::clone(fs), &temporary, options)?;
-        let mut filter = Filter { mint, keep, report: &mut report, record: Vec::new() };
+        let mut filter = Filter {
+            mint,
+            keep,
+            report: &mut report,
+            metadata: NewestMetadata::default(),
+            record: Vec::new(),
+        };
         filter.copy(reader, &target)?;
         target.close()?;
         fs.rename(&temporary, &path).map_err(Error::io("rename", &temporary))?;
@@ -94,11 +103,15 @@ fn remove_dirs(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Bytes above which metadata go into another record.
+const METADATA_RECORD_BYTES: usize = 1 << 20;
+
 /// Copies records, leaving out what is not wanted any more.
 struct Filter<'a, K> {
     mint: i64,
     keep: K,
     report: &'a mut CheckpointReport,
+    metadata: NewestMetadata,
     record: Vec<u8>,
 }
 
@@ -108,8 +121,13 @@ impl<K: FnMut(SeriesRef) -> bool> Filter<'_, K> {
             let kept = match record.decode()? {
                 Record::Series(entries) => self.series(entries)?,
                 Record::Samples(entries) => self.samples(entries)?,
+                Record::SamplesV2(entries) => self.samples_v2(entries)?,
                 Record::Tombstones(entries) => self.tombstones(entries)?,
-                Record::Other { .. } => {
+                Record::Exemplars(entries) => self.exemplars(entries)?,
+                Record::Metadata(entries) => self.metadata(entries)?,
+                Record::Histograms(entries) => self.histograms(*entries)?,
+                Record::FloatHistograms(entries) => self.histograms(*entries)?,
+                Record::MmapMarkers(_) | Record::Other { .. } => {
                     self.report.n_entries += 1;
                     Kept::All
                 }
@@ -120,7 +138,7 @@ impl<K: FnMut(SeriesRef) -> bool> Filter<'_, K> {
                 Kept::None => continue,
             };
         }
-        Ok(())
+        self.metadata.log(target)
     }
 
     fn series(&mut self, mut entries: series::SeriesDecoder<'_>) -> Result<Kept, Error> {
@@ -138,15 +156,27 @@ impl<K: FnMut(SeriesRef) -> bool> Filter<'_, K> {
     }
 
     fn samples(&mut self, mut entries: samples::SamplesDecoder<'_>) -> Result<Kept, Error> {
-        let mut kept = Vec::with_capacity(entries.max_left());
+        let mut kept = Vec::new();
         let mut n = 0;
         while let Some(sample) = entries.next()? {
             n += 1;
-            if sample.timestamp >= self.mint {
+            if self.reaches(sample.series, sample.timestamp) {
                 kept.push(sample);
             }
         }
         Ok(self.rewrite(n, kept, samples::encode))
+    }
+
+    fn samples_v2(&mut self, mut entries: samples_v2::SamplesV2Decoder<'_>) -> Result<Kept, Error> {
+        let mut kept = Vec::new();
+        let mut n = 0;
+        while let Some(sample) = entries.next()? {
+            n += 1;
+            if self.reaches(sample.series, sample.timestamp) {
+                kept.push(sample);
+            }
+        }
+        Ok(self.rewrite(n, kept, samples_v2::encode))
     }
 
     fn tombstones(
@@ -157,11 +187,60 @@ impl<K: FnMut(SeriesRef) -> bool> Filter<'_, K> {
         let mut n = 0;
         while let Some(tombstone) = entries.next()? {
             n += 1;
-            if tombstone.maxt >= self.mint && (self.keep)(tombstone.series) {
+            if self.reaches(tombstone.series, tombstone.maxt) {
                 kept.push(tombstone);
             }
         }
         Ok(self.rewrite(n, kept, tombstones::encode))
+    }
+
+    fn exemplars(&mut self, mut entries: exemplars::ExemplarsDecoder<'_>) -> Result<Kept, Error> {
+        let mut kept = Vec::new();
+        let mut n = 0;
+        while let Some(exemplar) = entries.next()? {
+            n += 1;
+            if self.reaches(exemplar.series, exemplar.timestamp) {
+                kept.push(exemplar);
+            }
+        }
+        Ok(self.rewrite(n, kept, |kept, record| exemplars::encode(&kept, record)))
+    }
+
+    /// Keeps histograms as they were written, so that nothing is lost of those that a later
+    /// version would understand.
+    fn histograms<H: RecordHistogram>(
+        &mut self,
+        mut entries: HistogramsDecoder<'_, H>,
+    ) -> Result<Kept, Error> {
+        let mut kept = Vec::new();
+        let mut n = 0;
+        while let Some((stamp, body)) = entries.next_raw()? {
+            n += 1;
+            if self.reaches(stamp.series, stamp.timestamp) {
+                kept.push((stamp, body));
+            }
+        }
+        let kind = entries.kind();
+        Ok(self.rewrite(n, kept, |kept, record| {
+            let mut writer = HistogramsWriter::new(kind, record);
+            kept.into_iter().for_each(|(stamp, body)| writer.push_raw(stamp, body, record));
+        }))
+    }
+
+    /// Remembers metadata: which is the newest is known at the end only.
+    fn metadata(&mut self, mut entries: metadata::MetadataDecoder<'_>) -> Result<Kept, Error> {
+        while let Some((series, body)) = entries.next_raw()? {
+            self.report.n_entries += 1;
+            if !(self.keep)(series) || self.metadata.replace(series, body) {
+                self.report.n_dropped += 1;
+            }
+        }
+        Ok(Kept::None)
+    }
+
+    /// Tells whether something of `series` that reaches `timestamp` stays.
+    fn reaches(&mut self, series: SeriesRef, timestamp: i64) -> bool {
+        timestamp >= self.mint && (self.keep)(series)
     }
 
     /// Counts, and encodes what was kept unless that is all or nothing.
@@ -191,4 +270,47 @@ enum Kept {
     /// What [`Filter::record`] holds.
     Some,
     None,
+}
+
+/// The newest metadata of each series. The series of a metric have the same, which is held once.
+#[derive(Default)]
+struct NewestMetadata {
+    bodies: Vec<Arc<[u8]>>,
+    known: HashMap<Arc<[u8]>, usize>,
+    of_series: HashMap<SeriesRef, usize>,
+}
+
+impl NewestMetadata {
+    /// Takes an entry; tells whether there was an older one.
+    fn replace(&mut self, series: SeriesRef, body: &[u8]) -> bool {
+        let body = match self.known.get(body) {
+            Some(&body) => body,
+            None => {
+                let shared: Arc<[u8]> = Arc::from(body);
+                self.bodies.push(Arc::clone(&shared));
+                self.known.insert(shared, self.bodies.len() - 1);
+                self.bodies.len() - 1
+            }
+        };
+        self.of_series.insert(series, body).is_some()
+    }
+
+    /// Logs what is left, by series.
+    fn log(&self, target: &Wal) -> Result<(), Error> {
+        let mut entries: Vec<_> =
+            self.of_series.iter().map(|(&series, &body)| (series, body)).collect();
+        entries.sort_unstable();
+        let mut record = Vec::new();
+        for (series, body) in entries {
+            if record.is_empty() {
+                metadata::begin_raw(&mut record);
+            }
+            metadata::push_raw(series, &self.bodies[body], &mut record);
+            if record.len() >= METADATA_RECORD_BYTES {
+                target.log(&[&record])?;
+                record.clear();
+            }
+        }
+        if record.is_empty() { Ok(()) } else { target.log(&[&record]).map(drop) }
+    }
 }

@@ -4,12 +4,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use ferula_chunkenc::histogram::Histogram;
 use ferula_index::{Labels, SeriesRef};
 use ferula_wal::fs::{FaultFs, Fs, OpenMode, Survival};
+use ferula_wal::record::exemplars::RefExemplar;
+use ferula_wal::record::histograms::RefHistogram;
+use ferula_wal::record::metadata::{MetricType, RefMetadata};
 use ferula_wal::record::samples::RefSample;
+use ferula_wal::record::samples_v2::RefStartedSample;
 use ferula_wal::record::tombstones::Tombstone;
-use ferula_wal::record::{Record, samples, series, tombstones};
-use ferula_wal::{DamageReason, Error, Options, SyncPolicy, Wal};
+use ferula_wal::record::{
+    Record, exemplars, histograms, metadata, samples, samples_v2, series, tombstones,
+};
+use ferula_wal::{DamageReason, Error, LogReader, Options, SyncPolicy, Wal};
 
 fn dir() -> &'static Path {
     Path::new("wal")
@@ -42,8 +49,36 @@ fn describe(record: Record<'_>, entries: &mut Vec<String>) {
                 entries.push(format!("tombstone {series} {mint} {maxt}"));
             }
         }
+        Record::SamplesV2(mut decoder) => {
+            while let Some(sample) = decoder.next().unwrap() {
+                let started = sample.start_timestamp;
+                entries.push(format!("sample {} {started}..{}", sample.series, sample.timestamp));
+            }
+        }
+        Record::Exemplars(mut decoder) => {
+            while let Some(exemplar) = decoder.next().unwrap() {
+                entries.push(format!("exemplar {} {}", exemplar.series, exemplar.timestamp));
+            }
+        }
+        Record::Metadata(mut decoder) => {
+            while let Some(metadata) = decoder.next().unwrap() {
+                entries.push(format!("metadata {} {}", metadata.series, metadata.help));
+            }
+        }
+        Record::Histograms(mut decoder) => {
+            let kind = decoder.kind();
+            while let Some(entry) = decoder.next().unwrap() {
+                entries.push(format!("{kind} {} {}", entry.series, entry.timestamp));
+            }
+        }
+        Record::FloatHistograms(mut decoder) => {
+            let kind = decoder.kind();
+            while let Some(entry) = decoder.next().unwrap() {
+                entries.push(format!("{kind} {} {}", entry.series, entry.timestamp));
+            }
+        }
         Record::Other { kind, bytes } => entries.push(format!("{kind} of {}", bytes.len())),
-        _ => unreachable!("no other kinds are decoded"),
+        _ => unreachable!("no other kinds are logged"),
     }
 }
 
@@ -64,7 +99,7 @@ fn log_segment(wal: &Wal, n: u64) {
     let maxt = i64::try_from(100 * n + 1).unwrap();
     let tombstone = Tombstone { series: SeriesRef(10 * n), mint: 0, maxt };
     tombstones::encode([tombstone], &mut record);
-    wal.append(&[&record, &[6, 1, 2]]).unwrap();
+    wal.append(&[&record, &[200, 1, 2]]).unwrap();
     wal.rotate().unwrap();
 }
 
@@ -85,13 +120,13 @@ fn a_checkpoint_keeps_what_is_wanted() {
     let wanted = [
         r#"series 10 {i="0", n="1"}"#,
         r#"series 12 {i="2", n="1"}"#,
-        "metadata of 3",
+        "type 200 of 3",
         r#"series 20 {i="0", n="2"}"#,
         r#"series 22 {i="2", n="2"}"#,
         "sample 20 201",
         "sample 20 202",
         "tombstone 20 0 201",
-        "metadata of 3",
+        "type 200 of 3",
     ];
     wal.close().unwrap();
     let (wal, entries) = open(&fs);
@@ -107,6 +142,96 @@ fn a_checkpoint_keeps_what_is_wanted() {
     let (_, entries) = open(&fs);
     assert_eq!(entries.len(), 14);
     assert_eq!(names(&fs), ["00000003", "checkpoint.00000002"]);
+}
+
+#[test]
+fn a_checkpoint_keeps_what_is_wanted_of_every_record_type() {
+    let fs = FaultFs::new();
+    let (wal, _) = open(&fs);
+    let stamps = [(1, 99), (2, 99), (1, 100), (2, 100), (3, 101)];
+    let log = |encode: &dyn Fn(&mut Vec<u8>)| {
+        let mut record = Vec::new();
+        encode(&mut record);
+        wal.log(&[&record]).unwrap();
+    };
+    log(&|buf| {
+        let sample = |(series, timestamp)| RefStartedSample {
+            series: SeriesRef(series),
+            start_timestamp: 50,
+            timestamp,
+            value: 1.0,
+        };
+        samples_v2::encode(stamps.map(sample), buf);
+    });
+    log(&|buf| {
+        let exemplar = |(series, timestamp)| RefExemplar {
+            series: SeriesRef(series),
+            timestamp,
+            value: 1.0,
+            labels: Labels::empty(),
+        };
+        exemplars::encode(&stamps.map(exemplar), buf);
+    });
+    let exponential = Histogram { count: 1, zero_count: 1, ..Histogram::default() };
+    let custom = Histogram { schema: -53, custom_values: [1.0].into(), ..Histogram::default() };
+    // Of a schema that only a later version knows.
+    let unknown = Histogram { schema: 99, ..Histogram::default() };
+    let of = |histogram| {
+        stamps.map(|(series, timestamp)| RefHistogram {
+            series: SeriesRef(series),
+            start_timestamp: 0,
+            timestamp,
+            histogram,
+        })
+    };
+    log(&|buf| assert_eq!(histograms::encode(of(&exponential), buf), 0));
+    log(&|buf| histograms::encode_custom(of(&custom), buf));
+    log(&|buf| histograms::encode_v2(of(&exponential), buf));
+    log(&|buf| assert_eq!(histograms::encode(of(&unknown), buf), 0));
+    let float = exponential.to_float();
+    log(&|buf| {
+        let entries = of(&exponential).map(|RefHistogram { series, timestamp, .. }| RefHistogram {
+            series,
+            start_timestamp: 0,
+            timestamp,
+            histogram: &float,
+        });
+        assert_eq!(histograms::encode(entries, buf), 0);
+    });
+    let describe_metadata = |series, help: &'static str| RefMetadata {
+        series: SeriesRef(series),
+        metric_type: MetricType::Counter,
+        unit: "".into(),
+        help: help.into(),
+    };
+    for helps in [["old", "old", "gone"], ["new", "old", "gone"]] {
+        log(&|buf| {
+            let entries = [1, 2, 3].into_iter().zip(helps);
+            metadata::encode(entries.map(|(n, help)| describe_metadata(n, help)), buf);
+        });
+    }
+    wal.rotate().unwrap();
+    let report = wal.checkpoint(0, 100, |series| series.0 != 3).unwrap();
+    // Of each record two samples are too old and one is of a series that goes. Of the metadata
+    // three are of it or older than others, and so on.
+    assert_eq!((report.n_entries, report.n_dropped), (7 * 5 + 6, 7 * 3 + 4));
+    wal.close().unwrap();
+    let (_, entries) = open(&fs);
+    let mut wanted = vec!["sample 1 50..100".to_owned(), "sample 2 50..100".to_owned()];
+    wanted.extend(["exemplar 1 100".to_owned(), "exemplar 2 100".to_owned()]);
+    for kind in ["histograms", "custom histograms", "histograms v2", "float histograms"] {
+        wanted.extend([format!("{kind} 1 100"), format!("{kind} 2 100")]);
+    }
+    wanted.extend(["metadata 1 new".to_owned(), "metadata 2 old".to_owned()]);
+    assert_eq!(entries, wanted);
+    let dir = dir().join("checkpoint.00000000");
+    let mut reader = LogReader::open(Arc::new(fs.clone()), &dir).unwrap();
+    let mut sizes = Vec::new();
+    while let Some(record) = reader.next_record().unwrap() {
+        sizes.push((record.bytes[0], record.bytes.len()));
+    }
+    // The histograms that nobody understands are still there.
+    assert_eq!(sizes.iter().filter(|(kind, _)| *kind == 7).count(), 2);
 }
 
 #[test]

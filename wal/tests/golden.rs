@@ -9,7 +9,7 @@ use ferula_index::{Labels, SeriesRef};
 use ferula_wal::fs::StdFs;
 use ferula_wal::record::samples::RefSample;
 use ferula_wal::record::tombstones::Tombstone;
-use ferula_wal::record::{Record, RecordKind, samples, series, tombstones};
+use ferula_wal::record::{Record, samples, series, tombstones};
 use ferula_wal::{Compression, LogReader, Options, SyncPolicy, Wal};
 
 fn golden(name: &str) -> PathBuf {
@@ -124,16 +124,22 @@ fn records_of_prometheus_are_decoded() {
         }
         assert_eq!(decoder.next().unwrap(), None);
     }
-    let kinds = [
-        RecordKind::EXEMPLARS,
-        RecordKind::METADATA,
-        RecordKind::HISTOGRAMS,
-        RecordKind::SAMPLES_V2,
-    ];
-    for (record, expected) in records[10..14].iter().zip(kinds) {
-        let Record::Other { kind, bytes } = Record::decode(record).unwrap() else { panic!() };
-        assert_eq!((kind, bytes), (expected, record.as_slice()));
-    }
+    // The others are those of `golden_records.rs`, one entry each.
+    let decoded: Vec<_> = records[10..14].iter().map(|r| Record::decode(r).unwrap()).collect();
+    let [
+        Record::Exemplars(exemplars),
+        Record::Metadata(metadata),
+        Record::Histograms(histograms),
+        Record::SamplesV2(samples),
+    ] = &mut <[_; 4]>::try_from(decoded).unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(exemplars.next().unwrap().unwrap().value, 6.0);
+    assert_eq!(metadata.next().unwrap().unwrap().help, "help");
+    assert_eq!(histograms.next().unwrap().unwrap().histogram.count, 3);
+    assert_eq!(samples.next().unwrap().unwrap().start_timestamp, 1);
+    assert_eq!(histograms.next().unwrap(), None);
 }
 
 #[test]

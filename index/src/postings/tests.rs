@@ -4,10 +4,17 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Sets on both sides of the limit, dense and sparse, beyond 32 bits too.
+/// Sets on both sides of the limit, dense and sparse, in runs, beyond 32 bits too.
 fn refs() -> impl Strategy<Value = BTreeSet<u64>> {
     let number = prop_oneof![0..200_u64, 0..100_000_u64, (1 << 40)..(1_u64 << 40) + 50];
-    prop::collection::btree_set(number, 0..200)
+    let run = (prop_oneof![0..300_u64, 60_000..70_000_u64], prop_oneof![0..10_u64, 0..9_000_u64]);
+    prop_oneof![
+        2 => prop::collection::btree_set(number, 0..200),
+        1 => run.clone().prop_map(|(first, len)| (first..first + len).collect()),
+        1 => prop::collection::vec(run, 0..4).prop_map(|runs| {
+            runs.into_iter().flat_map(|(first, len)| first..first + len).collect()
+        }),
+    ]
 }
 
 fn postings(refs: &BTreeSet<u64>) -> Postings {
@@ -33,20 +40,44 @@ fn subtracted(a: &Postings, b: &Postings) -> Postings {
 }
 
 #[test]
-fn a_list_becomes_a_map_and_shrinks_back() {
+fn a_set_takes_the_form_that_fits() {
     let mut set = Postings::new();
-    for n in 0..100 {
+    for n in 0..1000 {
         assert!(set.insert(SeriesRef(n)));
         assert!(!set.insert(SeriesRef(n)));
     }
-    assert!(matches!(set.repr, Repr::Map(_)));
-    for n in 10..100 {
+    assert_eq!(set.heap_bytes(), 0, "numbers in sequence take nothing");
+    assert!(set.remove(SeriesRef(0)) && set.remove(SeriesRef(999)));
+    assert!(matches!(set.repr, Repr::Run { first: 1, len: 998 }));
+    for n in (1..999).filter(|n| n % 100 != 0) {
         assert!(set.remove(SeriesRef(n)));
         assert!(!set.remove(SeriesRef(n)));
     }
+    assert!(matches!(set.repr, Repr::Map(_)));
     set.shrink();
     assert!(matches!(set.repr, Repr::List(_)));
-    assert_eq!(set, (0..10).map(SeriesRef).collect());
+    assert_eq!(set, (1..10).map(|n| SeriesRef(100 * n)).collect());
+    set.remove_from(SeriesRef(101));
+    set.shrink();
+    assert!(matches!(set.repr, Repr::Run { first: 100, len: 1 }));
+}
+
+#[test]
+fn the_largest_number_is_one_too() {
+    for start in [0, 3] {
+        let mut set = Postings::new();
+        let numbers = [u64::MAX - 2, u64::MAX - 1, u64::MAX];
+        for n in &numbers[..start] {
+            set.insert(SeriesRef(*n));
+        }
+        for n in numbers {
+            set.insert(SeriesRef(n));
+        }
+        assert!(set.iter().map(|series| series.0).eq(numbers));
+        set.shrink();
+        assert_eq!((set.len(), set.last()), (3, Some(SeriesRef(u64::MAX))));
+        assert_eq!(set, Postings::from_ascending(numbers.to_vec()));
+    }
 }
 
 proptest! {
@@ -90,5 +121,17 @@ proptest! {
         cut.remove_from(SeriesRef(from));
         prop_assert_eq!(cut, postings(&a.range(..from).copied().collect()));
         prop_assert!(a.iter().all(|&n| set.contains(SeriesRef(n))));
+        let mut shrunk = set.clone();
+        shrunk.shrink();
+        prop_assert_eq!(shrunk, set);
+    }
+
+    #[test]
+    fn ranges_are_many_numbers(a in refs(), first in 0..10_000_u64, len in 0..9_000_u64) {
+        let mut set = postings(&a);
+        set.insert_range(first..first + len);
+        let expected: BTreeSet<u64> = a.into_iter().chain(first..first + len).collect();
+        prop_assert_eq!(set.len(), expected.len() as u64);
+        prop_assert_eq!(set, postings(&expected));
     }
 }

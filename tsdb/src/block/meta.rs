@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use ferula_chunkenc::Encoding;
 use ferula_wal::fs::Fs;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::PrettyFormatter;
+use serde_json::{Map, Value};
 use ulid::Ulid;
 
-use super::output::OutputFile;
+use super::output::{OutputFile, replace_file};
 use crate::error::Error;
 
 /// Version of the block layout that is read and written.
@@ -16,15 +18,22 @@ pub const META_VERSION: u32 = 1;
 /// Name of the file in a block.
 pub(crate) const META_FILE: &str = "meta.json";
 
-/// Notes of Prometheus on blocks that hold a part of the head's samples only.
-const PARTIAL_HINTS: [&str; 3] = ["from-out-of-order", "from-stale-series", "from-selected-series"];
+/// Note of Prometheus on blocks that hold samples out of order only.
+const OUT_OF_ORDER_HINT: &str = "from-out-of-order";
+
+/// Notes of Prometheus on blocks that hold some series of the head only.
+const CHOSEN_SERIES_HINTS: [&str; 2] = ["from-stale-series", "from-selected-series"];
+
+/// Fields of Thanos's section that list the files of the block, which are others once it is
+/// rewritten.
+const THANOS_FILE_FIELDS: [&str; 3] = ["files", "segment_files", "index_stats"];
 
 /// Longest file that is read, in bytes. Thanos lists every file and rewrite in it.
 const MAX_META_BYTES: u64 = 16 << 20;
 
 /// Identity, time range and origin of a block.
 ///
-/// Fields that other programs add, such as Thanos's section, are ignored.
+/// Fields that other programs add, such as Thanos's section, are kept when the file is rewritten.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BlockMeta {
@@ -43,6 +52,22 @@ pub struct BlockMeta {
     #[serde(default)]
     pub compaction: BlockCompaction,
     /// Version of the block layout.
+    pub version: u32,
+    /// How the block is stored, unless it is as Prometheus does it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ferula: Option<FerulaSection>,
+    /// Fields of other programs.
+    #[serde(flatten)]
+    pub(crate) others: Map<String, Value>,
+}
+
+/// How a block is stored, where it is not as Prometheus does it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FerulaSection {
+    /// Name of the format.
+    pub format: String,
+    /// Version of the format.
     pub version: u32,
 }
 
@@ -109,11 +134,33 @@ pub struct BlockParent {
     pub maxt: i64,
 }
 
+impl BlockStats {
+    /// Counts the samples of a chunk.
+    pub(crate) fn count(&mut self, encoding: Encoding, n_samples: u64) {
+        self.num_samples += n_samples;
+        match encoding {
+            Encoding::Histogram | Encoding::FloatHistogram => {
+                self.num_histogram_samples += n_samples;
+            }
+            _ => self.num_float_samples += n_samples,
+        }
+    }
+}
+
 impl BlockCompaction {
     /// Tells whether the block holds only some of the samples of its range, as Prometheus makes
     /// them from samples out of order and from chosen series: the log still has the others.
     pub(crate) fn is_of_part(&self) -> bool {
-        self.hints.iter().any(|hint| PARTIAL_HINTS.contains(&hint.as_str()))
+        self.has_hint(OUT_OF_ORDER_HINT) || self.is_of_chosen_series().contains(&true)
+    }
+
+    /// Tells for each way of choosing series whether the block was made that way.
+    pub(crate) fn is_of_chosen_series(&self) -> [bool; 2] {
+        CHOSEN_SERIES_HINTS.map(|hint| self.has_hint(hint))
+    }
+
+    fn has_hint(&self, hint: &str) -> bool {
+        self.hints.iter().any(|own| own == hint)
     }
 }
 
@@ -121,7 +168,50 @@ impl BlockMeta {
     /// Describes a block cut from a head.
     pub(crate) fn of_head(ulid: Ulid, mint: i64, maxt: i64, stats: BlockStats) -> Self {
         let compaction = BlockCompaction { level: 1, sources: vec![ulid], ..Default::default() };
-        Self { ulid, mint, maxt, stats, compaction, version: META_VERSION }
+        let (version, ferula, others) = (META_VERSION, None, Map::new());
+        Self { ulid, mint, maxt, stats, compaction, version, ferula, others }
+    }
+
+    /// Describes a block made from others, of which there is one at least.
+    pub(crate) fn merged(ulid: Ulid, sources: &[&Self], stats: BlockStats) -> Self {
+        let all = || sources.iter().map(|source| &source.compaction);
+        let mut compaction = BlockCompaction {
+            level: all().map(|source| source.level).max().unwrap_or(0).saturating_add(1),
+            sources: all().flat_map(|source| &source.sources).copied().collect(),
+            parents: sources.iter().map(|source| source.to_parent()).collect(),
+            ..Default::default()
+        };
+        compaction.sources.sort_unstable();
+        compaction.sources.dedup();
+        // Samples out of order that are mixed with the others of their range are a part no more;
+        // blocks of chosen series are only mixed with their like.
+        if all().all(|source| source.has_hint(OUT_OF_ORDER_HINT)) {
+            compaction.hints.push(OUT_OF_ORDER_HINT.to_owned());
+        }
+        for hint in CHOSEN_SERIES_HINTS {
+            if all().any(|source| source.has_hint(hint)) {
+                compaction.hints.push(hint.to_owned());
+            }
+        }
+        // Blocks that differ in what Thanos says of them are not mixed.
+        let mut others = sources.first().map(|first| first.others.clone()).unwrap_or_default();
+        if let Some(Value::Object(thanos)) = others.get_mut("thanos") {
+            thanos.retain(|field, _| !THANOS_FILE_FIELDS.contains(&field.as_str()));
+        }
+        Self {
+            ulid,
+            mint: sources.iter().map(|source| source.mint).min().unwrap_or(0),
+            maxt: sources.iter().map(|source| source.maxt).max().unwrap_or(0),
+            stats,
+            compaction,
+            version: META_VERSION,
+            ferula: None,
+            others,
+        }
+    }
+
+    fn to_parent(&self) -> BlockParent {
+        BlockParent { ulid: self.ulid, mint: self.mint, maxt: self.maxt }
     }
 
     /// Reads the file of the block in `dir`.
@@ -143,18 +233,28 @@ impl BlockMeta {
         Ok(meta)
     }
 
-    /// Writes the file of the block in `dir`.
+    /// Writes the file of the block in `dir`, which has none yet.
     pub(crate) fn write(&self, fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
         let path = dir.join(META_FILE);
+        let json = self.to_json(&path)?;
+        let mut file = OutputFile::create(fs, path)?;
+        file.put(&json)?;
+        file.finish()
+    }
+
+    /// Replaces the file of the block in `dir`, at once.
+    pub(crate) fn replace(&self, fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
+        replace_file(fs, dir, META_FILE, &self.to_json(&dir.join(META_FILE))?)
+    }
+
+    fn to_json(&self, path: &Path) -> Result<Vec<u8>, Error> {
         let mut json = Vec::new();
         let mut serializer =
             serde_json::Serializer::with_formatter(&mut json, PrettyFormatter::with_indent(b"\t"));
         self.serialize(&mut serializer)
-            .map_err(|source| Error::Meta { file: path.clone(), source })?;
+            .map_err(|source| Error::Meta { file: path.to_path_buf(), source })?;
         json.push(b'\n');
-        let mut file = OutputFile::create(fs, path)?;
-        file.put(&json)?;
-        file.finish()
+        Ok(json)
     }
 }
 
@@ -166,4 +266,36 @@ fn is_zero(n: &u64) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferula_wal::fs::StdFs;
+
+    /// As Thanos writes it, with numbers at the ends of their ranges.
+    const OF_THANOS: &str = r#"{
+        "ulid": "01J8F0ZG3WQ8MT7Y4C2N5KX1AB", "minTime": -5, "maxTime": 9223372036854775807,
+        "stats": {"numSamples": 3, "numSeries": 1, "numChunks": 1},
+        "compaction": {"level": 2, "sources": ["01J8F0ZG3WQ8MT7Y4C2N5KX1AB"]}, "version": 1,
+        "thanos": {"version": 1, "labels": {"replica": "a"}, "downsample": {"resolution": 0},
+            "files": [{"rel_path": "index", "size_bytes": 18446744073709551615}]},
+        "zebra": null
+    }"#;
+
+    #[test]
+    fn fields_of_other_programs_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(META_FILE), OF_THANOS).unwrap();
+        let mut meta = BlockMeta::read(&StdFs, dir.path()).unwrap();
+        assert_eq!(meta.maxt, i64::MAX);
+        meta.compaction.failed = true;
+        meta.replace(&StdFs, dir.path()).unwrap();
+        assert_eq!(BlockMeta::read(&StdFs, dir.path()).unwrap(), meta);
+        let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let mut expected = json(OF_THANOS);
+        expected["compaction"]["failed"] = Value::Bool(true);
+        let written = std::fs::read_to_string(dir.path().join(META_FILE)).unwrap();
+        assert_eq!(json(&written), expected);
+    }
 }

@@ -1,62 +1,66 @@
 //! Blocks: immutable directories of samples with their index.
 //!
-//! The layout is Prometheus's, described in `docs/formats/block.md`. [`writer`] makes a block under
-//! a temporary name, [`verify`] reads it back before it gets its own. Opening checks meta.json, the
-//! frame of the index and the headers of the segments; series and chunks are checked by their
-//! checksums when they are read, and a block that fails then is not read again.
+//! How series and samples are stored is the matter of a [`format`]; today there is Prometheus's,
+//! described in `docs/formats/block.md`. [`writer`] makes a block under a temporary name,
+//! [`verify`] reads it back before it gets its own. Opening checks meta.json and the frames of the
+//! files; series and chunks are checked by their checksums when they are read, and a block that
+//! fails then is not read again.
 
 mod chunks;
+mod deletion;
+mod format;
 mod meta;
 mod output;
+mod prometheus;
 mod verify;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use ferula_chunkenc::Chunk;
-use ferula_index::block::IndexReader;
 use ferula_index::postings::Postings;
 use ferula_index::{ChunkMeta, Labels, Matcher, SeriesRef};
 use ferula_wal::fs::Fs;
 
-use self::chunks::{CHUNKS_DIR, ChunkReader};
-pub use self::meta::{BlockCompaction, BlockMeta, BlockParent, BlockStats, META_VERSION};
-pub(crate) use self::output::OutputFile;
-pub(crate) use self::writer::{BlockWriter, CREATION_SUFFIX, DELETION_SUFFIX};
+use self::deletion::gone_series;
+use self::format::SeriesReader;
+pub(crate) use self::format::{BlockFormat, EncodedChunk};
+pub use self::meta::{
+    BlockCompaction, BlockMeta, BlockParent, BlockStats, FerulaSection, META_VERSION,
+};
+pub(crate) use self::output::{OutputFile, replace_file, size_of_dir};
+pub(crate) use self::verify::Depth;
+pub(crate) use self::writer::{BlockWriter, CREATION_SUFFIX, DELETION_SUFFIX, WrittenBlock};
 use crate::error::Error;
-use crate::mmap::open_bytes;
 use crate::stats::Quarantined;
 use crate::tombstones::Tombstones;
 
-/// Name of the index in a block.
-const INDEX_FILE: &str = "index";
-
-/// An open block.
-#[derive(Debug)]
+/// An open block. Cloning shares what is open.
+#[derive(Clone, Debug)]
 pub(crate) struct Block {
     dir: PathBuf,
     meta: BlockMeta,
-    index: IndexReader,
-    chunks: ChunkReader,
+    reader: Arc<dyn SeriesReader>,
     tombstones: Tombstones,
+    /// Series of which nothing is left.
+    gone: Postings,
+    /// Size of its files when it was opened.
+    size_bytes: u64,
     /// Why the block is not to be read any more.
-    damage: OnceLock<String>,
+    damage: Arc<OnceLock<String>>,
 }
 
 impl Block {
     /// Opens the block in `dir`.
     pub(crate) fn open(fs: &dyn Fs, dir: PathBuf) -> Result<Self, Error> {
         let meta = BlockMeta::read(fs, &dir)?;
-        let file = dir.join(INDEX_FILE);
-        let index = IndexReader::open(open_bytes(fs, &file)?).map_err(|source| Error::Index {
-            op: "open",
-            file,
-            source,
-        })?;
-        let chunks = ChunkReader::open(fs, dir.join(CHUNKS_DIR))?;
+        let reader = BlockFormat::of(&meta, &dir)?.open(fs, &dir)?;
         let tombstones = Tombstones::read(fs, &dir)?;
-        Ok(Self { dir, meta, index, chunks, tombstones, damage: OnceLock::new() })
+        let gone = gone_series(&*reader, &tombstones)?;
+        let size_bytes = size_of_dir(fs, &dir).map_err(Error::io("inspect", &dir))?;
+        let damage = Arc::default();
+        Ok(Self { dir, meta, reader, tombstones, gone, size_bytes, damage })
     }
 
     /// Its directory.
@@ -87,7 +91,11 @@ impl Block {
 
     /// The series that pass all `matchers`, in label order.
     pub(crate) fn select(&self, matchers: &[Matcher]) -> Result<Postings, Error> {
-        self.of_index(self.index.select(matchers))
+        let mut selected = self.noting_damage(self.reader.select(matchers))?;
+        if !self.gone.is_empty() {
+            selected.subtract(&self.gone);
+        }
+        Ok(selected)
     }
 
     /// Labels and chunks of a series.
@@ -96,26 +104,35 @@ impl Block {
         series: SeriesRef,
         chunks: &mut Vec<ChunkMeta>,
     ) -> Result<Labels, Error> {
-        self.of_index(self.index.series(series, chunks))
+        self.noting_damage(self.reader.series(series, chunks))
     }
 
-    /// Names of the labels of series that pass all `matchers`, sorted.
-    pub(crate) fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, Error> {
-        self.of_index(self.index.label_names(matchers))
-    }
-
-    /// Values of the label `name` among series that pass all `matchers`, sorted.
-    pub(crate) fn label_values(
-        &self,
-        name: &str,
-        matchers: &[Matcher],
-    ) -> Result<Vec<String>, Error> {
-        self.of_index(self.index.label_values(name, matchers))
+    /// All label names and values, sorted, each once; there may be others among them.
+    pub(crate) fn symbols(&self) -> impl Iterator<Item = Result<&str, Error>> {
+        self.reader.symbols().map(|symbol| self.noting_damage(symbol))
     }
 
     /// Reads a chunk; its checksum is verified, its content is not.
     pub(crate) fn chunk(&self, chunk: &ChunkMeta) -> Result<Chunk, Error> {
-        self.noting_damage(self.chunks.read(chunk.chunk))
+        self.noting_damage(self.reader.chunk(chunk.chunk))
+    }
+
+    /// Size of its files in bytes, when it was opened.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// The same block, whose compaction is known to have failed.
+    pub(crate) fn with_failure(&self, fs: &dyn Fs) -> Result<Self, Error> {
+        let mut meta = self.meta.clone();
+        meta.compaction.failed = true;
+        meta.replace(fs, &self.dir)?;
+        Ok(Self { meta, ..self.clone() })
+    }
+
+    /// An error of the chunk at `chunk`, with where that is.
+    pub(crate) fn chunk_error(&self, chunk: &ChunkMeta, source: ferula_chunkenc::Error) -> Error {
+        self.reader.chunk_error(chunk.chunk, source)
     }
 
     /// Adds to the error of a chunk's content where it is.
@@ -124,16 +141,7 @@ impl Block {
         chunk: &ChunkMeta,
         result: Result<T, ferula_chunkenc::Error>,
     ) -> Result<T, Error> {
-        self.noting_damage(result.map_err(|source| self.chunks.error(chunk.chunk, source)))
-    }
-
-    fn of_index<T>(&self, result: Result<T, ferula_index::Error>) -> Result<T, Error> {
-        let file = || self.dir.join(INDEX_FILE);
-        self.noting_damage(result.map_err(|source| Error::Index {
-            op: "read",
-            file: file(),
-            source,
-        }))
+        self.noting_damage(result.map_err(|source| self.reader.chunk_error(chunk.chunk, source)))
     }
 
     /// Takes the block out of service if it could not be read. A chunk of a kind that this release

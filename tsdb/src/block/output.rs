@@ -1,7 +1,7 @@
-//! Writing a file of a block front to back through the file-system trait.
+//! Writing files of a block: front to back, or in the place of another one.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ferula_wal::fs::{File, Fs, OpenMode};
 
@@ -41,6 +41,40 @@ impl OutputFile {
         io::Write::flush(&mut self).map_err(Error::io("write", &self.path))?;
         self.file.sync_data().map_err(Error::io("sync", &self.path))
     }
+}
+
+/// Replaces the file `name` in the directory `dir`: a crash leaves the old content or the new one.
+/// Who has the old file open goes on to read it.
+pub(crate) fn replace_file(
+    fs: &dyn Fs,
+    dir: &Path,
+    name: &str,
+    content: &[u8],
+) -> Result<(), Error> {
+    let tmp = dir.join(format!("{name}.tmp"));
+    let file = fs.open(&tmp, OpenMode::Truncate).map_err(Error::io("create", &tmp))?;
+    file.write_at(content, 0).map_err(Error::io("write", &tmp))?;
+    file.sync_data().map_err(Error::io("sync", &tmp))?;
+    drop(file);
+    fs.rename(&tmp, &dir.join(name)).map_err(Error::io("rename", &tmp))?;
+    fs.sync_dir(dir).map_err(Error::io("sync", dir))
+}
+
+/// Size of the files in a directory and below, in bytes.
+pub(crate) fn size_of_dir(fs: &dyn Fs, dir: &Path) -> io::Result<u64> {
+    let mut size = 0;
+    let mut pending = vec![dir.to_path_buf()];
+    while let Some(dir) = pending.pop() {
+        for entry in fs.list(&dir)? {
+            let path = dir.join(&entry.name);
+            if entry.is_dir {
+                pending.push(path);
+            } else {
+                size += fs.metadata(&path)?.len;
+            }
+        }
+    }
+    Ok(size)
 }
 
 impl io::Write for OutputFile {

@@ -3,21 +3,17 @@
 //! A crash at any point leaves either no block or a whole one, and perhaps a directory with a
 //! temporary name, which the next opening removes.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use ferula_index::block::IndexWriter;
-use ferula_index::{ChunkMeta, Labels};
+use ferula_index::{Labels, Matcher};
 use ferula_wal::fs::Fs;
 use ulid::Ulid;
 
-use super::chunks::{CHUNKS_DIR, ChunkWriter};
+use super::Block;
+use super::format::{BlockFormat, EncodedChunk, SeriesWriter};
 use super::meta::{BlockMeta, BlockStats};
-use super::output::OutputFile;
-use super::verify::verify;
-use super::{Block, INDEX_FILE};
+use super::verify::{Depth, verify};
 use crate::error::Error;
-use crate::head::HeadChunk;
 use crate::tombstones::Tombstones;
 
 /// How the directory of a block ends while it is written.
@@ -30,75 +26,101 @@ pub(crate) const DELETION_SUFFIX: &str = ".tmp-for-deletion";
 pub(crate) struct BlockWriter<'a> {
     fs: &'a dyn Fs,
     parent: &'a Path,
-    ulid: Ulid,
     tmp: PathBuf,
-    index: IndexWriter<OutputFile>,
-    chunks: ChunkWriter<'a>,
+    format: BlockFormat,
+    series: Box<dyn SeriesWriter + 'a>,
     stats: BlockStats,
 }
 
 impl<'a> BlockWriter<'a> {
     /// Begins the block `ulid` in the directory `parent`. All label names and values to come must
-    /// be among the `symbols`.
-    pub(crate) fn create(
+    /// be among the `symbols`, which are sorted.
+    pub(crate) fn create<'s>(
         fs: &'a dyn Fs,
         parent: &'a Path,
         ulid: Ulid,
-        symbols: BTreeSet<&str>,
+        format: BlockFormat,
+        mut symbols: impl Iterator<Item = &'s str>,
         chunk_segment_bytes: u64,
     ) -> Result<Self, Error> {
         let tmp = parent.join(format!("{ulid}{CREATION_SUFFIX}"));
         fs.create_dir_all(&tmp).map_err(Error::io("create", &tmp))?;
-        let chunks = ChunkWriter::create(fs, tmp.join(CHUNKS_DIR), chunk_segment_bytes)?;
-        let file = tmp.join(INDEX_FILE);
-        let output = OutputFile::create(fs, file.clone())?;
-        let index = IndexWriter::new(output, symbols).map_err(|source| Error::Index {
-            op: "write",
-            file,
-            source,
-        })?;
-        Ok(Self { fs, parent, ulid, tmp, index, chunks, stats: BlockStats::default() })
+        let series = format.create(fs, &tmp, &mut symbols, chunk_segment_bytes)?;
+        Ok(Self { fs, parent, tmp, format, series, stats: BlockStats::default() })
+    }
+
+    /// What was added so far.
+    pub(crate) fn stats(&self) -> &BlockStats {
+        &self.stats
     }
 
     /// Adds a series, which must come after the last one in label order, and its chunks.
-    pub(crate) fn add(&mut self, labels: &Labels, chunks: &[HeadChunk]) -> Result<(), Error> {
-        let mut metas = Vec::with_capacity(chunks.len());
-        for HeadChunk { mint, maxt, chunk } in chunks {
-            let file = || self.tmp.join(CHUNKS_DIR);
+    pub(crate) fn add(&mut self, labels: &Labels, chunks: &[EncodedChunk]) -> Result<(), Error> {
+        for EncodedChunk { chunk, .. } in chunks {
+            let n_samples = chunk.sample_count();
             let n_samples =
-                chunk.sample_count().map_err(|source| Error::Decode { file: file(), source })?;
-            self.stats.num_samples += u64::from(n_samples);
-            let at = self.chunks.write(chunk)?;
-            metas.push(ChunkMeta { mint: *mint, maxt: *maxt, chunk: at });
+                n_samples.map_err(|source| Error::Decode { file: self.tmp.clone(), source })?;
+            self.stats.count(chunk.encoding, n_samples.into());
         }
         self.stats.num_series += 1;
-        self.stats.num_chunks += metas.len() as u64;
-        let added = self.index.add_series(labels, &metas);
-        added.map(drop).map_err(|source| Error::Index {
-            op: "write",
-            file: self.tmp.join(INDEX_FILE),
-            source,
-        })
+        self.stats.num_chunks += self.series.add(labels, chunks)?;
+        Ok(())
     }
 
-    /// Makes the block durable, verifies it, and gives it its name. `mint` is inclusive, `maxt`
-    /// exclusive.
-    pub(crate) fn finish(self, mint: i64, maxt: i64) -> Result<Block, Error> {
-        let Self { fs, parent, ulid, tmp, index, chunks, mut stats } = self;
-        let file = || tmp.join(INDEX_FILE);
-        index
-            .finish()
-            .map_err(|source| Error::Index { op: "write", file: file(), source })?
-            .finish()?;
-        chunks.finish()?;
-        Tombstones::write_empty(fs, &tmp)?;
-        stats.num_float_samples = stats.num_samples;
-        BlockMeta::of_head(ulid, mint, maxt, stats).write(fs, &tmp)?;
+    /// Makes the block durable and verifies it; `describe` says what it is.
+    pub(crate) fn finish(
+        self,
+        depth: Depth,
+        describe: impl FnOnce(BlockStats) -> BlockMeta,
+    ) -> Result<WrittenBlock<'a>, Error> {
+        let Self { fs, parent, tmp, format, series, stats } = self;
+        series.finish()?;
+        Tombstones::default().write(fs, &tmp)?;
+        let mut meta = describe(stats);
+        meta.ferula = format.section();
+        meta.write(fs, &tmp)?;
         fs.sync_dir(&tmp).map_err(Error::io("sync", &tmp))?;
-        verify(&Block::open(fs, tmp.clone())?)?;
+        let block = Block::open(fs, tmp)?;
+        verify(&block, depth)?;
+        Ok(WrittenBlock { fs, parent, block })
+    }
+}
 
-        let dir = parent.join(ulid.to_string());
-        fs.rename(&tmp, &dir).map_err(Error::io("rename", &tmp))?;
+/// A block that is durable and verified, and has its temporary name yet.
+#[derive(Debug)]
+pub(crate) struct WrittenBlock<'a> {
+    fs: &'a dyn Fs,
+    parent: &'a Path,
+    block: Block,
+}
+
+impl WrittenBlock<'_> {
+    /// Deletes of it what was deleted of its sources meanwhile.
+    pub(crate) fn delete(
+        &mut self,
+        matchers: &[Matcher],
+        mint: i64,
+        maxt: i64,
+    ) -> Result<(), Error> {
+        let selected = self.block.select(matchers)?;
+        if let Some(block) = self.block.delete(self.fs, &selected, mint, maxt)? {
+            self.block = block;
+        }
+        Ok(())
+    }
+
+    /// The name that it will have.
+    pub(crate) fn ulid(&self) -> Ulid {
+        self.block.meta().ulid
+    }
+
+    /// Gives the block its name.
+    ///
+    /// After an error it may have it: that cannot be told before the directory is synced.
+    pub(crate) fn publish(self) -> Result<Block, Error> {
+        let Self { fs, parent, block } = self;
+        let dir = parent.join(block.meta().ulid.to_string());
+        fs.rename(block.dir(), &dir).map_err(Error::io("rename", block.dir()))?;
         fs.sync_dir(parent).map_err(Error::io("sync", parent))?;
         Block::open(fs, dir)
     }

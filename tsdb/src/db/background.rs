@@ -1,4 +1,4 @@
-//! The thread that maintains a database; it belongs to the database and ends in its `close`.
+//! The threads that maintain a database; they belong to the database and end in its `close`.
 
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -26,23 +26,27 @@ struct Signal {
 }
 
 impl Background {
-    /// Starts the thread, which looks for work once per `interval`.
-    pub(super) fn start(shared: Arc<Shared>, interval: Duration) -> Result<Self, Error> {
+    /// Starts a thread, which looks for work once per `interval`. `work` tells whether it could be
+    /// done.
+    pub(super) fn start(
+        name: &str,
+        shared: &Arc<Shared>,
+        interval: Duration,
+        work: impl Fn(&Shared) -> bool + Send + 'static,
+    ) -> Result<Self, Error> {
         let signal = Arc::new(Signal::default());
-        let dir = shared.dir.clone();
         let thread = {
-            let signal = Arc::clone(&signal);
-            Builder::new().name("ferula-tsdb".to_owned()).spawn(move || {
+            let (signal, shared) = (Arc::clone(&signal), Arc::clone(shared));
+            Builder::new().name(name.to_owned()).spawn(move || {
                 let mut pause = interval;
                 while !signal.wait(pause) {
-                    // What failed is tried again at the next turn; the statistics tell of it.
-                    let failure = shared.maintain().err();
-                    pause = next_pause(pause, interval, failure.is_some());
-                    *shared.failure.lock() = failure.map(|error| error.to_string_with_causes());
+                    // What failed is tried again at a later turn; the statistics tell of it.
+                    let is_done = work(&shared);
+                    pause = next_pause(pause, interval, !is_done);
                 }
             })
         };
-        let thread = thread.map_err(Error::io("start a thread for", &dir))?;
+        let thread = thread.map_err(Error::io("start a thread for", &shared.dir))?;
         Ok(Self { signal, thread })
     }
 

@@ -1,29 +1,37 @@
 //! Opening, closing and everything between: the database as its owner sees it.
 
 mod background;
+mod compaction;
 mod cut;
+mod delete;
 mod open;
 mod read_only;
+mod retention;
 mod snapshot;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use ferula_index::Matcher;
 use ferula_wal::fs::{Fs, StdFs};
 use parking_lot::{Mutex, RwLock};
 use ulid::Ulid;
 
 use self::background::Background;
+use self::compaction::{CompactionCounts, Deletion};
 use self::open::Opened;
 pub use self::read_only::ReadOnlyDb;
-use crate::block::Block;
+use self::retention::Retained;
+use crate::block::{Block, size_of_dir};
+use crate::compact::Control;
 use crate::error::Error;
 use crate::head::{Appender, Head};
 use crate::lock::DirLock;
 use crate::options::Options;
 use crate::querier::{HeadReader, Querier};
-use crate::stats::{OpenReport, Quarantined, Stats};
+use crate::stats::{CompactionStats, MemoryUsage, OpenReport, Quarantined, Stats};
 
 /// An embedded database, which owns its data directory while it is open.
 ///
@@ -32,7 +40,7 @@ use crate::stats::{OpenReport, Quarantined, Stats};
 pub struct Db {
     shared: Arc<Shared>,
     report: OpenReport,
-    background: Mutex<Option<Background>>,
+    background: Mutex<Vec<Background>>,
     lock: Mutex<Option<DirLock>>,
 }
 
@@ -46,10 +54,22 @@ struct Shared {
     view: RwLock<View>,
     /// Blocks that could not be opened.
     quarantined: Vec<Quarantined>,
-    /// Held while blocks are made.
+    /// Held while a block is cut, and whenever blocks come, change or go.
     maintenance: Mutex<()>,
-    /// Why the background thread did not do its work at its last turn.
+    /// Held while blocks are compacted; taken before that of maintenance.
+    compacting: Mutex<()>,
+    control: Control,
+    compactions: Mutex<CompactionCounts>,
+    /// Blocks that nobody is to see any more and whose directories may be there yet.
+    unwanted: Mutex<Vec<Ulid>>,
+    /// What was deleted since the compaction began that runs.
+    deletions: Mutex<Option<Vec<Deletion>>>,
+    /// Up to which rules the retention of series was applied to each block.
+    retained: Mutex<Retained>,
+    /// Why no block was cut at the last turn that tried.
     failure: Mutex<Option<String>>,
+    /// Why what is beyond the retention was not removed at the last turn that tried.
+    retention_failure: Mutex<Option<String>>,
     is_closed: AtomicBool,
 }
 
@@ -63,7 +83,8 @@ struct View {
 }
 
 impl View {
-    fn new(blocks: Vec<Arc<Block>>, head_from: i64) -> Self {
+    fn new(mut blocks: Vec<Arc<Block>>, head_from: i64) -> Self {
+        blocks.sort_by_key(|block| (block.meta().mint, block.meta().ulid));
         Self { blocks: blocks.into(), head_from }
     }
 
@@ -83,6 +104,7 @@ impl View {
             n_chunks,
             head_mint: head_mint.map(|mint| mint.max(self.head_from)),
             head_maxt,
+            block_bytes: serving.clone().map(|block| block.size_bytes()).sum(),
             blocks: serving.map(|block| block.meta().clone()).collect(),
             quarantined: quarantined.iter().cloned().chain(damaged).collect(),
             appended,
@@ -117,6 +139,7 @@ impl Db {
         let lock = DirLock::acquire(&*fs, &dir)?;
         let Opened { head, view, report } = open::open(&fs, &dir, &options)?;
         let interval = options.maintenance_interval;
+        let control = Control::new(options.compaction_bytes_per_second);
         let shared = Arc::new(Shared {
             fs,
             dir,
@@ -125,15 +148,22 @@ impl Db {
             view: RwLock::new(view),
             quarantined: report.quarantined.clone(),
             maintenance: Mutex::new(()),
+            compacting: Mutex::new(()),
+            control,
+            compactions: Mutex::default(),
+            unwanted: Mutex::default(),
+            deletions: Mutex::default(),
+            retained: Mutex::default(),
             failure: Mutex::new(None),
+            retention_failure: Mutex::new(None),
             is_closed: AtomicBool::new(false),
         });
-        let background = match interval {
-            Some(interval) => Some(Background::start(Arc::clone(&shared), interval)?),
-            None => None,
-        };
-        let (background, lock) = (Mutex::new(background), Mutex::new(Some(lock)));
-        Ok(Self { shared, report, background, lock })
+        let (background, lock) = (Mutex::default(), Mutex::new(Some(lock)));
+        let db = Self { shared, report, background, lock };
+        if let Some(interval) = interval {
+            db.start_background(interval)?;
+        }
+        Ok(db)
     }
 
     /// Opens the database in the directory `path` to be read: takes no lock and writes nothing.
@@ -164,13 +194,51 @@ impl Db {
         Ok(self.shared.view.read().querier(&self.shared.head, mint, maxt))
     }
 
-    /// Does what the background thread does: cuts the blocks that are due, and frees what they
-    /// cover. Returns the blocks made.
+    /// Does what the background threads do: cuts the blocks that are due from the head, and frees
+    /// what they cover; removes what is beyond the retention; compacts blocks. Returns the blocks
+    /// cut.
     ///
     /// # Errors
     /// Whatever keeps a block from being written; nothing is lost then.
     pub fn maintain(&self) -> Result<Vec<Ulid>, Error> {
-        self.shared.maintain()
+        let cut = self.shared.maintain()?;
+        self.compact()?;
+        Ok(cut)
+    }
+
+    /// Removes what is beyond the retention, and compacts blocks until none are due: as
+    /// Prometheus does it, aligned ranges of blocks become one three times as long, up to
+    /// [`Options::max_block_range_ms`](crate::Options::max_block_range_ms), and blocks that
+    /// overlap become one. Returns the blocks made. Waits for a compaction that is running.
+    ///
+    /// # Errors
+    /// Whatever keeps a block from being read or written; nothing is lost then. Blocks that cannot
+    /// be compacted are marked and left alone from then on, and the others are compacted all the
+    /// same.
+    pub fn compact(&self) -> Result<Vec<Ulid>, Error> {
+        self.shared.apply_retention()?;
+        self.shared.compact()
+    }
+
+    /// Deletes the samples from `mint` to `maxt`, both inclusive, in milliseconds, of the series
+    /// that pass all `matchers`. They are not found any more, by queriers opened from then on, and
+    /// stay deleted after a crash; their room is given back when the blocks that hold them are
+    /// rewritten.
+    ///
+    /// # Errors
+    /// Whatever keeps a block from being read or the deletion from being noted; a part of the
+    /// samples may be deleted then.
+    pub fn delete(&self, matchers: &[Matcher], mint: i64, maxt: i64) -> Result<(), Error> {
+        self.shared.delete(matchers, mint, maxt)
+    }
+
+    /// Rewrites the blocks of which something is deleted without it, one after the other: this
+    /// takes the room of one block beside those that there are. Returns the blocks made.
+    ///
+    /// # Errors
+    /// Whatever keeps a block from being read or written; nothing is lost then.
+    pub fn clean_tombstones(&self) -> Result<Vec<Ulid>, Error> {
+        self.shared.clean_tombstones()
     }
 
     /// Cuts the whole head into blocks, whether or not they are due, and returns them. Samples
@@ -198,8 +266,15 @@ impl Db {
         self.shared.stats()
     }
 
-    /// Writes out the log, ends the background thread and gives the directory free. Waits for a block
-    /// or a snapshot that is being made. What is not committed is lost. Closing twice is no error. Queriers that are open go on.
+    /// Memory that the head takes, by part. The parts are counted as they change, so that this costs
+    /// next to nothing, however many series there are.
+    pub fn memory(&self) -> MemoryUsage {
+        self.shared.head.memory()
+    }
+
+    /// Writes out the log, ends the background threads and gives the directory free. Waits for a
+    /// block that is being cut and for a snapshot; a compaction is broken off. What is not committed
+    /// is lost. Closing twice is no error. Queriers that are open go on.
     ///
     /// # Errors
     /// Whatever keeps the log from being synced.
@@ -207,11 +282,11 @@ impl Db {
         if self.shared.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let background = self.background.lock().take();
-        if let Some(background) = background {
-            background.stop();
-        }
+        self.shared.control.cancel();
+        let background = std::mem::take(&mut *self.background.lock());
+        background.into_iter().for_each(Background::stop);
         // A block that another thread is making still needs the log and the directory.
+        let _compacting = self.shared.compacting.lock();
         let _maintenance = self.shared.maintenance.lock();
         let head = &self.shared.head;
         head.close();
@@ -221,6 +296,27 @@ impl Db {
         // Only now, when nothing writes any more.
         self.lock.lock().take();
         closed
+    }
+}
+
+impl Db {
+    /// Cutting has a thread of its own, so that the head does not grow while blocks are compacted.
+    fn start_background(&self, interval: Duration) -> Result<(), Error> {
+        let cutting = Background::start("ferula-tsdb-cut", &self.shared, interval, |shared| {
+            let cut = shared.maintain();
+            *shared.failure.lock() = cut.as_ref().err().map(Error::to_string_with_causes);
+            cut.is_ok()
+        });
+        self.background.lock().push(cutting?);
+        let compacting =
+            Background::start("ferula-tsdb-compact", &self.shared, interval, |shared| {
+                let retained = shared.apply_retention();
+                *shared.retention_failure.lock() =
+                    retained.as_ref().err().map(Error::to_string_with_causes);
+                shared.compact().is_ok() && retained.is_ok()
+            });
+        self.background.lock().push(compacting?);
+        Ok(())
     }
 }
 
@@ -239,26 +335,19 @@ impl Shared {
     fn stats(&self) -> Stats {
         let mut stats = self.view.read().stats(&self.head, &self.quarantined);
         stats.maintenance_failure = self.failure.lock().clone();
+        stats.retention_failure = self.retention_failure.lock().clone();
+        let counts = self.compactions.lock();
+        stats.compaction = CompactionStats {
+            running: self.control.progress(),
+            done: counts.done,
+            failed: counts.failed,
+            failure: counts.failure.clone(),
+        };
+        drop(counts);
         if let Some(wal) = self.head.wal() {
             // A file may go while it is looked at; this is a number to look at, too.
             stats.wal_bytes = size_of_dir(&*self.fs, wal.dir()).unwrap_or_default();
         }
         stats
     }
-}
-
-fn size_of_dir(fs: &dyn Fs, dir: &Path) -> std::io::Result<u64> {
-    let mut size = 0;
-    let mut pending = vec![dir.to_path_buf()];
-    while let Some(dir) = pending.pop() {
-        for entry in fs.list(&dir)? {
-            let path = dir.join(&entry.name);
-            if entry.is_dir {
-                pending.push(path);
-            } else {
-                size += fs.metadata(&path)?.len;
-            }
-        }
-    }
-    Ok(size)
 }

@@ -31,7 +31,8 @@ pub(crate) fn select(
         let labels = block.series(series, &mut chunks)?;
         let is_needed = |chunk: &&ChunkMeta| {
             let ChunkMeta { mint: from, maxt: to, .. } = **chunk;
-            from <= maxt && mint <= to && !block.tombstones().covers(series, from, to)
+            let (from, to) = (from.max(mint), to.min(maxt));
+            from <= to && !block.tombstones().covers(series, from, to)
         };
         let chunks: Box<[ChunkMeta]> = chunks.iter().filter(is_needed).copied().collect();
         if !chunks.is_empty() {

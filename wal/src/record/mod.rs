@@ -1,16 +1,25 @@
 //! What records hold: one module per record type, all in Prometheus's encoding.
 //!
-//! The first byte of a record is its type. Types without a module here are handed on as
-//! [`Record::Other`], so that a log written by Prometheus is read to its end. Decoders walk over the
-//! record's bytes and keep nothing; encoders append to a buffer of the caller.
+//! The first byte of a record is its type. Unknown ones are handed on as [`Record::Other`], so that a
+//! log of a later Prometheus is read to its end. Decoders walk over the record's bytes and keep one
+//! entry at most; encoders append to a buffer of the caller.
 
+pub mod exemplars;
+mod fields;
+mod histogram_body;
+pub mod histograms;
+pub mod metadata;
+pub mod mmap_markers;
 pub mod samples;
+pub mod samples_v2;
 pub mod series;
+mod stamp;
 pub mod tombstones;
 
 use std::fmt;
 
 use ferula_chunkenc::cursor::Cursor;
+use ferula_chunkenc::histogram::{FloatHistogram, Histogram};
 
 use crate::Error;
 
@@ -27,7 +36,7 @@ impl RecordKind {
     pub const TOMBSTONES: Self = Self(3);
     /// Exemplars.
     pub const EXEMPLARS: Self = Self(4);
-    /// Chunks of out-of-order samples that were mapped.
+    /// Series whose out-of-order samples so far are in chunk files.
     pub const MMAP_MARKERS: Self = Self(5);
     /// Type, unit and help of metrics.
     pub const METADATA: Self = Self(6);
@@ -83,8 +92,20 @@ pub enum Record<'a> {
     Series(series::SeriesDecoder<'a>),
     /// Float samples.
     Samples(samples::SamplesDecoder<'a>),
+    /// Float samples with start timestamps.
+    SamplesV2(samples_v2::SamplesV2Decoder<'a>),
     /// Deleted intervals.
     Tombstones(tombstones::TombstonesDecoder<'a>),
+    /// Exemplars.
+    Exemplars(exemplars::ExemplarsDecoder<'a>),
+    /// Series whose out-of-order samples so far are in chunk files.
+    MmapMarkers(mmap_markers::MmapMarkersDecoder<'a>),
+    /// Type, unit and help of metrics.
+    Metadata(metadata::MetadataDecoder<'a>),
+    /// Integer histograms, with any buckets, with or without start timestamps.
+    Histograms(Box<histograms::HistogramsDecoder<'a, Histogram>>),
+    /// Float histograms, with any buckets, with or without start timestamps.
+    FloatHistograms(Box<histograms::HistogramsDecoder<'a, FloatHistogram>>),
     /// A type that this crate does not decode.
     Other {
         /// Its type.
@@ -104,7 +125,21 @@ impl<'a> Record<'a> {
         Ok(match kind {
             RecordKind::SERIES => Self::Series(series::SeriesDecoder::new(bytes)),
             RecordKind::SAMPLES => Self::Samples(samples::SamplesDecoder::new(bytes)?),
+            RecordKind::SAMPLES_V2 => Self::SamplesV2(samples_v2::SamplesV2Decoder::new(bytes)),
             RecordKind::TOMBSTONES => Self::Tombstones(tombstones::TombstonesDecoder::new(bytes)),
+            RecordKind::EXEMPLARS => Self::Exemplars(exemplars::ExemplarsDecoder::new(bytes)),
+            RecordKind::MMAP_MARKERS => {
+                Self::MmapMarkers(mmap_markers::MmapMarkersDecoder::new(bytes))
+            }
+            RecordKind::METADATA => Self::Metadata(metadata::MetadataDecoder::new(bytes)),
+            RecordKind::HISTOGRAMS | RecordKind::CUSTOM_HISTOGRAMS | RecordKind::HISTOGRAMS_V2 => {
+                Self::Histograms(Box::new(histograms::HistogramsDecoder::new(bytes, kind)))
+            }
+            RecordKind::FLOAT_HISTOGRAMS
+            | RecordKind::CUSTOM_FLOAT_HISTOGRAMS
+            | RecordKind::FLOAT_HISTOGRAMS_V2 => {
+                Self::FloatHistograms(Box::new(histograms::HistogramsDecoder::new(bytes, kind)))
+            }
             kind => Self::Other { kind, bytes },
         })
     }

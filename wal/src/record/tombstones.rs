@@ -4,10 +4,11 @@
 //! | 3:u8 | ( ref:u64be, mint:varint, maxt:varint )… |
 //! ```
 
-use ferula_chunkenc::cursor::{Cursor, put_u8, put_u64_be, put_varint};
+use ferula_chunkenc::cursor::{put_u8, put_u64_be, put_varint};
 use ferula_index::SeriesRef;
 
-use super::{RecordKind, payload};
+use super::RecordKind;
+use super::fields::Fields;
 use crate::Error;
 
 const KIND: RecordKind = RecordKind::TOMBSTONES;
@@ -36,12 +37,12 @@ pub fn encode(tombstones: impl IntoIterator<Item = Tombstone>, buf: &mut Vec<u8>
 /// Walks over the entries of a tombstones record.
 #[derive(Clone, Debug)]
 pub struct TombstonesDecoder<'a> {
-    cursor: Cursor<'a>,
+    fields: Fields<'a>,
 }
 
 impl<'a> TombstonesDecoder<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { cursor: payload(bytes) }
+        Self { fields: Fields::new(bytes, KIND) }
     }
 
     /// The next deleted interval, or `None` after the last.
@@ -50,15 +51,11 @@ impl<'a> TombstonesDecoder<'a> {
     /// [`Error::RecordBytes`] if the entry is cut short.
     #[expect(clippy::should_implement_trait, reason = "an error ends the walk; `?` reads better")]
     pub fn next(&mut self) -> Result<Option<Tombstone>, Error> {
-        if self.cursor.is_empty() {
+        if self.fields.is_empty() {
             return Ok(None);
         }
-        self.entry().map(Some).map_err(Error::in_record(KIND))
-    }
-
-    fn entry(&mut self) -> Result<Tombstone, ferula_chunkenc::Error> {
-        let series = SeriesRef(self.cursor.u64_be()?);
-        let (mint, maxt) = (self.cursor.varint()?, self.cursor.varint()?);
-        Ok(Tombstone { series, mint, maxt })
+        let series = SeriesRef(self.fields.u64_be()?);
+        let (mint, maxt) = (self.fields.varint()?, self.fields.varint()?);
+        Ok(Some(Tombstone { series, mint, maxt }))
     }
 }

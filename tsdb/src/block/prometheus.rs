@@ -1,0 +1,122 @@
+//! Blocks as Prometheus stores them: an index of version 2 and chunk segments.
+
+use std::path::{Path, PathBuf};
+
+use ferula_chunkenc::Chunk;
+use ferula_index::block::{IndexReader, IndexWriter};
+use ferula_index::postings::Postings;
+use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, SeriesRef};
+use ferula_wal::fs::Fs;
+
+use super::chunks::{CHUNKS_DIR, ChunkReader, ChunkWriter};
+use super::format::{EncodedChunk, SeriesReader, SeriesWriter};
+use super::output::OutputFile;
+use crate::error::Error;
+use crate::mmap::open_bytes;
+
+/// Name of the index in a block.
+const INDEX_FILE: &str = "index";
+
+/// Reads a block as Prometheus stores it.
+#[derive(Debug)]
+pub(super) struct PrometheusReader {
+    file: PathBuf,
+    index: IndexReader,
+    chunks: ChunkReader,
+}
+
+impl PrometheusReader {
+    /// Checks the frame of the index and the headers of the segments in `dir`.
+    pub(super) fn open(fs: &dyn Fs, dir: &Path) -> Result<Self, Error> {
+        let file = dir.join(INDEX_FILE);
+        let index = IndexReader::open(open_bytes(fs, &file)?).map_err(|source| Error::Index {
+            op: "open",
+            file: file.clone(),
+            source,
+        })?;
+        let chunks = ChunkReader::open(fs, dir.join(CHUNKS_DIR))?;
+        Ok(Self { file, index, chunks })
+    }
+
+    fn of_index<T>(&self, result: Result<T, ferula_index::Error>) -> Result<T, Error> {
+        result.map_err(|source| Error::Index { op: "read", file: self.file.clone(), source })
+    }
+}
+
+impl SeriesReader for PrometheusReader {
+    fn select(&self, matchers: &[Matcher]) -> Result<Postings, Error> {
+        self.of_index(self.index.select(matchers))
+    }
+
+    fn series(&self, series: SeriesRef, chunks: &mut Vec<ChunkMeta>) -> Result<Labels, Error> {
+        self.of_index(self.index.series(series, chunks))
+    }
+
+    fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, Error> {
+        self.of_index(self.index.label_names(matchers))
+    }
+
+    fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, Error> {
+        self.of_index(self.index.label_values(name, matchers))
+    }
+
+    fn symbols(&self) -> Box<dyn Iterator<Item = Result<&str, Error>> + '_> {
+        Box::new(self.index.symbols().map(|symbol| self.of_index(symbol)))
+    }
+
+    fn chunk(&self, chunk: ChunkRef) -> Result<Chunk, Error> {
+        self.chunks.read(chunk)
+    }
+
+    fn chunk_error(&self, chunk: ChunkRef, source: ferula_chunkenc::Error) -> Error {
+        self.chunks.error(chunk, source)
+    }
+}
+
+/// Writes a block as Prometheus stores it.
+#[derive(Debug)]
+pub(super) struct PrometheusWriter<'a> {
+    file: PathBuf,
+    index: IndexWriter<OutputFile>,
+    chunks: ChunkWriter<'a>,
+    metas: Vec<ChunkMeta>,
+}
+
+impl<'a> PrometheusWriter<'a> {
+    pub(super) fn create(
+        fs: &'a dyn Fs,
+        dir: &Path,
+        symbols: &mut dyn Iterator<Item = &str>,
+        chunk_segment_bytes: u64,
+    ) -> Result<Self, Error> {
+        let chunks = ChunkWriter::create(fs, dir.join(CHUNKS_DIR), chunk_segment_bytes)?;
+        let file = dir.join(INDEX_FILE);
+        let output = OutputFile::create(fs, file.clone())?;
+        let index = IndexWriter::new(output, symbols).map_err(|source| Error::Index {
+            op: "write",
+            file: file.clone(),
+            source,
+        })?;
+        Ok(Self { file, index, chunks, metas: Vec::new() })
+    }
+}
+
+impl SeriesWriter for PrometheusWriter<'_> {
+    fn add(&mut self, labels: &Labels, chunks: &[EncodedChunk]) -> Result<u64, Error> {
+        self.metas.clear();
+        for EncodedChunk { mint, maxt, chunk } in chunks {
+            let chunk = self.chunks.write(chunk)?;
+            self.metas.push(ChunkMeta { mint: *mint, maxt: *maxt, chunk });
+        }
+        let added = self.index.add_series(labels, &self.metas);
+        added.map_err(|source| Error::Index { op: "write", file: self.file.clone(), source })?;
+        Ok(self.metas.len() as u64)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Error> {
+        let Self { file, index, chunks, .. } = *self;
+        let index = index.finish();
+        index.map_err(|source| Error::Index { op: "write", file, source })?.finish()?;
+        chunks.finish()
+    }
+}

@@ -1,0 +1,101 @@
+//! Compaction: several blocks become one, or one is written anew without what is deleted of it.
+//!
+//! [`plan`] says which blocks; it looks at nothing but their descriptions. [`merge`] walks over the
+//! series of all sources in label order, [`populate`] makes the chunks of one series from theirs.
+//! Chunks that neither overlap nor have anything deleted are copied as they are, whatever they
+//! hold; the others are decoded and encoded anew.
+//!
+//! # Memory
+//!
+//! One series is in memory at a time: its labels, the places of its chunks, and, where chunks
+//! overlap, the samples of those. Beside that there are, for the whole run, the label names and
+//! values of the result and what the writer of its index keeps for each series (four bytes for each
+//! label in Prometheus's format). Neither the number of samples nor the size of the sources
+//! matters. Sources are mapped, not read into memory.
+
+mod control;
+mod merge;
+mod plan;
+mod populate;
+mod recode;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ferula_wal::fs::Fs;
+use ulid::Ulid;
+
+pub(crate) use self::control::Control;
+pub use self::control::Progress;
+use self::merge::{SeriesMerge, merge_symbols};
+pub(crate) use self::plan::{plan, ranges};
+use self::populate::Populator;
+use crate::block::{Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, WrittenBlock};
+use crate::error::Error;
+
+/// What is to be made of which blocks.
+#[derive(Debug)]
+pub(crate) struct Compaction<'a> {
+    pub(crate) fs: &'a dyn Fs,
+    /// The directory that the block is made in.
+    pub(crate) parent: &'a Path,
+    /// Name of the block.
+    pub(crate) ulid: Ulid,
+    pub(crate) format: BlockFormat,
+    pub(crate) chunk_segment_bytes: u64,
+    /// By start, then by name: of two samples of a series at the same time the one of the first
+    /// block stays, as when they are queried.
+    pub(crate) sources: &'a [Arc<Block>],
+    pub(crate) control: &'a Control,
+}
+
+impl<'a> Compaction<'a> {
+    /// Writes the block and verifies it. Returns nothing if no samples are left. The sources stay
+    /// as they are; what was written of a block that fails is removed.
+    pub(crate) fn run(&self) -> Result<Option<WrittenBlock<'a>>, Error> {
+        let written = self.write();
+        if !matches!(written, Ok(Some(_))) {
+            // The next opening would do it too; the error that counts is the first one.
+            let tmp = self.parent.join(format!("{}{CREATION_SUFFIX}", self.ulid));
+            let _ = self.fs.remove_dir_all(&tmp);
+        }
+        written
+    }
+
+    fn write(&self) -> Result<Option<WrittenBlock<'a>>, Error> {
+        let sources: Vec<&Block> = self.sources.iter().map(AsRef::as_ref).collect();
+        let symbols = merge_symbols(&sources)?;
+        let mut writer = BlockWriter::create(
+            self.fs,
+            self.parent,
+            self.ulid,
+            self.format,
+            symbols.into_iter(),
+            self.chunk_segment_bytes,
+        )?;
+        let selected =
+            sources.iter().map(|block| block.select(&[])).collect::<Result<Vec<_>, _>>()?;
+        self.control.begin(selected.iter().map(|series| series.len()).sum());
+        let mut merge = SeriesMerge::new(sources.iter().copied().zip(&selected))?;
+        let mut populator = Populator::new(&sources, self.format);
+        let mut chunks = Vec::new();
+        while let Some((labels, parts)) = merge.next()? {
+            chunks.clear();
+            populator.populate(parts, &mut chunks)?;
+            if !chunks.is_empty() {
+                writer.add(&labels, &chunks)?;
+            }
+            let n_bytes = chunks.iter().map(|chunk| chunk.chunk.data.len() as u64).sum();
+            self.control.advance(parts.len() as u64, n_bytes)?;
+        }
+        if writer.stats().num_samples == 0 {
+            return Ok(None);
+        }
+        let metas: Vec<&BlockMeta> = sources.iter().map(|block| block.meta()).collect();
+        let depth = self.format.depth_after_merge();
+        writer.finish(depth, |stats| BlockMeta::merged(self.ulid, &metas, stats)).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests;

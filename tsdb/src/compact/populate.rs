@@ -1,0 +1,111 @@
+//! Making the chunks of one series from those that the sources have of it.
+//!
+//! Chunks that follow each other stay as they are. Those that overlap, and those of which something
+//! is deleted, are decoded, merged and encoded anew, unless they are all the same. Of two samples at
+//! the same time the one of the first source stays, which is what a query over the sources reads.
+//! Prometheus itself takes one or the other, depending on where the chunks begin.
+
+use ferula_chunkenc::Chunk;
+use ferula_index::ChunkMeta;
+
+use super::merge::Part;
+use super::recode::Recoder;
+use crate::block::{Block, BlockFormat, EncodedChunk};
+use crate::error::Error;
+use crate::tombstones::{covers, touches};
+
+/// A chunk of a source.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    meta: ChunkMeta,
+    /// Which part of the series it belongs to.
+    part: usize,
+    /// Whether some of it is deleted.
+    is_touched: bool,
+}
+
+/// Makes the chunks of series.
+#[derive(Debug)]
+pub(super) struct Populator<'a> {
+    sources: &'a [&'a Block],
+    format: BlockFormat,
+    pieces: Vec<Piece>,
+    recoder: Recoder,
+}
+
+impl<'a> Populator<'a> {
+    /// Makes chunks for a block of this `format`.
+    pub(super) fn new(sources: &'a [&'a Block], format: BlockFormat) -> Self {
+        Self { sources, format, pieces: Vec::new(), recoder: Recoder::default() }
+    }
+
+    /// Appends the chunks of a series to `chunks`, in time order and apart from each other. There
+    /// are none if everything is deleted.
+    pub(super) fn populate(
+        &mut self,
+        parts: &[Part],
+        chunks: &mut Vec<EncodedChunk>,
+    ) -> Result<(), Error> {
+        let mut pieces = std::mem::take(&mut self.pieces);
+        pieces.clear();
+        for (place, part) in parts.iter().enumerate() {
+            let deleted = self.sources[part.source].tombstones().of(part.series);
+            for meta in &part.chunks {
+                if !covers(deleted, meta.mint, meta.maxt) {
+                    let is_touched = touches(deleted, meta.mint, meta.maxt);
+                    pieces.push(Piece { meta: *meta, part: place, is_touched });
+                }
+            }
+        }
+        // Nearly always in order already, which is found out in one pass.
+        pieces.sort_by_key(|piece| (piece.meta.mint, piece.part));
+        let mut rest = &pieces[..];
+        while let [first, behind @ ..] = rest {
+            let mut until = first.meta.maxt;
+            let overlapping = behind.iter().take_while(|piece| {
+                let overlaps = piece.meta.mint <= until;
+                until = until.max(piece.meta.maxt);
+                overlaps
+            });
+            let (group, behind) = rest.split_at(1 + overlapping.count());
+            self.populate_group(parts, group, chunks)?;
+            rest = behind;
+        }
+        self.pieces = pieces;
+        Ok(())
+    }
+
+    /// Makes chunks from those of a group, each of which overlaps another one.
+    fn populate_group(
+        &mut self,
+        parts: &[Part],
+        group: &[Piece],
+        chunks: &mut Vec<EncodedChunk>,
+    ) -> Result<(), Error> {
+        let block = |piece: &Piece| self.sources[parts[piece.part].source];
+        let read = |piece: &Piece| block(piece).chunk(&piece.meta);
+        let read: Vec<Chunk> = group.iter().map(read).collect::<Result<_, _>>()?;
+        let ChunkMeta { mint, maxt, .. } = group[0].meta;
+        let is_first = |(piece, chunk): (&Piece, &Chunk)| {
+            !piece.is_touched
+                && (piece.meta.mint, piece.meta.maxt) == (mint, maxt)
+                && *chunk == read[0]
+        };
+        if self.format.stores(read[0].encoding) && group.iter().zip(&read).all(is_first) {
+            chunks.extend(read.into_iter().next().map(|chunk| EncodedChunk { mint, maxt, chunk }));
+            return Ok(());
+        }
+        self.recoder.clear();
+        for (place, part) in parts.iter().enumerate() {
+            let of_part = group.iter().zip(&read).filter(|(piece, _)| piece.part == place);
+            for (piece, chunk) in of_part {
+                let decoded = self.recoder.decode(chunk);
+                block(piece).of_chunk(&piece.meta, decoded)?;
+            }
+            let deleted = self.sources[part.source].tombstones().of(part.series);
+            self.recoder.merge(deleted);
+        }
+        let encoded = self.recoder.encode(chunks);
+        encoded.map_err(|source| block(&group[0]).chunk_error(&group[0].meta, source))
+    }
+}

@@ -1,0 +1,224 @@
+//! Samples between two encodings: decoded, merged by time, encoded anew.
+//!
+//! Samples keep their kind: floats stay floats, integer histograms integer histograms. A histogram
+//! knows from its chunk whether a counter was reset before it; where another sample has come
+//! between the two, or one has gone, that is unknown, and the encoder finds out by comparing.
+
+use std::cmp::Ordering;
+
+use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram, Histogram};
+use ferula_chunkenc::{
+    Appended, Chunk, ChunkAppender, ChunkHistogram, ChunkHistograms, Encoding, Error, SampleBatch,
+    XorAppender,
+};
+
+use crate::block::EncodedChunk;
+use crate::tombstones::{Interval, covers};
+
+/// Samples of a chunk that is encoded here, as in Prometheus.
+const CHUNK_SAMPLES: usize = 120;
+
+/// A decoded sample.
+#[derive(Clone, Debug)]
+struct Point {
+    time: i64,
+    value: Value,
+    /// The chunk it comes from, and its place there.
+    origin: (usize, usize),
+}
+
+#[derive(Clone, Debug)]
+enum Value {
+    Float(f64),
+    Histogram(Box<Histogram>),
+    FloatHistogram(Box<FloatHistogram>),
+}
+
+/// Decodes, merges and encodes the samples of one series.
+#[derive(Debug, Default)]
+pub(super) struct Recoder {
+    /// What was merged.
+    merged: Vec<Point>,
+    /// What was decoded since.
+    decoded: Vec<Point>,
+    n_chunks: usize,
+    batch: SampleBatch,
+}
+
+impl Recoder {
+    /// Forgets all samples.
+    pub(super) fn clear(&mut self) {
+        self.merged.clear();
+        self.decoded.clear();
+        self.n_chunks = 0;
+    }
+
+    /// Decodes a chunk, which comes after those that were decoded since the last merging.
+    pub(super) fn decode(&mut self, chunk: &Chunk) -> Result<(), Error> {
+        let origin = self.n_chunks;
+        self.n_chunks += 1;
+        match chunk.encoding {
+            Encoding::Histogram => {
+                self.decode_histograms(chunk.histograms()?, origin, |h| Value::Histogram(h.into()))
+            }
+            Encoding::FloatHistogram => {
+                let histograms = chunk.float_histograms()?;
+                self.decode_histograms(histograms, origin, |h| Value::FloatHistogram(h.into()))
+            }
+            _ => {
+                self.batch.clear();
+                chunk.iter()?.decode_into(&mut self.batch)?;
+                let points = self.batch.iter().enumerate().map(|(place, sample)| Point {
+                    time: sample.timestamp,
+                    value: Value::Float(sample.value),
+                    origin: (origin, place),
+                });
+                self.decoded.extend(points);
+                Ok(())
+            }
+        }
+    }
+
+    fn decode_histograms<H: ChunkHistogram>(
+        &mut self,
+        mut histograms: ChunkHistograms<'_, H>,
+        origin: usize,
+        value: impl Fn(H) -> Value,
+    ) -> Result<(), Error> {
+        let mut place = 0;
+        while let Some(time) = histograms.next()? {
+            let value = value(histograms.histogram()?);
+            self.decoded.push(Point { time, value, origin: (origin, place) });
+            place += 1;
+        }
+        Ok(())
+    }
+
+    /// Merges what was decoded, without what is `deleted` of it, with what was merged before. Of two
+    /// samples at the same time the one that was merged before stays.
+    pub(super) fn merge(&mut self, deleted: &[Interval]) {
+        let mut decoded = std::mem::take(&mut self.decoded);
+        decoded.retain(|point| !covers(deleted, point.time, point.time));
+        if self.merged.is_empty() {
+            self.decoded = std::mem::replace(&mut self.merged, decoded);
+            return;
+        }
+        let mut merged = Vec::with_capacity(self.merged.len() + decoded.len());
+        let mut old = std::mem::take(&mut self.merged).into_iter().peekable();
+        for point in decoded.drain(..) {
+            while let Some(before) = old.next_if(|old| old.time < point.time) {
+                merged.push(before);
+            }
+            if old.peek().is_none_or(|old| old.time.cmp(&point.time) == Ordering::Greater) {
+                merged.push(point);
+            }
+        }
+        merged.extend(old);
+        (self.merged, self.decoded) = (merged, decoded);
+    }
+
+    /// Encodes what was merged and appends it to `chunks`.
+    pub(super) fn encode(&mut self, chunks: &mut Vec<EncodedChunk>) -> Result<(), Error> {
+        self.forget_false_hints();
+        for run in self.merged.chunk_by(|a, b| is_same_kind(&a.value, &b.value)) {
+            for run in run.chunks(CHUNK_SAMPLES) {
+                let first = chunks.len();
+                encode_run(run, chunks)?;
+                check(run, &chunks[first..])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks histograms whose predecessor is not the one that their chunk compared them with.
+    fn forget_false_hints(&mut self) {
+        let mut last = None;
+        for point in &mut self.merged {
+            let (chunk, place) = point.origin;
+            let is_next = match last {
+                None => place == 0,
+                Some(last) => place > 0 && last == (chunk, place - 1),
+            };
+            last = Some(point.origin);
+            let hint = match &mut point.value {
+                Value::Float(_) => continue,
+                Value::Histogram(histogram) => &mut histogram.counter_reset_hint,
+                Value::FloatHistogram(histogram) => &mut histogram.counter_reset_hint,
+            };
+            if !is_next && *hint != CounterResetHint::Gauge {
+                *hint = CounterResetHint::Unknown;
+            }
+        }
+    }
+}
+
+fn is_same_kind(a: &Value, b: &Value) -> bool {
+    std::mem::discriminant(a) == std::mem::discriminant(b)
+}
+
+/// Encodes samples of one kind.
+fn encode_run(run: &[Point], chunks: &mut Vec<EncodedChunk>) -> Result<(), Error> {
+    let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
+    match first.value {
+        Value::Float(_) => {
+            let mut appender = XorAppender::new();
+            for point in run {
+                if let Value::Float(value) = point.value {
+                    appender.append(point.time, value)?;
+                }
+            }
+            let (mint, maxt, chunk) = (first.time, last.time, appender.into_chunk());
+            chunks.push(EncodedChunk { mint, maxt, chunk });
+            Ok(())
+        }
+        Value::Histogram(_) => encode_histograms(run, chunks, |value| match value {
+            Value::Histogram(histogram) => Some(&**histogram),
+            _ => None,
+        }),
+        Value::FloatHistogram(_) => encode_histograms(run, chunks, |value| match value {
+            Value::FloatHistogram(histogram) => Some(&**histogram),
+            _ => None,
+        }),
+    }
+}
+
+fn encode_histograms<H: ChunkHistogram>(
+    run: &[Point],
+    chunks: &mut Vec<EncodedChunk>,
+    histogram: impl Fn(&Value) -> Option<&H>,
+) -> Result<(), Error> {
+    let mut appender = ChunkAppender::<H>::new();
+    let mut times: Option<(i64, i64)> = None;
+    for Point { time, value, .. } in run {
+        let Some(histogram) = histogram(value) else { continue };
+        if let Appended::Cut { finished, .. } = appender.append(*time, histogram)? {
+            chunks.extend(times.map(|(mint, maxt)| EncodedChunk { mint, maxt, chunk: finished }));
+            times = None;
+        }
+        times = Some((times.map_or(*time, |(mint, _)| mint), *time));
+    }
+    let chunk = |(mint, maxt)| EncodedChunk { mint, maxt, chunk: appender.into_chunk() };
+    chunks.extend(times.map(chunk));
+    Ok(())
+}
+
+/// Decodes what was just encoded: it holds the samples that it was made from.
+fn check(run: &[Point], chunks: &[EncodedChunk]) -> Result<(), Error> {
+    let mut recoder = Recoder::default();
+    for EncodedChunk { chunk, .. } in chunks {
+        recoder.decode(chunk)?;
+    }
+    let is_same = |(a, b): (&Point, &Point)| {
+        a.time == b.time
+            && match (&a.value, &b.value) {
+                (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits(),
+                (a, b) => is_same_kind(a, b),
+            }
+    };
+    let found = &recoder.decoded;
+    assert!(
+        found.len() == run.len() && found.iter().zip(run).all(is_same),
+        "a chunk holds the samples that it was made from"
+    );
+    Ok(())
+}
