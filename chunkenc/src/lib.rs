@@ -50,6 +50,7 @@ pub mod columnar;
 pub mod cursor;
 mod error;
 mod float_appender;
+mod float_decoder;
 mod float_histogram_chunk;
 pub mod histogram;
 mod histogram_appender;
