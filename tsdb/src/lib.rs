@@ -19,7 +19,7 @@
 //!
 //! let querier = db.querier(1_700_000_000_000, 1_700_000_060_000)?;
 //! let found = querier.select(&[Matcher::equal("room", "kitchen")])?;
-//! assert_eq!(found.labels(0), &labels);
+//! assert_eq!(found.labels(0), labels);
 //! let mut samples = SampleBatch::new();
 //! found.read(0, &mut samples)?;
 //! assert_eq!(samples.values(), [21.5, 21.6]);

@@ -10,6 +10,9 @@ use ferula_index::{Labels, Matcher, SeriesRef};
 use crate::error::Error;
 use crate::head::{Head, HeadChunk, PageCursor, ReadGuard, SeenChunks, Series};
 
+/// For how many series labels are made at once.
+const LABELS_BATCH: usize = 1024;
+
 /// A view of the head over a range of time.
 #[derive(Clone, Debug)]
 pub(crate) struct HeadReader {
@@ -30,12 +33,7 @@ impl HeadReader {
     }
 
     /// The series that pass all `matchers` and have samples from `mint` to `maxt`, in label order.
-    pub(crate) fn select(
-        &self,
-        matchers: &[Matcher],
-        mint: i64,
-        maxt: i64,
-    ) -> Vec<(Labels, Series)> {
+    pub(crate) fn select(&self, matchers: &[Matcher], mint: i64, maxt: i64) -> Vec<Series> {
         let mint = mint.max(self.guard.from());
         if !self.overlaps(mint, maxt) {
             return Vec::new();
@@ -50,12 +48,41 @@ impl HeadReader {
             .iter()
             .filter_map(|series| self.head.series(series, &mut pages).filter(has_samples))
             .collect();
-        let refs: Vec<SeriesRef> = series.iter().map(|series| series.series_ref()).collect();
-        let labels = self.head.index().labels_of(&refs);
-        let mut found: Vec<(Labels, Series)> =
-            labels.into_iter().zip(series).filter_map(|(l, series)| Some((l?, series))).collect();
-        found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        found
+        let order = self.head.index().order(&refs_of(&series));
+        order.into_iter().map(|at| series[at as usize].clone()).collect()
+    }
+
+    /// The labels of a series.
+    pub(crate) fn labels(&self, series: &Series) -> Labels {
+        // Series with samples that a reader may see stay; those that lost theirs by deletion have
+        // nothing to read either.
+        self.head.index().labels(series.series_ref()).unwrap_or_default()
+    }
+
+    /// The labels of each of `series`.
+    pub(crate) fn labels_of(&self, series: &[Series]) -> impl Iterator<Item = Labels> {
+        self.head.index().labels_of(&refs_of(series)).into_iter().map(Option::unwrap_or_default)
+    }
+
+    /// Each of `series` with its labels, which are made on the way, some at a time.
+    pub(crate) fn with_labels<'a>(
+        &'a self,
+        series: &'a [Series],
+    ) -> impl Iterator<Item = (Labels, &'a Series)> {
+        let batches = series.chunks(LABELS_BATCH);
+        batches.flat_map(|batch| self.labels_of(batch).zip(batch))
+    }
+
+    /// Of each of `series` the labels that have one of `names`.
+    pub(crate) fn labels_among(&self, series: &[Series], names: &[&str]) -> Vec<Labels> {
+        let labels = self.head.index().labels_among(&refs_of(series), names);
+        labels.into_iter().map(Option::unwrap_or_default).collect()
+    }
+
+    /// All label names and values of `series`, sorted.
+    pub(crate) fn symbols_of(&self, series: &[Series]) -> Vec<String> {
+        let refs = refs_of(series).into_iter().collect();
+        self.head.index().symbols_of(&refs)
     }
 
     /// The chunks of a series from `mint` to `maxt`, both inclusive, as a block stores them.
@@ -145,4 +172,8 @@ impl HeadReader {
         let range = self.head.time_range();
         mint <= maxt && range.is_some_and(|(from, to)| from <= maxt && mint <= to)
     }
+}
+
+fn refs_of(series: &[Series]) -> Vec<SeriesRef> {
+    series.iter().map(Series::series_ref).collect()
 }
