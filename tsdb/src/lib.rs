@@ -75,12 +75,14 @@ mod compact;
 mod db;
 mod error;
 mod head;
+mod histogram;
 mod lock;
 mod mmap;
 mod options;
 #[cfg(feature = "promql")]
 mod promql;
 mod querier;
+mod recode;
 mod repair;
 mod retention;
 mod stats;
@@ -93,6 +95,7 @@ pub use db::{Db, ReadOnlyDb};
 pub use error::{AppendError, BlockFault, Error, SnapshotFault};
 pub use ferula_wal::{Compression, SyncPolicy};
 pub use head::{Appender, Committed};
+pub use histogram::NativeHistogram;
 pub use options::{
     DEFAULT_BLOCK_RANGE_MS, DEFAULT_CHUNK_SEGMENT_BYTES, DEFAULT_MAINTENANCE_INTERVAL,
     DEFAULT_MAX_BATCH_SAMPLES, DEFAULT_MAX_COMPACTED_RANGE_MS, DEFAULT_MAX_LABEL_NAME_BYTES,

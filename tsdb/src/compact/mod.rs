@@ -17,7 +17,6 @@ mod control;
 mod merge;
 mod plan;
 mod populate;
-mod recode;
 
 use std::path::Path;
 use std::sync::Arc;

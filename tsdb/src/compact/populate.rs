@@ -9,9 +9,9 @@ use ferula_chunkenc::Chunk;
 use ferula_index::ChunkMeta;
 
 use super::merge::Part;
-use super::recode::Recoder;
 use crate::block::{Block, BlockFormat, EncodedChunk};
 use crate::error::Error;
+use crate::recode::Recoder;
 use crate::tombstones::{covers, touches};
 
 /// A chunk of a source.

@@ -12,12 +12,10 @@ use ferula_wal::fs::Fs;
 use ulid::Ulid;
 
 use super::{Shared, View};
-use crate::block::{
-    Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, Depth, EncodedChunk,
-};
+use crate::block::{Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, Depth};
 use crate::clock::new_ulid;
 use crate::error::Error;
-use crate::head::{HeadChunk, range_end};
+use crate::head::range_end;
 use crate::options::Options;
 use crate::querier::HeadReader;
 
@@ -135,8 +133,6 @@ pub(super) fn write_block(
             let chunks = head.chunks(series, mint, maxt - 1)?;
             if let Some(first) = chunks.first() {
                 oldest = oldest.min(first.mint);
-                let encoded = |HeadChunk { mint, maxt, chunk }| EncodedChunk { mint, maxt, chunk };
-                let chunks: Vec<EncodedChunk> = chunks.into_iter().map(encoded).collect();
                 writer.add(&labels, &chunks)?;
             }
         }

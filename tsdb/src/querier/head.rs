@@ -7,8 +7,9 @@ use ferula_chunkenc::SampleBatch;
 use ferula_index::postings::Postings;
 use ferula_index::{Labels, Matcher, SeriesRef};
 
+use crate::block::EncodedChunk;
 use crate::error::Error;
-use crate::head::{Head, HeadChunk, PageCursor, ReadGuard, SeenChunks, Series};
+use crate::head::{Head, PageCursor, ReadGuard, SeenChunks, Series};
 
 /// For how many series labels are made at once.
 const LABELS_BATCH: usize = 1024;
@@ -91,7 +92,7 @@ impl HeadReader {
         series: &Series,
         mint: i64,
         maxt: i64,
-    ) -> Result<Vec<HeadChunk>, Error> {
+    ) -> Result<Vec<EncodedChunk>, Error> {
         let chunks = series.view(|series| series.chunks(mint, maxt, self.guard.seen()));
         let into_chunks = |chunks: SeenChunks| chunks.into_chunks(self.head.files());
         chunks.flatten().map_or(Ok(Vec::new()), into_chunks)
