@@ -74,8 +74,16 @@ pub struct Fleet {
     options: FleetOptions,
     /// What every target exposes.
     shapes: Vec<Shape>,
-    /// Mean events per scrape, by how busy a thing is; a quarter of all things never happen.
-    rates: [f64; 64],
+    /// Events per scrape, by how busy a thing is; a quarter of all things never happen.
+    rates: [Rate; 64],
+}
+
+/// How often something happens.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    mean: f64,
+    /// How far two scrapes may differ: as much as for independent events, but not below zero.
+    spread: f64,
 }
 
 /// One series of every target.
@@ -96,10 +104,11 @@ enum Model {
     Counter(f64),
     /// Counts seconds with two decimals; this many pass per second at most.
     Seconds(f64),
-    /// Wanders between bounds, in units of one `scale`th, and moves once in `hold` scrapes.
+    /// Wanders about some place up to `high` by about `step` a scrape, in units of one `scale`th,
+    /// and moves once in `hold` scrapes.
     Gauge {
-        low: f64,
         high: f64,
+        step: f64,
         scale: f64,
         hold: u64,
     },
@@ -114,9 +123,12 @@ impl Fleet {
     pub fn new(options: FleetOptions) -> Self {
         let per_scrape = options.interval_ms as f64 / 1000.0;
         let rates = std::array::from_fn(|step| match step {
-            0..16 => 0.0,
+            0..16 => Rate::default(),
             // From one in a hundred seconds to a hundred a second.
-            step => 10_f64.powf((step as f64 - 16.0) / 47.0 * 4.0 - 2.0) * per_scrape,
+            step => {
+                let mean = 10_f64.powf((step as f64 - 16.0) / 47.0 * 4.0 - 2.0) * per_scrape;
+                Rate { mean, spread: mean.min(2.45 * mean.sqrt()) }
+            }
         });
         Self { options, shapes: shapes(options.series_per_target), rates }
     }
@@ -187,15 +199,16 @@ impl Fleet {
                 Model::Counter(size) => (self.events(group, up_rounds, restarts) * size).floor(),
                 Model::Seconds(share) => {
                     let share = share * (0.2 + 0.8 * unit(group));
-                    let per_round = share * self.options.interval_ms as f64 / 10.0;
-                    let noise = unit(mix(group ^ up_rounds));
-                    (per_round * (up_rounds as f64 + 0.6 * noise)).floor() / 100.0
+                    let mean = share * self.options.interval_ms as f64 / 10.0;
+                    let spread = mean.min(2.45 * mean.sqrt());
+                    let noise = spread * unit(mix(group ^ up_rounds));
+                    (mean * up_rounds as f64 + noise).floor() / 100.0
                 }
-                Model::Gauge { low, high, scale, hold } => {
+                Model::Gauge { high, step, scale, hold } => {
                     let round = u64::from(round) / hold;
                     let seed = of_target.wrapping_add(series << 40);
-                    let height = 0.8 * slope(seed, round, 64) + 0.2 * slope(!seed, round, 8);
-                    (low + (high - low) * height).floor() / scale
+                    let away = 12.0 * slope(seed, round, 16) + 2.0 * unit(mix(!seed ^ round));
+                    (high * unit(group) + step * away).floor() / scale
                 }
                 Model::Bucket(share) => {
                     // Observations near the bound fall to either side of it.
@@ -209,10 +222,11 @@ impl Fleet {
 
     /// Events up to a scrape: never fewer than at the one before, unless the target restarted.
     fn events(&self, group: u64, up_rounds: u64, restarts: u64) -> f64 {
-        let rate = self.rates[usize::from((group >> 58) as u8)];
+        let rate = &self.rates[usize::from((group >> 58) as u8)];
         // What it had counted when it was first seen.
         let before = if restarts == 0 { (group & 0xffff) as f64 } else { 0.0 };
-        (rate * (before + up_rounds as f64 + 0.6 * unit(mix(group ^ up_rounds)))).floor()
+        let noise = rate.spread * unit(mix(group ^ up_rounds));
+        (rate.mean * (before + up_rounds as f64) + noise).floor()
     }
 }
 
@@ -304,7 +318,7 @@ fn histogram(
 
 /// Adds the 15 gauges of a turn.
 fn gauges(turn: u32, add: &mut impl FnMut(&str, Vec<(&'static str, String)>, Model, Option<u32>)) {
-    let pages = |hold| Model::Gauge { low: 4096.0, high: 4_194_304.0, scale: 1.0 / 4096.0, hold };
+    let pages = |hold| Model::Gauge { high: 4_194_304.0, step: 200.0, scale: 1.0 / 4096.0, hold };
     let memory = [("numa_node", turn.to_string())];
     for field in &MEMORY_FIELDS[..5] {
         add(&format!("node_memory_{field}"), memory.to_vec(), pages(1), None);
@@ -317,18 +331,18 @@ fn gauges(turn: u32, add: &mut impl FnMut(&str, Vec<(&'static str, String)>, Mod
         ];
         add("node_filesystem_avail_bytes", own, pages(2), None);
     }
-    for (name, label, high, scale, hold) in [
-        ("node_hwmon_temp_celsius", "sensor", 9500.0, 100.0, 1),
-        ("cache_hit_ratio", "cache", 1000.0, 1000.0, 1),
-        ("queue_depth", "queue", 500.0, 1.0, 3),
-        ("worker_load", "worker", 6400.0, 100.0, 1),
-        ("go_goroutines", "pool", 5000.0, 1.0, 1),
-        ("connections_open", "listener", 200.0, 1.0, 2),
-        ("lag_seconds", "partition", 90_000.0, 1000.0, 1),
-        ("replicas_ready", "set", 6.0, 1.0, 30),
+    for (name, label, high, step, scale, hold) in [
+        ("node_hwmon_temp_celsius", "sensor", 9500.0, 40.0, 100.0, 1),
+        ("cache_hit_ratio", "cache", 1000.0, 4.0, 1000.0, 1),
+        ("queue_depth", "queue", 500.0, 4.0, 1.0, 3),
+        ("worker_load", "worker", 6400.0, 30.0, 100.0, 1),
+        ("go_goroutines", "pool", 5000.0, 4.0, 1.0, 1),
+        ("connections_open", "listener", 200.0, 2.0, 1.0, 2),
+        ("lag_seconds", "partition", 90_000.0, 100.0, 1000.0, 1),
+        ("replicas_ready", "set", 6.0, 0.1, 1.0, 30),
     ] {
         let own = vec![(label, turn.to_string())];
-        add(name, own, Model::Gauge { low: 0.0, high, scale, hold }, None);
+        add(name, own, Model::Gauge { high, step, scale, hold }, None);
     }
 }
 
@@ -359,6 +373,8 @@ fn unit(bits: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use ferula_chunkenc::XorAppender;
 
     use super::*;
 
@@ -404,6 +420,27 @@ mod tests {
             std::mem::swap(&mut before, &mut now);
         }
         assert_eq!(rounds_with_falls, 1);
+    }
+
+    /// A fleet that compresses much better or worse than real ones says little of a store.
+    #[test]
+    fn chunks_of_the_fleet_are_as_large_as_real_ones() {
+        let fleet = fleet(8, 0.0);
+        let mut values = Vec::new();
+        let mut chunks: Vec<XorAppender> = Vec::new();
+        chunks.resize_with(4000, XorAppender::new);
+        for round in 0..120 {
+            for target in 0..4 {
+                fleet.scrape(target, 0, round, &mut values);
+                let chunks = chunks.iter_mut().skip(target as usize * 1000);
+                for (chunk, value) in chunks.zip(&values) {
+                    chunk.append(fleet.time_ms(target, round), *value).unwrap();
+                }
+            }
+        }
+        let size: usize = chunks.into_iter().map(|chunk| chunk.into_chunk().data.len()).sum();
+        let per_sample = size as f64 / (4000.0 * 120.0);
+        assert!((1.5..2.2).contains(&per_sample), "{per_sample} bytes per sample");
     }
 
     #[test]

@@ -5,7 +5,11 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::xor::XorDecoder;
-use crate::{ChunkIterator, Error, FloatHistogramIterator, HistogramIterator, SampleBatch};
+use crate::xor2::Xor2Decoder;
+use crate::{
+    AggrChunk, Aggregate, ChunkIterator, Error, FloatHistogramIterator, HistogramIterator,
+    SampleBatch,
+};
 
 /// How the samples of a chunk are encoded. The number is the byte that stands for it on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +22,14 @@ pub enum Encoding {
     Histogram = 2,
     /// Float histograms: all counts XORed.
     FloatHistogram = 3,
+    /// Floats with start timestamps.
+    Xor2 = 4,
+    /// Integer histograms with start timestamps.
+    HistogramSt = 5,
+    /// Float histograms with start timestamps.
+    FloatHistogramSt = 6,
+    /// Chunks of downsampled data: see [`AggrChunk`](crate::AggrChunk).
+    Aggr = 255,
 }
 
 impl Encoding {
@@ -30,6 +42,10 @@ impl Encoding {
             1 => Ok(Self::Xor),
             2 => Ok(Self::Histogram),
             3 => Ok(Self::FloatHistogram),
+            4 => Ok(Self::Xor2),
+            5 => Ok(Self::HistogramSt),
+            6 => Ok(Self::FloatHistogramSt),
+            255 => Ok(Self::Aggr),
             found => Err(Error::UnknownEncoding { found }),
         }
     }
@@ -46,6 +62,10 @@ impl fmt::Display for Encoding {
             Self::Xor => f.write_str("XOR"),
             Self::Histogram => f.write_str("histogram"),
             Self::FloatHistogram => f.write_str("floathistogram"),
+            Self::Xor2 => f.write_str("XOR2"),
+            Self::HistogramSt => f.write_str("histogramST"),
+            Self::FloatHistogramSt => f.write_str("floathistogramST"),
+            Self::Aggr => f.write_str("aggregates"),
         }
     }
 }
@@ -62,16 +82,23 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Number of samples that the chunk announces.
+    /// Number of samples that the chunk announces; of a downsampled one, that its counts do.
     ///
     /// # Errors
     /// [`Error::Truncated`] or [`Error::SampleCount`] if there cannot be as many.
     pub fn sample_count(&self) -> Result<u16, Error> {
         match self.encoding {
             Encoding::Xor => XorDecoder::new(&self.data).map(|decoder| decoder.count()),
-            Encoding::Histogram => self.histograms().map(|histograms| histograms.count()),
-            Encoding::FloatHistogram => {
+            Encoding::Xor2 => Xor2Decoder::new(&self.data).map(|decoder| decoder.count()),
+            Encoding::Histogram | Encoding::HistogramSt => {
+                self.histograms().map(|histograms| histograms.count())
+            }
+            Encoding::FloatHistogram | Encoding::FloatHistogramSt => {
                 self.float_histograms().map(|histograms| histograms.count())
+            }
+            Encoding::Aggr => {
+                let parts = AggrChunk::from_chunk(self)?;
+                parts.get(Aggregate::Count).map_or(Ok(0), Self::sample_count)
             }
         }
     }
@@ -91,8 +118,7 @@ impl Chunk {
     /// [`Error::WrongEncoding`] if the chunk does not hold integer histograms, or what is wrong
     /// with its header.
     pub fn histograms(&self) -> Result<HistogramIterator<'_>, Error> {
-        self.check_encoding(Encoding::Histogram)?;
-        HistogramIterator::new(&self.data)
+        HistogramIterator::new(self.encoding, &self.data)
     }
 
     /// Starts before the first float histogram.
@@ -101,21 +127,22 @@ impl Chunk {
     /// [`Error::WrongEncoding`] if the chunk does not hold float histograms, or what is wrong with
     /// its header.
     pub fn float_histograms(&self) -> Result<FloatHistogramIterator<'_>, Error> {
-        self.check_encoding(Encoding::FloatHistogram)?;
-        FloatHistogramIterator::new(&self.data)
+        FloatHistogramIterator::new(self.encoding, &self.data)
     }
 
-    fn check_encoding(&self, wanted: Encoding) -> Result<(), Error> {
-        let found = self.encoding;
-        if found == wanted { Ok(()) } else { Err(Error::WrongEncoding { wanted, found }) }
-    }
-
-    /// Appends all samples to `batch`.
+    /// Appends all samples to `batch`: floats, or histograms with float counts.
     ///
     /// # Errors
-    /// [`Error::WrongEncoding`] if the chunk does not hold floats, or what is wrong with the data;
-    /// the batch is then as it was.
+    /// What is wrong with the data; the batch is then as it was. [`Error::WrongEncoding`] for a
+    /// downsampled chunk, whose parts are to be decoded.
     pub fn decode_into(&self, batch: &mut SampleBatch) -> Result<(), Error> {
-        self.iter()?.decode_into(batch)
+        match self.encoding {
+            Encoding::Xor | Encoding::Xor2 => self.iter()?.decode_into(batch),
+            Encoding::Histogram | Encoding::HistogramSt => self.histograms()?.decode_into(batch),
+            Encoding::FloatHistogram | Encoding::FloatHistogramSt => {
+                self.float_histograms()?.decode_into(batch)
+            }
+            found @ Encoding::Aggr => Err(Error::WrongEncoding { wanted: Encoding::Xor, found }),
+        }
     }
 }

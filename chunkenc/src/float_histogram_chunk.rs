@@ -1,4 +1,5 @@
-//! Float histograms in chunks: all counts XORed, encoding 3 of Prometheus.
+//! Float histograms in chunks: all counts XORed, encodings 3 and 6 of
+//! Prometheus.
 //!
 //! The layout is described in `docs/formats/chunks.md`.
 
@@ -27,7 +28,7 @@ pub(crate) struct FloatState {
 }
 
 impl Codec for FloatHistogram {
-    const ENCODING: Encoding = Encoding::FloatHistogram;
+    const ENCODINGS: [Encoding; 2] = [Encoding::FloatHistogram, Encoding::FloatHistogramSt];
     const FIRST_BITS: (usize, usize) = (64, 192);
 
     type State = FloatState;
@@ -128,6 +129,10 @@ impl Codec for FloatHistogram {
             own.extend(buckets.iter().map(|bucket| bucket.get()));
         }
         self.custom_values = layout.custom_values.clone();
+    }
+
+    fn into_float(self) -> FloatHistogram {
+        self
     }
 
     fn reduce_reserved_resolution(&mut self) -> Result<(), Error> {

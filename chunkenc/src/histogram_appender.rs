@@ -17,8 +17,9 @@ use crate::histogram_codec::{ChunkHistogram, spread};
 use crate::histogram_iterator::ChunkHistograms;
 use crate::histogram_layout::{HEADER_BYTES, Header, Layout};
 use crate::stale::is_stale;
+use crate::start_timestamp::StartTimestamp;
 use crate::varbit::write_int;
-use crate::{Chunk, Error};
+use crate::{Chunk, Encoding, Error};
 
 /// What became of a histogram that was appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,22 @@ impl Lacks {
     }
 }
 
+/// A histogram and its times.
+#[derive(Debug)]
+struct Timed<'a, H> {
+    start: i64,
+    timestamp: i64,
+    histogram: &'a H,
+}
+
+impl<H> Clone for Timed<'_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H> Copy for Timed<'_, H> {}
+
 /// Appends histograms to an open chunk: a [`HistogramAppender`] or a [`FloatHistogramAppender`].
 ///
 /// ```
@@ -98,39 +115,60 @@ pub struct ChunkAppender<H: ChunkHistogram> {
     layout: Layout,
     timestamp: Changing,
     state: H::State,
+    start: StartTimestamp,
 }
 
 impl<H: ChunkHistogram> ChunkAppender<H> {
-    /// Most histograms that one chunk holds.
-    pub const MAX_SAMPLES: u16 = u16::MAX;
-
-    /// Starts an empty chunk.
+    /// Starts an empty chunk without start timestamps.
     pub fn new() -> Self {
+        Self::empty(false)
+    }
+
+    /// Starts an empty chunk with start timestamps: encoding 5 or 6.
+    pub fn with_start_timestamps() -> Self {
+        Self::empty(true)
+    }
+
+    fn empty(has_starts: bool) -> Self {
+        let header = Header::new(has_starts);
+        let mut bytes = [0; HEADER_BYTES];
+        header.write(&mut bytes);
         Self {
-            bits: BitWriter::new(&[0; HEADER_BYTES]),
-            header: Header { count: 0, counter_reset: CounterResetHint::Unknown },
+            bits: BitWriter::new(&bytes),
+            header,
             layout: Layout::default(),
             timestamp: Changing::default(),
             state: H::State::default(),
+            start: StartTimestamp::default(),
         }
     }
 
     /// Continues the chunk whose bytes are `data`. Bytes behind the last histogram are dropped.
     ///
     /// # Errors
-    /// If `data` does not decode, [`Error::Histogram`] if its spans overlap.
-    pub fn resume(data: Vec<u8>) -> Result<Self, Error> {
-        let mut decoder = ChunkHistograms::<H>::new(&data)?;
+    /// [`Error::WrongEncoding`] if chunks of that encoding do not hold such histograms. If `data`
+    /// does not decode, [`Error::Histogram`] if its spans overlap.
+    pub fn resume(encoding: Encoding, data: Vec<u8>) -> Result<Self, Error> {
+        let mut decoder = ChunkHistograms::<H>::new(encoding, &data)?;
         while decoder.next()?.is_some() {}
-        let header = Header { count: decoder.count(), counter_reset: decoder.counter_reset() };
+        let count = decoder.count();
+        let counter_reset = decoder.counter_reset();
+        let starts = decoder.starts().map(|starts| starts.up_to(count));
+        let header = Header { count, counter_reset, starts };
         let len_bits = decoder.position();
         let state_buckets = H::last_bucket_counts(&decoder.state);
-        let ChunkHistograms { layout, timestamp, state, .. } = decoder;
+        let ChunkHistograms { layout, timestamp, state, start, .. } = decoder;
         // Buckets out of order can be read, but not compared with others.
         for (side, at) in [(Side::Positive, 0), (Side::Negative, 1)] {
             check_spans(&layout.spans[at], state_buckets[at].len(), side)?;
         }
-        Ok(Self { bits: BitWriter::resume(data, len_bits), header, layout, timestamp, state })
+        let bits = BitWriter::resume(data, len_bits);
+        Ok(Self { bits, header, layout, timestamp, state, start })
+    }
+
+    /// The encoding of the chunk.
+    pub fn encoding(&self) -> Encoding {
+        H::ENCODINGS[usize::from(self.header.starts.is_some())]
     }
 
     /// Appends one histogram, coding the chunk anew or beginning the next one if need be.
@@ -140,22 +178,41 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
     /// [`Histogram::validate`](crate::histogram::Histogram::validate).
     ///
     /// # Errors
-    /// [`Error::OutOfOrder`] if `timestamp` does not advance, [`Error::ChunkFull`] beyond
-    /// [`Self::MAX_SAMPLES`], [`Error::Histogram`] if spans and buckets do not fit together; the
-    /// chunk is unchanged.
+    /// [`Error::OutOfOrder`] if `timestamp` does not advance, [`Error::ChunkFull`] beyond 65,535
+    /// samples, or 16,383 with start timestamps, [`Error::Histogram`] if spans and buckets do not
+    /// fit together; the chunk is unchanged.
     pub fn append(&mut self, timestamp: i64, histogram: &H) -> Result<Appended, Error> {
+        self.append_with_start(0, timestamp, histogram)
+    }
+
+    /// Appends one histogram that has been counting since `start`, in milliseconds since the Unix
+    /// epoch; zero for unknown. Chunks without start timestamps do not keep it. See
+    /// [`Self::append`].
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_with_start(
+        &mut self,
+        start: i64,
+        timestamp: i64,
+        histogram: &H,
+    ) -> Result<Appended, Error> {
         self.check(timestamp, histogram)?;
-        if self.header.count == u16::MAX {
-            return Err(Error::ChunkFull { limit: Self::MAX_SAMPLES });
+        let limit = self.header.limit();
+        if self.header.count == limit {
+            return Err(Error::ChunkFull { limit });
+        }
+        if let Some(starts) = self.header.starts {
+            self.start.check_room(starts, self.header.count, start)?;
         }
         let marker = marker(histogram);
-        let sample = marker.as_ref().unwrap_or(histogram);
+        let sample = Timed { start, timestamp, histogram: marker.as_ref().unwrap_or(histogram) };
         if self.header.count == 0 {
             let counter_reset = match histogram.hint() {
                 hint @ (CounterResetHint::Gauge | CounterResetHint::Reset) => hint,
                 _ => CounterResetHint::Unknown,
             };
-            self.begin(timestamp, sample, sample.shape().to_layout(), counter_reset);
+            self.begin(sample, sample.histogram.shape().to_layout(), counter_reset);
             return Ok(Appended::InPlace);
         }
         let is_gauge = histogram.hint() == CounterResetHint::Gauge;
@@ -163,14 +220,14 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
             Err(reason) => {
                 let counter_reset =
                     if is_gauge { CounterResetHint::Gauge } else { H::header_after_cut(reason) };
-                let finished = self.cut(timestamp, sample, counter_reset);
+                let finished = self.cut(sample, counter_reset);
                 Ok(Appended::Cut { finished, reason })
             }
             Ok(lacks) if lacks.nothing() => {
-                self.write(timestamp, sample);
+                self.write(sample);
                 Ok(Appended::InPlace)
             }
-            Ok(lacks) => self.widen_and_write(timestamp, sample.clone(), lacks, is_gauge),
+            Ok(lacks) => self.widen_and_write(sample, lacks, is_gauge),
         }
     }
 
@@ -181,13 +238,28 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
     /// # Errors
     /// As [`Self::append`], but a chunk is never too full to be ended.
     pub fn append_to_next(&mut self, timestamp: i64, histogram: &H) -> Result<Chunk, Error> {
+        self.append_to_next_with_start(0, timestamp, histogram)
+    }
+
+    /// Ends the chunk and begins the next one with a histogram that has been counting since
+    /// `start`. See [`Self::append_to_next`] and [`Self::append_with_start`].
+    ///
+    /// # Errors
+    /// As [`Self::append_to_next`].
+    pub fn append_to_next_with_start(
+        &mut self,
+        start: i64,
+        timestamp: i64,
+        histogram: &H,
+    ) -> Result<Chunk, Error> {
         self.check(timestamp, histogram)?;
         let counter_reset = match histogram.hint() {
             hint @ (CounterResetHint::Gauge | CounterResetHint::Reset) => hint,
             _ => H::header_of_next(self.compare(histogram, false).err()),
         };
         let marker = marker(histogram);
-        Ok(self.cut(timestamp, marker.as_ref().unwrap_or(histogram), counter_reset))
+        let histogram = marker.as_ref().unwrap_or(histogram);
+        Ok(self.cut(Timed { start, timestamp, histogram }, counter_reset))
     }
 
     /// Number of histograms so far.
@@ -198,6 +270,11 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
     /// Timestamp of the last histogram.
     pub fn last_timestamp(&self) -> Option<i64> {
         (self.header.count > 0).then(|| self.timestamp.value())
+    }
+
+    /// Start timestamp of the last histogram, zero if it has none.
+    pub fn last_start(&self) -> i64 {
+        self.start.get()
     }
 
     /// What the chunk says of a counter reset in front of it.
@@ -212,13 +289,14 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
 
     /// Copies the histograms so far to a chunk.
     pub fn to_chunk(&self) -> Chunk {
-        Chunk { encoding: H::ENCODING, data: Bytes::copy_from_slice(self.as_bytes()) }
+        Chunk { encoding: self.encoding(), data: Bytes::copy_from_slice(self.as_bytes()) }
     }
 
     /// Ends the chunk.
     pub fn into_chunk(self) -> Chunk {
+        let encoding = self.encoding();
         let data = self.bits.into_bytes().into_boxed_slice();
-        Chunk { encoding: H::ENCODING, data: Bytes::from(data) }
+        Chunk { encoding, data: Bytes::from(data) }
     }
 
     /// Checks whether a histogram can be written at all.
@@ -293,14 +371,14 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
     /// Brings chunk and histogram to the same buckets and appends it.
     fn widen_and_write(
         &mut self,
-        timestamp: i64,
-        mut sample: H,
+        Timed { start, timestamp, histogram }: Timed<'_, H>,
         lacks: Lacks,
         is_gauge: bool,
     ) -> Result<Appended, Error> {
+        let mut histogram = histogram.clone();
         let is_chunk_widened = lacks.chunk.contains(&true);
         let is_sample_widened = lacks.sample.contains(&true);
-        let layout = sample.shape().to_layout();
+        let layout = histogram.shape().to_layout();
         let mut target = layout.clone();
         for side in [0, 1] {
             let spans = &mut target.spans[side];
@@ -314,31 +392,33 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
             }
         }
         if is_sample_widened {
-            relay(&mut sample, &layout, &target);
+            relay(&mut histogram, &layout, &target);
         }
         if is_chunk_widened {
             self.recode(&target)?;
         }
-        self.write(timestamp, &sample);
+        self.write(Timed { start, timestamp, histogram: &histogram });
         Ok(if is_chunk_widened { Appended::Recoded } else { Appended::InPlace })
     }
 
     /// Codes the chunk anew in a layout that has all of its buckets.
     fn recode(&mut self, layout: &Layout) -> Result<(), Error> {
-        let mut recoded = Self::new();
-        let mut histograms = ChunkHistograms::<H>::new(self.bits.as_bytes())?;
+        let mut recoded = Self::empty(self.header.starts.is_some());
+        let mut histograms = ChunkHistograms::<H>::new(self.encoding(), self.bits.as_bytes())?;
         while let Some(timestamp) = histograms.next()? {
             let sum = H::last_sum(&histograms.state);
-            let mut sample = H::marker(sum);
+            let mut histogram = H::marker(sum);
             if !is_stale(sum) {
-                sample.fill(&self.layout, &histograms.state, CounterResetHint::Unknown);
-                relay(&mut sample, &self.layout, layout);
+                histogram.fill(&self.layout, &histograms.state, CounterResetHint::Unknown);
+                relay(&mut histogram, &self.layout, layout);
             }
+            let start = histograms.start_timestamp();
+            let sample = Timed { start, timestamp, histogram: &histogram };
             if recoded.header.count == 0 {
                 let counter_reset = self.header.counter_reset;
-                recoded.begin(timestamp, &sample, layout.clone(), counter_reset);
+                recoded.begin(sample, layout.clone(), counter_reset);
             } else {
-                recoded.write(timestamp, &sample);
+                recoded.write(sample);
             }
         }
         *self = recoded;
@@ -346,33 +426,39 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
     }
 
     /// Replaces the chunk by one that begins with a histogram.
-    fn cut(&mut self, timestamp: i64, sample: &H, counter_reset: CounterResetHint) -> Chunk {
-        let mut next = Self::new();
-        next.begin(timestamp, sample, sample.shape().to_layout(), counter_reset);
+    fn cut(&mut self, sample: Timed<'_, H>, counter_reset: CounterResetHint) -> Chunk {
+        let mut next = Self::empty(self.header.starts.is_some());
+        next.begin(sample, sample.histogram.shape().to_layout(), counter_reset);
         std::mem::replace(self, next).into_chunk()
     }
 
     /// Writes the first histogram, whose layout becomes that of the chunk.
-    fn begin(
-        &mut self,
-        timestamp: i64,
-        sample: &H,
-        layout: Layout,
-        counter_reset: CounterResetHint,
-    ) {
+    fn begin(&mut self, sample: Timed<'_, H>, layout: Layout, counter_reset: CounterResetHint) {
         layout.write(&mut self.bits);
         self.layout = layout;
-        write_int(&mut self.bits, timestamp);
-        self.timestamp = Changing::first(timestamp);
-        self.state = sample.write_first(&mut self.bits);
-        self.header = Header { count: 1, counter_reset };
-        self.header.write(self.bits.as_bytes_mut());
+        write_int(&mut self.bits, sample.timestamp);
+        self.timestamp = Changing::first(sample.timestamp);
+        self.state = sample.histogram.write_first(&mut self.bits);
+        self.header.counter_reset = counter_reset;
+        self.end_sample(sample.start, sample.timestamp);
     }
 
     /// Writes a later histogram, which has the buckets of the chunk.
-    fn write(&mut self, timestamp: i64, sample: &H) {
-        self.timestamp.write(&mut self.bits, timestamp);
-        sample.write_next(&mut self.bits, &mut self.state);
+    fn write(&mut self, sample: Timed<'_, H>) {
+        let previous = self.timestamp.value();
+        self.timestamp.write(&mut self.bits, sample.timestamp);
+        sample.histogram.write_next(&mut self.bits, &mut self.state);
+        self.end_sample(sample.start, previous);
+    }
+
+    /// Writes the start timestamp of a sample, if the encoding has them, and counts it.
+    fn end_sample(&mut self, start: i64, previous: i64) {
+        if let Some(starts) = &mut self.header.starts {
+            let times = [previous, self.timestamp.value()];
+            let index = self.header.count;
+            let state = &mut self.start;
+            self.bits.write(|packer, out| state.write(starts, index, times, start, packer, out));
+        }
         self.header.count += 1;
         self.header.write(self.bits.as_bytes_mut());
     }

@@ -1,10 +1,12 @@
-//! Integer histograms in chunks: differences of differences of all counts, encoding 2 of
+//! Integer histograms in chunks: differences of differences of all counts, encodings 2 and 5 of
 //! Prometheus.
 //!
 //! The layout is described in `docs/formats/chunks.md`.
 
 use crate::bits::{BitReader, BitWriter};
-use crate::histogram::{CounterResetHint, EXPONENTIAL_SCHEMA_MAX, Histogram, to_counts, to_deltas};
+use crate::histogram::{
+    CounterResetHint, EXPONENTIAL_SCHEMA_MAX, FloatHistogram, Histogram, to_counts, to_deltas,
+};
 use crate::histogram_appender::{ChunkAppender, CutReason};
 use crate::histogram_codec::{Codec, Shape};
 use crate::histogram_iterator::ChunkHistograms;
@@ -60,7 +62,7 @@ pub(crate) struct IntegerState {
 }
 
 impl Codec for Histogram {
-    const ENCODING: Encoding = Encoding::Histogram;
+    const ENCODINGS: [Encoding; 2] = [Encoding::Histogram, Encoding::HistogramSt];
     const FIRST_BITS: (usize, usize) = (1, 66);
 
     type State = IntegerState;
@@ -172,6 +174,10 @@ impl Codec for Histogram {
             own.extend(buckets.iter().map(|bucket| bucket.value));
         }
         self.custom_values = layout.custom_values.clone();
+    }
+
+    fn into_float(self) -> FloatHistogram {
+        self.to_float()
     }
 
     fn reduce_reserved_resolution(&mut self) -> Result<(), Error> {

@@ -39,7 +39,8 @@ impl Shape<'_> {
 
 /// How histograms are taken apart, coded, and put together again.
 pub(crate) trait Codec: Clone + Default {
-    const ENCODING: Encoding;
+    /// Encodings without and with start timestamps.
+    const ENCODINGS: [Encoding; 2];
 
     /// Bits that the first sample takes at least: for each bucket, and for counts and sum.
     const FIRST_BITS: (usize, usize);
@@ -80,6 +81,9 @@ pub(crate) trait Codec: Clone + Default {
 
     /// Makes the last sample; `self` lends its memory.
     fn fill(&mut self, layout: &Layout, state: &Self::State, hint: CounterResetHint);
+
+    /// The same with float counts.
+    fn into_float(self) -> FloatHistogram;
 
     /// Merges buckets of a resolution that is only reserved.
     fn reduce_reserved_resolution(&mut self) -> Result<(), Error>;

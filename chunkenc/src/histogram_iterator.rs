@@ -1,13 +1,16 @@
 //! Reading the histograms of a chunk.
 
-use crate::Error;
+use std::sync::Arc;
+
 use crate::bits::BitReader;
 use crate::histogram::CounterResetHint;
 use crate::histogram_chunk::Changing;
 use crate::histogram_codec::ChunkHistogram;
 use crate::histogram_layout::{HEADER_BITS, Header, Layout};
 use crate::stale::is_stale;
+use crate::start_timestamp::{StartHeader, StartTimestamp};
 use crate::varbit::read_int;
+use crate::{Encoding, Error, SampleBatch};
 
 /// Reads the histograms of one chunk in time order: a [`HistogramIterator`] or a
 /// [`FloatHistogramIterator`].
@@ -23,16 +26,18 @@ pub struct ChunkHistograms<'a, H: ChunkHistogram> {
     pub(crate) layout: Layout,
     pub(crate) timestamp: Changing,
     pub(crate) state: H::State,
+    pub(crate) start: StartTimestamp,
 }
 
 impl<'a, H: ChunkHistogram> ChunkHistograms<'a, H> {
     /// Starts before the first histogram of the chunk whose data is `data`.
     ///
     /// # Errors
+    /// [`Error::WrongEncoding`] if chunks of that encoding do not hold such histograms,
     /// [`Error::Truncated`] or [`Error::SampleCount`] if there cannot be as many samples as the
     /// chunk announces.
-    pub fn new(data: &'a [u8]) -> Result<Self, Error> {
-        let header = Header::read(data)?;
+    pub fn new(encoding: Encoding, data: &'a [u8]) -> Result<Self, Error> {
+        let header = Header::read(data, has_starts::<H>(encoding)?)?;
         let mut bits = BitReader::new(data);
         bits.advance(HEADER_BITS);
         // Threshold, schema, two lists of spans, the time; later samples take a bit for each of
@@ -51,6 +56,7 @@ impl<'a, H: ChunkHistogram> ChunkHistograms<'a, H> {
             layout: Layout::default(),
             timestamp: Changing::default(),
             state: H::State::default(),
+            start: StartTimestamp::default(),
         })
     }
 
@@ -62,6 +68,17 @@ impl<'a, H: ChunkHistogram> ChunkHistograms<'a, H> {
     /// What the chunk knows of a counter reset between the chunk before and its first histogram.
     pub fn counter_reset(&self) -> CounterResetHint {
         self.header.counter_reset
+    }
+
+    /// Since when the histogram last read has been counting, in milliseconds since the Unix epoch;
+    /// zero if that is unknown.
+    pub fn start_timestamp(&self) -> i64 {
+        self.start.get()
+    }
+
+    /// What the header says of start timestamps, if the encoding has them.
+    pub(crate) fn starts(&self) -> Option<StartHeader> {
+        self.header.starts
     }
 
     /// Number of bits read so far, from the start of the chunk.
@@ -78,6 +95,7 @@ impl<'a, H: ChunkHistogram> ChunkHistograms<'a, H> {
         if self.read == self.header.count {
             return Ok(None);
         }
+        let previous = self.timestamp.value();
         if self.read == 0 {
             self.layout = Layout::read(&mut self.bits)?;
             let bucket_bits = H::FIRST_BITS.0;
@@ -87,6 +105,10 @@ impl<'a, H: ChunkHistogram> ChunkHistograms<'a, H> {
         } else {
             self.timestamp.read(&mut self.bits);
             H::read_next(&mut self.bits, &mut self.state)?;
+        }
+        if let Some(starts) = self.header.starts {
+            let times = [previous, self.timestamp.value()];
+            self.start.read(starts, self.read, times, &mut self.bits, 0)?;
         }
         self.bits.check_overrun()?;
         self.read += 1;
@@ -140,5 +162,48 @@ impl<'a, H: ChunkHistogram> ChunkHistograms<'a, H> {
         };
         histogram.fill(&self.layout, &self.state, hint);
         histogram.reduce_reserved_resolution()
+    }
+
+    /// Appends the histograms that were not read yet to `batch`, with float counts, and staleness
+    /// markers as floats.
+    ///
+    /// # Errors
+    /// If the data is malformed; the batch is then as it was.
+    pub fn decode_into(mut self, batch: &mut SampleBatch) -> Result<(), Error> {
+        let before = batch.len();
+        let result = self.push_all(batch);
+        if result.is_err() {
+            batch.truncate(before);
+        }
+        result
+    }
+
+    fn push_all(&mut self, batch: &mut SampleBatch) -> Result<(), Error> {
+        let mut is_layout_read = false;
+        while let Some(timestamp) = self.next()? {
+            if !is_layout_read {
+                self.layout.drop_empty_spans(self.bits.position())?;
+                is_layout_read = true;
+            }
+            let sum = H::last_sum(&self.state);
+            if is_stale(sum) {
+                batch.push(timestamp, sum);
+            } else {
+                batch.push_histogram(timestamp, Arc::new(self.histogram()?.into_float()));
+            }
+            if self.start.get() != 0 {
+                batch.set_last_start_timestamp(self.start.get());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells whether chunks of an encoding of `H` have start timestamps.
+pub(crate) fn has_starts<H: ChunkHistogram>(encoding: Encoding) -> Result<bool, Error> {
+    match H::ENCODINGS {
+        [plain, _] if encoding == plain => Ok(false),
+        [_, with_starts] if encoding == with_starts => Ok(true),
+        [wanted, _] => Err(Error::WrongEncoding { wanted, found: encoding }),
     }
 }

@@ -1,7 +1,8 @@
 //! What the histograms of one chunk share: the header, and the layout of the buckets.
 //!
-//! Encodings 2 and 3 begin alike, as described in `docs/formats/chunks.md`: three bytes of header,
-//! then schema, zero threshold, spans and custom bounds. The first sample of a chunk decides them.
+//! Encodings 2, 3, 5 and 6 begin alike, as described in `docs/formats/chunks.md`: three bytes of
+//! header, then zero threshold, schema, spans and custom bounds. The first sample of a chunk
+//! decides them.
 
 use std::sync::Arc;
 
@@ -11,18 +12,16 @@ use crate::histogram::{
     CUSTOM_BUCKETS_SCHEMA, CounterResetHint, HistogramError, Span, bucket_count,
     is_custom_buckets_schema, is_known_schema,
 };
+use crate::start_timestamp::StartHeader;
 use crate::varbit::{read_int, read_uint, write_int, write_uint};
 
-/// Bytes of the sample count and the flags.
+/// Bytes of the header.
 pub(crate) const HEADER_BYTES: usize = 3;
 
 /// The same in bits, as readers count.
 pub(crate) const HEADER_BITS: u32 = 24;
 
-/// Where the flags are.
-const FLAGS_OFFSET: usize = 2;
-
-/// Bits of the flags that say how the chunk follows the one before.
+/// Bits of a byte that say how the chunk follows the one before.
 const COUNTER_RESET_MASK: u8 = 0b1100_0000;
 
 /// The byte that says that the zero threshold follows in full.
@@ -31,18 +30,42 @@ const FULL_THRESHOLD: u8 = 255;
 /// The largest custom bound, in thousandths, that is written as a number of thousandths.
 const MAX_THOUSANDTHS: f64 = 33_554_430.0;
 
-/// The header: how many samples, and what is known of a counter reset in front of them.
+/// The header: how many samples, and what is known of a counter reset in front of them and of start
+/// timestamps.
+///
+/// ```text
+/// encodings 2 and 3    16 bits count, 2 bits counter reset, 6 bits zero
+/// encodings 5 and 6    2 bits counter reset, 14 bits count, 8 bits start timestamps
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) count: u16,
     pub(crate) counter_reset: CounterResetHint,
+    /// Only in encodings with start timestamps.
+    pub(crate) starts: Option<StartHeader>,
 }
 
 impl Header {
-    pub(crate) fn read(data: &[u8]) -> Result<Self, Error> {
-        let Some(&[high, low, flags]) = data.first_chunk::<HEADER_BYTES>() else {
+    /// The header of a chunk without samples.
+    pub(crate) fn new(has_starts: bool) -> Self {
+        let starts = has_starts.then(StartHeader::default);
+        Self { count: 0, counter_reset: CounterResetHint::Unknown, starts }
+    }
+
+    /// The most samples that it can count.
+    pub(crate) const fn limit(self) -> u16 {
+        if self.starts.is_some() { 0x3fff } else { u16::MAX }
+    }
+
+    pub(crate) fn read(data: &[u8], has_starts: bool) -> Result<Self, Error> {
+        let Some(&[first, second, third]) = data.first_chunk::<HEADER_BYTES>() else {
             let available = data.len();
             return Err(Error::Truncated { offset: 0, needed: HEADER_BYTES, available });
+        };
+        let [high, flags, starts] = if has_starts {
+            [first & !COUNTER_RESET_MASK, first, third]
+        } else {
+            [first, third, 0]
         };
         let counter_reset = match flags & COUNTER_RESET_MASK {
             0b1000_0000 => CounterResetHint::Reset,
@@ -50,19 +73,25 @@ impl Header {
             0b1100_0000 => CounterResetHint::Gauge,
             _ => CounterResetHint::Unknown,
         };
-        Ok(Self { count: u16::from_be_bytes([high, low]), counter_reset })
+        let starts = has_starts.then(|| StartHeader::from_byte(starts));
+        Ok(Self { count: u16::from_be_bytes([high, second]), counter_reset, starts })
     }
 
-    /// Writes the header over the one that `data` begins with; other flags stay as they are.
+    /// Writes the header over the one that `data` begins with; flags that mean nothing stay as
+    /// they are.
     pub(crate) fn write(self, data: &mut [u8]) {
-        data[..FLAGS_OFFSET].copy_from_slice(&self.count.to_be_bytes());
         let flags = match self.counter_reset {
             CounterResetHint::Unknown => 0,
             CounterResetHint::Reset => 0b1000_0000,
             CounterResetHint::NotReset => 0b0100_0000,
             CounterResetHint::Gauge => 0b1100_0000,
         };
-        data[FLAGS_OFFSET] = data[FLAGS_OFFSET] & !COUNTER_RESET_MASK | flags;
+        let [high, low] = self.count.to_be_bytes();
+        let header = match self.starts {
+            Some(starts) => [high | flags, low, starts.to_byte()],
+            None => [high, low, data[HEADER_BYTES - 1] & !COUNTER_RESET_MASK | flags],
+        };
+        data[..HEADER_BYTES].copy_from_slice(&header);
     }
 }
 
@@ -110,6 +139,28 @@ impl Layout {
             }
             _ => Err(HistogramError::UnknownSchema { schema }.into()),
         }
+    }
+
+    /// Makes spans that cover no buckets part of the distance between those that do.
+    ///
+    /// They take hardly any bits, but memory in every histogram that is read.
+    pub(crate) fn drop_empty_spans(&mut self, bit: usize) -> Result<(), Error> {
+        for spans in &mut self.spans {
+            let mut offset = 0_i64;
+            let mut kept = Vec::new();
+            for span in spans.drain(..) {
+                offset += i64::from(span.offset);
+                if span.length > 0 {
+                    let length = u64::from(span.length);
+                    let fits = i32::try_from(offset);
+                    let fits = fits.map_err(|_| Error::SpanRange { bit, offset, length })?;
+                    kept.push(Span::new(fits, span.length));
+                    offset = 0;
+                }
+            }
+            *spans = kept;
+        }
+        Ok(())
     }
 
     /// Number of buckets of each side, of which the chunk must hold at least one each: at least

@@ -1,6 +1,7 @@
 //! Reading the floats of a chunk, whatever its encoding.
 
 use crate::xor::XorDecoder;
+use crate::xor2::Xor2Decoder;
 use crate::{Encoding, Error, Sample, SampleBatch};
 
 /// Reads the floats of one chunk in time order.
@@ -30,6 +31,7 @@ pub struct ChunkIterator<'a> {
 #[derive(Clone, Debug)]
 enum Decoder<'a> {
     Xor(XorDecoder<'a>),
+    Xor2(Xor2Decoder<'a>),
 }
 
 impl<'a> ChunkIterator<'a> {
@@ -41,9 +43,8 @@ impl<'a> ChunkIterator<'a> {
     pub fn new(encoding: Encoding, data: &'a [u8]) -> Result<Self, Error> {
         let decoder = match encoding {
             Encoding::Xor => Decoder::Xor(XorDecoder::new(data)?),
-            found @ (Encoding::Histogram | Encoding::FloatHistogram) => {
-                return Err(Error::WrongEncoding { wanted: Encoding::Xor, found });
-            }
+            Encoding::Xor2 => Decoder::Xor2(Xor2Decoder::new(data)?),
+            found => return Err(Error::WrongEncoding { wanted: Encoding::Xor, found }),
         };
         Ok(Self { decoder, current: None })
     }
@@ -56,8 +57,18 @@ impl<'a> ChunkIterator<'a> {
     pub fn next(&mut self) -> Result<Option<Sample>, Error> {
         self.current = match &mut self.decoder {
             Decoder::Xor(decoder) => decoder.next()?,
+            Decoder::Xor2(decoder) => decoder.next()?,
         };
         Ok(self.current)
+    }
+
+    /// Since when the sample last read has been counting, in milliseconds since the Unix epoch;
+    /// zero if that is unknown.
+    pub fn start_timestamp(&self) -> i64 {
+        match &self.decoder {
+            Decoder::Xor(_) => 0,
+            Decoder::Xor2(decoder) => decoder.start(),
+        }
     }
 
     /// Moves to the first sample at or after `timestamp`, which may be the one last read; never
@@ -83,6 +94,7 @@ impl<'a> ChunkIterator<'a> {
     pub fn decode_into(self, batch: &mut SampleBatch) -> Result<(), Error> {
         match self.decoder {
             Decoder::Xor(decoder) => decoder.decode_into(batch),
+            Decoder::Xor2(decoder) => decoder.decode_into(batch),
         }
     }
 }

@@ -29,6 +29,10 @@
 //! | 1 | [`Encoding::Xor`] | floats | [`XorAppender`], [`XorState`] |
 //! | 2 | [`Encoding::Histogram`] | integer histograms | [`HistogramAppender`] |
 //! | 3 | [`Encoding::FloatHistogram`] | float histograms | [`FloatHistogramAppender`] |
+//! | 4 | [`Encoding::Xor2`] | floats with start timestamps | [`Xor2Appender`], [`Xor2State`] |
+//! | 5 | [`Encoding::HistogramSt`] | integer histograms with start timestamps | [`HistogramAppender`] |
+//! | 6 | [`Encoding::FloatHistogramSt`] | float histograms with start timestamps | [`FloatHistogramAppender`] |
+//! | 255 | [`Encoding::Aggr`] | chunks of downsampled data | [`AggrChunk`] |
 //!
 //! # Guarantees
 //!
@@ -38,11 +42,14 @@
 
 #![forbid(unsafe_code)]
 
+mod aggr;
 mod batch;
 mod bits;
 mod chunk;
+pub mod columnar;
 pub mod cursor;
 mod error;
+mod float_appender;
 mod float_histogram_chunk;
 pub mod histogram;
 mod histogram_appender;
@@ -53,13 +60,17 @@ mod histogram_layout;
 mod iter;
 mod sample;
 pub mod stale;
+mod start_timestamp;
 mod varbit;
 mod xor;
+mod xor2;
 
+pub use aggr::{AggrChunk, Aggregate};
 pub use batch::SampleBatch;
 pub use bits::ByteSink;
 pub use chunk::{Chunk, Encoding};
 pub use error::Error;
+pub use float_appender::{FloatAppender, OpenFloats};
 pub use float_histogram_chunk::{FloatHistogramAppender, FloatHistogramIterator};
 pub use histogram_appender::{Appended, ChunkAppender, CutReason};
 pub use histogram_chunk::{HistogramAppender, HistogramIterator};
@@ -68,3 +79,4 @@ pub use histogram_iterator::ChunkHistograms;
 pub use iter::ChunkIterator;
 pub use sample::Sample;
 pub use xor::{XorAppender, XorState};
+pub use xor2::{Xor2Appender, Xor2State};

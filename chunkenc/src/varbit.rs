@@ -14,40 +14,81 @@
 //!
 //! As in `docs/formats/chunks.md`; the same classes as Prometheus's `varbit.go`.
 
-use crate::bits::{BitReader, BitWriter};
+use crate::Error;
+use crate::bits::{BitPacker, BitReader, BitWriter, ByteSink};
+use crate::cursor::MAX_VARINT_BYTES;
 
 /// Widths of the classes, by the number of ones in front (from one on).
 const WIDTHS: [u32; 8] = [3, 6, 9, 12, 18, 25, 56, 64];
 
 /// Writes a signed integer.
 pub(crate) fn write_int(bits: &mut BitWriter, value: i64) {
-    let fits = |width: u32| {
-        let half = 1_i64 << (width - 1);
-        width == 64 || (1 - half..=half).contains(&value)
-    };
-    write(bits, value.cast_unsigned(), fits);
+    bits.write(|packer, out| pack_int(packer, out, value));
 }
 
 /// Writes an unsigned integer.
 pub(crate) fn write_uint(bits: &mut BitWriter, value: u64) {
-    write(bits, value, |width| value.leading_zeros() >= 64 - width);
+    let fits = |width| value.leading_zeros() >= 64 - width;
+    bits.write(|packer, out| pack(packer, out, value, fits));
 }
 
-fn write(bits: &mut BitWriter, value: u64, fits: impl Fn(u32) -> bool) {
+/// Writes a signed integer.
+#[inline]
+pub(crate) fn pack_int(packer: &mut BitPacker, out: &mut impl ByteSink, value: i64) {
+    let fits = |width: u32| {
+        let half = 1_i64 << (width - 1);
+        width == 64 || (1 - half..=half).contains(&value)
+    };
+    pack(packer, out, value.cast_unsigned(), fits);
+}
+
+#[inline]
+fn pack(packer: &mut BitPacker, out: &mut impl ByteSink, value: u64, fits: impl Fn(u32) -> bool) {
     if value == 0 {
-        bits.write_bits(0, 1);
+        packer.push_any(0, 1, out);
         return;
     }
     for (ones, width) in (1_u32..).zip(WIDTHS) {
         if fits(width) {
-            // The last class has no zero behind its ones.
-            let (prefix, len) =
-                if ones == 8 { (0xff, 8) } else { ((1 << (ones + 1)) - 2, ones + 1) };
-            bits.write_bits(prefix, len);
-            bits.write_bits(value, width);
+            if width == 64 {
+                // The last class has no zero behind its ones.
+                packer.push_any(0xff, 8, out);
+                packer.push_any(value, 64, out);
+            } else {
+                let prefix = (1_u64 << (ones + 1)) - 2;
+                let mask = (1_u64 << width) - 1;
+                packer.push_any(prefix << width | value & mask, ones + 1 + width, out);
+            }
             return;
         }
     }
+}
+
+/// Writes an unsigned integer in base 128, as containers do, wherever the last bit ended.
+pub(crate) fn pack_uvarint(packer: &mut BitPacker, out: &mut impl ByteSink, value: u64) {
+    let mut rest = value;
+    while rest >= 0x80 {
+        packer.push_any(rest & 0x7f | 0x80, 8, out);
+        rest >>= 7;
+    }
+    packer.push_any(rest, 8, out);
+}
+
+/// Reads an unsigned integer in base 128 with a reader that begins at byte `base` of the chunk.
+pub(crate) fn read_uvarint(bits: &mut BitReader<'_>, base: usize) -> Result<u64, Error> {
+    let start = bits.position();
+    let mut value = 0;
+    for i in 0..MAX_VARINT_BYTES {
+        let byte = bits.read_bits(8);
+        if i == MAX_VARINT_BYTES - 1 && byte > 1 {
+            break;
+        }
+        value |= (byte & 0x7f) << (7 * i);
+        if byte < 0x80 {
+            return Ok(value);
+        }
+    }
+    Err(Error::VarintOverflow { offset: base + start / 8 })
 }
 
 /// Reads a signed integer.

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use ferula_chunkenc::histogram::{Histogram, Span};
 use ferula_chunkenc::{
-    Chunk, Encoding, FloatHistogramAppender, HistogramAppender, Sample, SampleBatch, XorAppender,
+    AggrChunk, Aggregate, Chunk, Encoding, FloatHistogramAppender, HistogramAppender, Sample,
+    SampleBatch, Xor2Appender, XorAppender, stale,
 };
 
 /// The text between the fences of the block with this tag.
@@ -72,6 +73,40 @@ fn the_histogram_examples_hold() {
         assert!(integers.histogram().unwrap().equals(histogram));
         assert!(floats.histogram().unwrap().equals(&histogram.to_float()));
     }
+}
+
+#[test]
+fn the_example_with_start_timestamps_holds() {
+    let page = page();
+    let mut appender = Xor2Appender::new();
+    let mut samples = Vec::new();
+    for line in block(&page, "started-samples").lines() {
+        let fields: Vec<_> = line.split(' ').collect();
+        let [start, timestamp] = [fields[0], fields[1]].map(|time| time.parse().unwrap());
+        let value =
+            if fields[2] == "StaleNaN" { stale::STALE_NAN } else { fields[2].parse().unwrap() };
+        appender.append(start, timestamp, value).unwrap();
+        samples.push((start, Sample::new(timestamp, value)));
+    }
+    assert_eq!(appender.as_bytes(), bytes(&page, "xor2-hex"), "{:02x?}", appender.as_bytes());
+
+    let mut batch = SampleBatch::new();
+    appender.to_chunk().decode_into(&mut batch).unwrap();
+    let starts = (0..batch.len()).map(|i| batch.start_timestamp(i));
+    assert_eq!(starts.zip(batch.iter()).collect::<Vec<_>>(), samples);
+}
+
+#[test]
+fn the_example_of_aggregates_holds() {
+    let mut aggregates = AggrChunk::new();
+    for (aggregate, value) in [(Aggregate::Count, 20.0), (Aggregate::Sum, 42.0)] {
+        let mut appender = XorAppender::new();
+        appender.append(1_700_000_299_999, value).unwrap();
+        aggregates.set(aggregate, Some(appender.into_chunk()));
+    }
+    let chunk = aggregates.to_chunk();
+    assert_eq!(chunk.data[..], bytes(&page(), "aggr-hex"), "{:02x?}", &chunk.data[..]);
+    assert_eq!(AggrChunk::from_chunk(&chunk), Ok(aggregates));
 }
 
 #[test]

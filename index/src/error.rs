@@ -43,6 +43,12 @@ pub enum Error {
         /// How many can be numbered.
         limit: u32,
     },
+    /// There are more series than can be kept apart.
+    #[error("series in more than {limit_pages} pages of one stripe")]
+    TooManySeries {
+        /// Pages of 64 refs in sequence that each of the 64 stripes can have.
+        limit_pages: u32,
+    },
     /// A part of an index file is not what it should be.
     #[error("{section} of the index is corrupt at byte {offset}")]
     Corrupt {

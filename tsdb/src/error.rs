@@ -179,6 +179,14 @@ pub enum Error {
         /// What is wrong with it.
         fault: BlockFault,
     },
+    /// A snapshot of the head cannot be used.
+    #[error("{file}: {fault}", file = file.display())]
+    Snapshot {
+        /// The snapshot.
+        file: PathBuf,
+        /// Why not.
+        fault: SnapshotFault,
+    },
     /// A snapshot would go into the directory of this database or another one.
     #[error("{dir} is the directory of a database", dir = dir.display())]
     SnapshotTarget {
@@ -235,6 +243,54 @@ pub enum BlockFault {
     },
     /// It does not hold as much as its description says.
     #[error("holds {found} {what}, its description says {expected}")]
+    Count {
+        /// What was counted.
+        what: &'static str,
+        /// How many were found.
+        found: u64,
+        /// How many there should be.
+        expected: u64,
+    },
+}
+
+/// Why a snapshot of the head cannot be used although its checksums are right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotFault {
+    /// The log, the blocks or the chunk files are not as they were when it was made.
+    #[error("the {what} changed since it was made")]
+    Stale {
+        /// What changed.
+        what: &'static str,
+    },
+    /// A frame is of an unknown kind, or stands where it may not.
+    #[error("frame at offset {offset} is out of place")]
+    Frame {
+        /// Where the frame begins.
+        offset: u64,
+    },
+    /// A label name or value is not text, or the number of a name is not one.
+    #[error("label pair at offset {offset} is malformed")]
+    Text {
+        /// Where the pair begins.
+        offset: u64,
+    },
+    /// A series has a label pair that there is not.
+    #[error("series {series} has the label pair {pair}, which is not there")]
+    Pair {
+        /// The series.
+        series: SeriesRef,
+        /// Number of the pair.
+        pair: u32,
+    },
+    /// Refs of series do not ascend, or two series have the same labels.
+    #[error("series {series} does not come after the one before it, or is there twice")]
+    Order {
+        /// The series.
+        series: SeriesRef,
+    },
+    /// It does not hold as much as it says.
+    #[error("holds {found} {what}, says {expected}")]
     Count {
         /// What was counted.
         what: &'static str,
@@ -360,6 +416,12 @@ pub enum AppendError {
         found: usize,
         /// Most that is accepted, in bytes.
         limit: usize,
+    },
+    /// The head has as many series as it may; those that it has are still appended to.
+    #[error("the head has {limit} series and takes no more")]
+    TooManySeries {
+        /// Most series that the head takes.
+        limit: u64,
     },
     /// The batch is full; commit it and go on with another.
     #[error("the batch holds {limit} samples, its limit")]

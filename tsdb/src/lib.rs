@@ -31,11 +31,13 @@
 //!
 //! # Concepts
 //!
-//! - A [`Db`] owns a directory, laid out as Prometheus's: `wal/`, blocks named by ULID, `lock`.
+//! - A [`Db`] owns a directory, laid out as Prometheus's: `wal/`, `chunks_head/`, blocks named by ULID,
+//!   `lock`.
 //! - An [`Appender`] is a batch of samples, committed or rolled back as a whole. A series is appended
 //!   to by labels once and by its ref from then on. Samples that cannot be stored are refused one by
 //!   one with an [`AppendError`]; the rest of the batch stands.
-//! - The **head** holds the newest samples in memory. When it spans one and a half block ranges, its
+//! - The **head** holds the newest samples: chunks that are being filled in memory, full ones in files.
+//!   [`Db::memory`] tells what it takes. When it spans one and a half block ranges, its
 //!   oldest range is cut into a **block**, and the log is condensed. A thread of the database does
 //!   that; [`Db::maintain`] does it at once.
 //! - A [`Querier`] is a view of what was committed when it was opened, over head and blocks. Its
@@ -88,16 +90,17 @@ pub use block::{BlockCompaction, BlockMeta, BlockParent, BlockStats, FerulaSecti
 pub use clock::{Clock, SystemClock};
 pub use compact::Progress;
 pub use db::{Db, ReadOnlyDb};
-pub use error::{AppendError, BlockFault, Error};
+pub use error::{AppendError, BlockFault, Error, SnapshotFault};
 pub use ferula_wal::{Compression, SyncPolicy};
 pub use head::{Appender, Committed};
 pub use options::{
     DEFAULT_BLOCK_RANGE_MS, DEFAULT_CHUNK_SEGMENT_BYTES, DEFAULT_MAINTENANCE_INTERVAL,
     DEFAULT_MAX_BATCH_SAMPLES, DEFAULT_MAX_COMPACTED_RANGE_MS, DEFAULT_MAX_LABEL_NAME_BYTES,
-    DEFAULT_MAX_LABEL_VALUE_BYTES, DEFAULT_MAX_LABELS, Limits, MAX_BATCH_SAMPLES,
-    MAX_BLOCK_RANGE_MS, MAX_CHUNK_SEGMENT_BYTES, MAX_LABEL_BYTES, MAX_LABEL_SET_BYTES, MAX_LABELS,
-    MAX_TIME_MS, MIN_BLOCK_RANGE_MS, Options, OptionsBuilder,
+    DEFAULT_MAX_LABEL_VALUE_BYTES, DEFAULT_MAX_LABELS, DEFAULT_MAX_SERIES, Limits,
+    MAX_BATCH_SAMPLES, MAX_BLOCK_RANGE_MS, MAX_CHUNK_SEGMENT_BYTES, MAX_LABEL_BYTES,
+    MAX_LABEL_SET_BYTES, MAX_LABELS, MAX_SERIES, MAX_TIME_MS, MIN_BLOCK_RANGE_MS, Options,
+    OptionsBuilder,
 };
 pub use querier::{Querier, SeriesSet};
 pub use retention::{Retention, RetentionRule};
-pub use stats::{CompactionStats, OpenReport, Quarantined, Stats};
+pub use stats::{CompactionStats, MemoryUsage, OpenReport, Quarantined, Stats};

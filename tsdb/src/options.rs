@@ -31,6 +31,12 @@ pub const DEFAULT_MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 /// Prometheus.
 pub const DEFAULT_MAX_COMPACTED_RANGE_MS: i64 = 31 * 24 * 60 * 60 * 1000;
 
+/// Most series of the head: 100 million.
+pub const DEFAULT_MAX_SERIES: u64 = 100_000_000;
+
+/// Largest value that [`Limits::series`] may take: the index numbers label pairs with 32 bits.
+pub const MAX_SERIES: u64 = 1 << 32;
+
 /// Most labels of one series.
 pub const DEFAULT_MAX_LABELS: usize = 256;
 
@@ -62,10 +68,13 @@ pub const MAX_LABEL_SET_BYTES: usize = 64 << 20;
 /// million years. Sums and differences of such times do not overflow.
 pub const MAX_TIME_MS: i64 = 1 << 61;
 
-/// What one batch and one series may be at most. What exceeds it is refused with a typed reason.
+/// What the head, one batch and one series may be at most. What exceeds it is refused with a typed
+/// reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
+    /// Most series of the head. Those that a log holds are taken in any case.
+    pub series: u64,
     /// Most labels of one series.
     pub labels: usize,
     /// Longest label name, in bytes.
@@ -79,6 +88,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            series: DEFAULT_MAX_SERIES,
             labels: DEFAULT_MAX_LABELS,
             label_name_bytes: DEFAULT_MAX_LABEL_NAME_BYTES,
             label_value_bytes: DEFAULT_MAX_LABEL_VALUE_BYTES,
@@ -112,7 +122,7 @@ pub struct Options {
     /// How often the background threads look for work; `None` starts none, and the owner calls
     /// [`Db::maintain`](crate::Db::maintain).
     pub maintenance_interval: Option<Duration>,
-    /// What one batch and one series may be at most.
+    /// What the head, one batch and one series may be at most.
     pub limits: Limits,
     /// Where the time of day comes from.
     pub clock: Arc<dyn Clock>,
@@ -163,7 +173,9 @@ impl Options {
         let rate = self.compaction_bytes_per_second.unwrap_or(u64::MAX);
         within("compaction_bytes_per_second", rate, 1, u64::MAX)?;
         self.retention.check()?;
-        let Limits { labels, label_name_bytes, label_value_bytes, batch_samples } = self.limits;
+        let Limits { series, labels, label_name_bytes, label_value_bytes, batch_samples } =
+            self.limits;
+        within("limits.series", series, 1, MAX_SERIES)?;
         within("limits.labels", labels as u64, 1, MAX_LABELS as u64)?;
         within("limits.label_name_bytes", label_name_bytes as u64, 1, MAX_LABEL_BYTES as u64)?;
         within("limits.label_value_bytes", label_value_bytes as u64, 1, MAX_LABEL_BYTES as u64)?;
@@ -251,7 +263,7 @@ impl OptionsBuilder {
         self
     }
 
-    /// Sets what one batch and one series may be at most.
+    /// Sets what the head, one batch and one series may be at most.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.options.limits = limits;
         self

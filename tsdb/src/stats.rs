@@ -55,6 +55,41 @@ pub struct CompactionStats {
     pub failure: Option<String>,
 }
 
+/// Memory that the head of a database takes, by part, in bytes. What the allocator adds is not
+/// counted, nor are batches that are open, what the log has not written yet, and files that are mapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryUsage {
+    /// What is known of each series, and the map by which series are found.
+    pub series_bytes: u64,
+    /// Chunks that are appended to.
+    pub open_chunk_bytes: u64,
+    /// Room for more of them.
+    pub spare_chunk_bytes: u64,
+    /// Lists of the chunks that are full.
+    pub chunk_list_bytes: u64,
+    /// Chunks that are full and kept in memory: until they are written to their files, or for good in
+    /// a database that is only read.
+    pub full_chunk_bytes: u64,
+    /// Buffers of the files of full chunks.
+    pub chunk_file_bytes: u64,
+    /// Series that no committed batch has appended to yet.
+    pub unpublished_bytes: u64,
+    /// Buffers of batches that ended, for the next ones.
+    pub batch_bytes: u64,
+}
+
+impl MemoryUsage {
+    /// All parts together.
+    pub fn total_bytes(&self) -> u64 {
+        let Self { series_bytes, open_chunk_bytes, spare_chunk_bytes, .. } = self;
+        let Self { chunk_list_bytes, full_chunk_bytes, chunk_file_bytes, .. } = self;
+        let open = open_chunk_bytes + spare_chunk_bytes;
+        let full = chunk_list_bytes + full_chunk_bytes + chunk_file_bytes;
+        series_bytes + open + full + self.unpublished_bytes + self.batch_bytes
+    }
+}
+
 /// A block that was set aside because it cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -58,9 +58,9 @@ fn times(db: &Db) -> Vec<Vec<i64>> {
 #[test]
 fn series_of_records_that_are_not_served_stay_in_the_log() {
     let dir = tempfile::tempdir().unwrap();
-    // A series of histograms only: its samples are not decoded, but they name it.
+    // A series of records of a type that nobody knows yet: they name it.
     let histogram = labels(&[("__name__", "h")]);
-    let mut opaque = vec![7];
+    let mut opaque = vec![200];
     opaque.extend_from_slice(&77_u64.to_be_bytes());
     opaque.extend_from_slice(&[0; 20]);
     write_log(dir.path(), &[series_record(&[(77, &histogram)]), opaque.clone()]);

@@ -1,73 +1,181 @@
 //! A process that is killed loses nothing that it had acknowledged.
+//!
+//! `FERULA_KILLS=1000 cargo test -p ferula-tsdb --test kill` kills it more often.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use common::{RANGE, all, labels};
+use common::{all, labels};
+use ferula_index::Labels;
 use ferula_tsdb::{Db, Options, SyncPolicy};
 
 /// Names the directory that the child writes to.
 const DIR_VARIABLE: &str = "FERULA_TSDB_KILL_DIR";
 
+/// The time at which the child goes on.
+const FROM_VARIABLE: &str = "FERULA_TSDB_KILL_FROM";
+
+/// How often the child syncs.
+const SYNC_VARIABLE: &str = "FERULA_TSDB_KILL_SYNC";
+
+/// How often a child is killed.
+const N_KILLS: usize = 100;
+
+/// How often in the same directory.
+const KILLS_PER_DIR: usize = 20;
+
+/// Threads that write at the same time.
+const N_WRITERS: i64 = 4;
+
+/// Length of a block in milliseconds.
+const RANGE: i64 = 2000;
+
+/// Time between two batches, of whatever thread, in milliseconds.
+const STEP: i64 = 25;
+
 fn options(sync: SyncPolicy) -> Options {
     let builder = Options::builder().sync(sync).block_range_ms(RANGE);
     // A thread cuts blocks all the time.
-    let interval = std::time::Duration::from_millis(1);
+    let interval = Duration::from_millis(1);
     builder.wal_segment_bytes(32 << 10).maintenance_interval(Some(interval)).build().unwrap()
 }
 
-fn series_of(n: usize) -> [ferula_index::Labels; 2] {
-    [labels(&[("a", "always")]), labels(&[("a", &format!("now_and_then_{}", n / 50))])]
+/// The series of the batch at `time`: one of all writers' batches, one of this writer's, one that
+/// comes and goes, with labels that fill the log.
+fn series_of(time: i64) -> [Labels; 3] {
+    let number = time / STEP;
+    let (writer, churn) = ((number % N_WRITERS).to_string(), (number / 50).to_string());
+    [
+        labels(&[("of", "writer"), ("writer", &writer)]),
+        labels(&[("of", "batch"), ("writer", &writer), ("n", &(number % 7).to_string())]),
+        labels(&[("of", "churn"), ("writer", &writer), ("n", &churn), ("pad", &"x".repeat(200))]),
+    ]
+}
+
+fn variable(name: &str) -> Option<i64> {
+    env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
 /// What the child does: commits batches and tells of each on standard output, until it is killed.
 #[test]
 fn child() {
     let Some(dir) = env::var_os(DIR_VARIABLE) else { return };
-    let db = Db::open(Path::new(&dir), options(SyncPolicy::Never)).unwrap();
-    for n in 0.. {
-        let mut batch = db.appender();
-        for series in series_of(n) {
-            batch.append(&series, 1000 * n as i64, n as f64).unwrap();
+    let from = variable(FROM_VARIABLE).unwrap();
+    let is_synced = variable(SYNC_VARIABLE).unwrap() == 1;
+    let sync = if is_synced { SyncPolicy::Always } else { SyncPolicy::Never };
+    let db = Db::open(Path::new(&dir), options(sync)).unwrap();
+    let next = AtomicI64::new(from);
+    thread::scope(|scope| {
+        for writer in 0..N_WRITERS {
+            let (db, next) = (&db, &next);
+            scope.spawn(move || {
+                loop {
+                    // Times are of one writer each, and go on alike for all of them.
+                    let turn = next.fetch_add(STEP * N_WRITERS, Ordering::Relaxed);
+                    let time = turn + writer * STEP;
+                    let mut batch = db.appender();
+                    let appended = series_of(time)
+                        .iter()
+                        .all(|series| batch.append(series, time, time as f64).is_ok());
+                    // A thread that the others have left behind is told that it is too late.
+                    if appended {
+                        let committed = batch.commit().unwrap();
+                        assert_eq!((committed.samples, committed.refused), (3, 0));
+                        // Not `println!`, which the test harness may keep to itself.
+                        writeln!(std::io::stdout(), "committed {time}").unwrap();
+                    }
+                }
+            });
         }
-        batch.commit().unwrap();
-        // Not `println!`, which the test harness may keep to itself.
-        writeln!(std::io::stdout(), "committed {n}").unwrap();
+    });
+}
+
+/// Lets a child write until it has acknowledged so many batches, kills it, and returns the times of
+/// all that it acknowledged.
+fn write_and_kill(dir: &Path, from: i64, sync: bool, n_acknowledged: usize) -> Vec<i64> {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["child", "--exact", "--nocapture"])
+        .env(DIR_VARIABLE, dir)
+        .env(FROM_VARIABLE, from.to_string())
+        .env(SYNC_VARIABLE, i64::from(sync).to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut acknowledged = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if let Some((_, time)) = line.split_once("committed ") {
+            acknowledged.push(time.parse().unwrap());
+        }
+        // What it says while it dies counts, so the rest is read too.
+        if acknowledged.len() == n_acknowledged {
+            child.kill().unwrap();
+        }
     }
+    child.wait().unwrap();
+    assert!(acknowledged.len() >= n_acknowledged, "the child ended by itself");
+    acknowledged
+}
+
+/// Opens the directory and checks what is there; returns the newest time.
+fn check(dir: &Path, acknowledged: &BTreeSet<i64>, context: &str) -> i64 {
+    let db = Db::open(dir, options(SyncPolicy::Never)).unwrap();
+    assert_eq!(db.open_report().quarantined, [], "{context}");
+    let mut found: BTreeMap<i64, Vec<Labels>> = BTreeMap::new();
+    for (labels, samples) in all(&db) {
+        for sample in samples {
+            assert_eq!(sample.value, sample.timestamp as f64, "{context}: invented");
+            found.entry(sample.timestamp).or_default().push(labels.clone());
+        }
+    }
+    for (time, series) in &found {
+        let mut expected = series_of(*time);
+        expected.sort();
+        assert_eq!(series[..], expected, "{context}: half a batch at {time}");
+    }
+    let lost: Vec<_> = acknowledged.iter().filter(|time| !found.contains_key(time)).collect();
+    assert!(lost.is_empty(), "{context}: lost {lost:?}");
+    *found.last_key_value().unwrap().0
+}
+
+fn kill_many_times(n_kills: usize, sync: bool) {
+    let mut random = 0x5eed_u64;
+    let mut blocks = 0;
+    for start in (0..n_kills).step_by(KILLS_PER_DIR) {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut from, mut acknowledged) = (0, BTreeSet::new());
+        for kill in start..n_kills.min(start + KILLS_PER_DIR) {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let n = 1 + usize::try_from((random >> 33) % 120).unwrap();
+            acknowledged.extend(write_and_kill(dir.path(), from, sync, n));
+            let newest = check(dir.path(), &acknowledged, &format!("kill {kill}"));
+            // In a later turn of the writers.
+            from = (newest / (STEP * N_WRITERS) + 1) * STEP * N_WRITERS;
+        }
+        let names = common::names(dir.path());
+        blocks += names.iter().filter(|name| name.starts_with("01")).count();
+    }
+    assert!(blocks > n_kills / 20, "blocks are cut meanwhile: {blocks}");
 }
 
 #[test]
 fn a_killed_process_loses_nothing_acknowledged() {
-    for acknowledged in [1, 77, 400, 1200] {
-        let dir = tempfile::tempdir().unwrap();
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["child", "--exact", "--nocapture"])
-            .env(DIR_VARIABLE, dir.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let last = format!("committed {acknowledged}");
-        assert!(lines.map(Result::unwrap).any(|line| line.ends_with(&last)), "no {last}");
-        child.kill().unwrap();
-        child.wait().unwrap();
+    let n_kills = variable("FERULA_KILLS").map_or(N_KILLS, |n| usize::try_from(n).unwrap());
+    kill_many_times(n_kills, true);
+}
 
-        let db = Db::open(dir.path(), options(SyncPolicy::Never)).unwrap();
-        assert_eq!(db.open_report().quarantined, []);
-        let content = all(&db);
-        let mut counts = vec![0; content.iter().map(|(_, samples)| samples.len()).max().unwrap()];
-        for sample in content.iter().flat_map(|(_, samples)| samples) {
-            let n = usize::try_from(sample.timestamp / 1000).unwrap();
-            assert_eq!(sample.value, n as f64);
-            counts[n] += 1;
-        }
-        assert!(counts.len() > acknowledged, "{} of {acknowledged}", counts.len());
-        assert!(counts.iter().all(|count| *count == 2), "half a batch: {counts:?}");
-    }
+/// What a commit wrote is with the operating system when it returns, whatever the policy.
+#[test]
+fn a_process_that_never_syncs_loses_nothing_by_being_killed() {
+    kill_many_times(KILLS_PER_DIR, false);
 }

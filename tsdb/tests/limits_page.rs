@@ -6,8 +6,8 @@ use std::path::Path;
 use ferula_tsdb::{
     DEFAULT_BLOCK_RANGE_MS, DEFAULT_CHUNK_SEGMENT_BYTES, DEFAULT_MAX_BATCH_SAMPLES,
     DEFAULT_MAX_LABEL_NAME_BYTES, DEFAULT_MAX_LABEL_VALUE_BYTES, DEFAULT_MAX_LABELS,
-    MAX_BATCH_SAMPLES, MAX_BLOCK_RANGE_MS, MAX_CHUNK_SEGMENT_BYTES, MAX_LABEL_BYTES, MAX_LABELS,
-    MIN_BLOCK_RANGE_MS,
+    DEFAULT_MAX_SERIES, MAX_BATCH_SAMPLES, MAX_BLOCK_RANGE_MS, MAX_CHUNK_SEGMENT_BYTES,
+    MAX_LABEL_BYTES, MAX_LABELS, MAX_SERIES, MIN_BLOCK_RANGE_MS,
 };
 
 #[test]
@@ -15,6 +15,8 @@ fn the_page_names_the_limits_that_hold() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/limits.md");
     let page = fs::read_to_string(path).unwrap();
     let rows = [
+        format!("{DEFAULT_MAX_SERIES} | `DEFAULT_MAX_SERIES`"),
+        format!("{MAX_SERIES} (`MAX_SERIES`)"),
         format!("{DEFAULT_MAX_LABELS} | `DEFAULT_MAX_LABELS`"),
         format!("{DEFAULT_MAX_LABEL_NAME_BYTES} | `DEFAULT_MAX_LABEL_NAME_BYTES`"),
         format!("{DEFAULT_MAX_LABEL_VALUE_BYTES} | `DEFAULT_MAX_LABEL_VALUE_BYTES`"),

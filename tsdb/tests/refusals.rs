@@ -138,6 +138,34 @@ fn a_full_batch_takes_no_more() {
 }
 
 #[test]
+fn a_head_takes_no_more_series_than_its_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut limits = Limits::default();
+    limits.series = 2;
+    let db = Db::open(dir.path(), with_limits(limits.clone())).unwrap();
+    let refused = Err(AppendError::TooManySeries { limit: 2 });
+    let mut appender = db.appender();
+    let first = appender.append(&labels(&[("a", "1")]), 1, 1.0).unwrap();
+    appender.append(&labels(&[("a", "2")]), 1, 1.0).unwrap();
+    assert_eq!(appender.append(&labels(&[("a", "3")]), 1, 1.0), refused);
+    // Those that are there are not affected, and a batch that is rolled back makes room.
+    appender.append_ref(first, 2, 1.0).unwrap();
+    appender.rollback();
+    let mut appender = db.appender();
+    appender.append(&labels(&[("a", "3")]), 1, 1.0).unwrap();
+    appender.append(&labels(&[("a", "1")]), 1, 1.0).unwrap();
+    assert_eq!(appender.append(&labels(&[("a", "2")]), 1, 1.0), refused);
+    assert_eq!(appender.commit().unwrap().samples, 2);
+    assert_eq!((db.stats().n_series, db.stats().refused), (2, 2));
+    drop(db);
+    limits.series = 1;
+    let db = Db::open(dir.path(), with_limits(limits)).unwrap();
+    assert_eq!(all(&db).len(), 2, "what was acknowledged is taken back in any case");
+    let refused = db.appender().append(&labels(&[("a", "2")]), 1, 1.0);
+    assert_eq!(refused, Err(AppendError::TooManySeries { limit: 1 }));
+}
+
+#[test]
 fn times_that_sums_would_overflow_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(dir.path(), short_blocks()).unwrap();

@@ -42,6 +42,16 @@ pub enum Error {
         /// Number of the segment found after it.
         next: u32,
     },
+    /// A tail was to go on behind the end of a segment: what it had read was lost in a crash.
+    #[error("{file}: position {offset} is behind the end at {len}", file = file.display())]
+    PositionLost {
+        /// The segment.
+        file: PathBuf,
+        /// Where the tail was to go on.
+        offset: u64,
+        /// Where the segment ends.
+        len: u64,
+    },
     /// All segment numbers are used up.
     #[error("{dir}: no segment number is left", dir = dir.display())]
     SegmentNumbers {
@@ -123,7 +133,8 @@ pub enum Error {
         /// What it should be.
         expected: &'static str,
     },
-    /// An earlier write or sync failed, and the log takes no more until it is opened again.
+    /// A write or sync failed, now or before. The log takes nothing until it can go on:
+    /// [`Wal::try_resume`](crate::Wal::try_resume).
     #[error("the log stopped after a failure")]
     Stopped {
         /// The failure.
@@ -136,6 +147,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// Tells whether this comes from a disk without space left: something to wait for.
+    pub fn is_storage_full(&self) -> bool {
+        match self {
+            Self::Stopped { cause } => cause.is_storage_full(),
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
     /// Makes a function that wraps an IO error with what was tried on which file.
     pub(crate) fn io<'a>(op: &'static str, file: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::Io { op, file: file.to_path_buf(), source }

@@ -1,8 +1,8 @@
 //! A write-ahead log in Prometheus's format, and the file-system trait it is tested with.
 //!
 //! Records go into numbered segments, in batches that survive a crash whole or not at all, and are
-//! read back when the log is opened again. Prometheus and its tools read these logs, and logs of
-//! Prometheus are read here. For a whole store, with a head and blocks, see `ferula-tsdb`.
+//! read back when the log is opened again, or followed while it is written ([`LogTail`]). Prometheus
+//! and its tools read these logs, and logs of Prometheus are read here. For a whole store, with a head and blocks, see `ferula-tsdb`.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -41,7 +41,8 @@
 //! # Guarantees
 //! - A batch whose commit returned is read back, up to what the [`SyncPolicy`] leaves open.
 //! - What is read back is a prefix of what was logged, in whole batches.
-//! - After a failed write or sync nothing more is acknowledged: [`Error::Stopped`].
+//! - After a failed write or sync nothing is acknowledged ([`Error::Stopped`]) until the log can go on:
+//!   with everything that was logged, in order ([`Wal::try_resume`]).
 //! - A torn end is cut off and reported ([`RecoveryReport::cut`]); anything else that cannot be read
 //!   is an error that names segment and offset, and nothing is changed.
 //!
@@ -61,6 +62,7 @@ mod reader;
 pub mod record;
 mod repair;
 mod segment;
+mod tail;
 mod writer;
 
 pub use checkpoint::CheckpointReport;
@@ -69,4 +71,5 @@ pub use frame::{Compression, MAX_BATCH_BYTES, PAGE_BYTES};
 pub use options::{DEFAULT_SEGMENT_BYTES, MAX_SEGMENT_BYTES, Options, OptionsBuilder, SyncPolicy};
 pub use reader::{LogReader, LogRecord};
 pub use repair::Cut;
+pub use tail::{LogTail, TailPosition, TailStart};
 pub use writer::{Lsn, Recovery, RecoveryReport, Wal};

@@ -104,31 +104,37 @@ impl LogReader {
 
     /// Reads the next record, or `None` at the end of the log.
     ///
+    /// The records of a batch come all or not at all: one that the log does not hold whole is damage.
+    ///
     /// # Errors
     /// [`Error::Damaged`] where the log cannot be read, which names segment and offset; the
-    /// records before that place have been returned. [`Error::Io`].
+    /// batches before that place have been returned. [`Error::Io`].
     pub fn next_record(&mut self) -> Result<Option<LogRecord<'_>>, Error> {
+        Ok(if self.advance()? { self.record() } else { None })
+    }
+
+    /// Goes to the next record; `false` at the end of the log.
+    pub(crate) fn advance(&mut self) -> Result<bool, Error> {
         loop {
             if self.current.is_none() {
-                let Some(source) = self.queue.pop_front() else { return Ok(None) };
+                let Some(source) = self.queue.pop_front() else { return Ok(false) };
                 let reader = SegmentReader::open(&*self.fs, &source.path)
                     .map_err(Error::io("open", &source.path))?;
                 self.current = Some((source, reader));
             }
             let (source, reader) = self.current.as_mut().expect("opened above");
             match reader.advance() {
-                Ok(true) => break,
+                Ok(true) => return Ok(true),
                 Ok(false) => self.current = None,
                 Err(error) => return Err(error.in_file(&source.path)),
             }
         }
-        let (source, reader) = self.current.as_ref().expect("a record was found in it");
-        Ok(Some(LogRecord {
-            segment: source.number,
-            is_checkpoint: source.is_checkpoint,
-            offset: reader.record_start,
-            bytes: reader.record(),
-        }))
+    }
+
+    /// The record gone to last.
+    pub(crate) fn record(&self) -> Option<LogRecord<'_>> {
+        let (source, reader) = self.current.as_ref()?;
+        Some(reader.log_record(source.number, source.is_checkpoint))
     }
 }
 
@@ -146,6 +152,13 @@ impl From<io::Error> for ScanError {
 }
 
 impl ScanError {
+    /// Tells whether a write that is still under way could look like this.
+    pub(crate) fn may_be_incomplete(&self) -> bool {
+        use DamageReason::{Compression, TooLarge};
+        // These are found behind checksums that are right.
+        matches!(self, Self::Damage { reason, .. } if !matches!(reason, Compression | TooLarge { .. }))
+    }
+
     pub(crate) fn in_file(self, file: &Path) -> Error {
         match self {
             Self::Io(source) => Error::io("read", file)(source),
@@ -183,27 +196,35 @@ pub(crate) struct SegmentReader {
     record_start: u64,
     /// Whether the record before `pos` announced another one of its batch.
     in_batch: bool,
+    /// End of the batch that `pos` is in, once it is known to be complete.
+    batch_end: u64,
     good_end: u64,
     durable_to: u64,
 }
 
 impl SegmentReader {
     pub(crate) fn open(fs: &dyn Fs, path: &Path) -> io::Result<Self> {
+        Self::open_range(fs, path, 0, u64::MAX)
+    }
+
+    /// Reads from the fragment at `start`, and nothing that lies behind `end`.
+    pub(crate) fn open_range(fs: &dyn Fs, path: &Path, start: u64, end: u64) -> io::Result<Self> {
         let file = fs.open(path, OpenMode::Read)?;
-        let len = file.len()?;
+        let len = file.len()?.min(end);
         Ok(Self {
             file,
             len,
             window: Vec::new(),
             window_start: 0,
-            pos: 0,
+            pos: start,
             padding: None,
             joined: Vec::new(),
             unpacker: Unpacker::default(),
             place: Place::Joined,
             record_start: 0,
             in_batch: false,
-            good_end: 0,
+            batch_end: start,
+            good_end: start,
             durable_to: 0,
         })
     }
@@ -223,8 +244,7 @@ impl SegmentReader {
         self.durable_to
     }
 
-    /// The current record.
-    pub(crate) fn record(&self) -> &[u8] {
+    fn record(&self) -> &[u8] {
         match &self.place {
             Place::Window(range) => &self.window[range.clone()],
             Place::Joined => &self.joined,
@@ -232,10 +252,51 @@ impl SegmentReader {
         }
     }
 
-    /// Goes to the next record; `false` at the end of the segment.
-    fn advance(&mut self) -> Result<bool, ScanError> {
-        let Some(compression) = self.step()? else { return Ok(false) };
-        self.unpack(compression).map_err(|reason| damage(self.record_start, reason))?;
+    /// Reads on at `pos`, which is where a batch begins.
+    pub(crate) fn seek(&mut self, pos: u64) {
+        self.pos = pos;
+        self.padding = None;
+        self.in_batch = false;
+        self.batch_end = pos;
+        self.good_end = pos;
+    }
+
+    /// Forgets what was read of the file, which may have changed since.
+    pub(crate) fn refresh(&mut self) -> io::Result<()> {
+        self.window.clear();
+        self.len = self.file.len()?;
+        Ok(())
+    }
+
+    /// The current record.
+    pub(crate) fn log_record(&self, segment: u32, is_checkpoint: bool) -> LogRecord<'_> {
+        LogRecord { segment, is_checkpoint, offset: self.record_start, bytes: self.record() }
+    }
+
+    /// Goes to the next record of a complete batch; `false` at the end of the segment.
+    pub(crate) fn advance(&mut self) -> Result<bool, ScanError> {
+        let (start, good_end) = (self.pos, self.good_end);
+        let Some(mut compression) = self.step()? else { return Ok(false) };
+        if start >= self.batch_end {
+            if self.in_batch {
+                // To its end and back: whether a batch is complete is known at its last record.
+                while self.in_batch {
+                    if self.step()?.is_none() {
+                        return Ok(false);
+                    }
+                }
+                let end = self.pos;
+                self.seek(start);
+                self.batch_end = end;
+                compression = self.step()?.ok_or_else(|| damage(start, DamageReason::CutShort))?;
+            } else {
+                self.batch_end = self.pos;
+            }
+        }
+        if let Err(reason) = self.unpack(compression) {
+            self.good_end = good_end;
+            return Err(damage(self.record_start, reason));
+        }
         Ok(true)
     }
 

@@ -128,6 +128,23 @@ fn a_full_disk_takes_half_of_a_write() {
 }
 
 #[test]
+fn a_disk_stays_full_until_space_returns() {
+    let fs = FaultFs::new();
+    let file = create(&fs);
+    file.write_at(b"abcd", 0).unwrap();
+    fs.set_full(true);
+    let is_full = |error: std::io::Error| error.kind() == ErrorKind::StorageFull;
+    assert!(is_full(file.write_at(b"efgh", 4).unwrap_err()));
+    assert!(is_full(fs.open(Path::new("b"), OpenMode::CreateNew).unwrap_err()));
+    assert!(is_full(fs.create_dir_all(Path::new("dir")).unwrap_err()));
+    file.set_len(2).unwrap();
+    file.sync_data().unwrap();
+    fs.set_full(false);
+    file.write_at(b"cd", 2).unwrap();
+    assert_eq!(fs.read(path()).unwrap(), b"abcd");
+}
+
+#[test]
 fn everything_fails_after_a_stop() {
     let fs = FaultFs::new();
     let file = create(&fs);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ferula_wal::fs::{FaultFs, Fs, OpenMode};
-use ferula_wal::{Compression, Cut, DamageReason, Error, Options, PAGE_BYTES, Wal};
+use ferula_wal::{Compression, Cut, DamageReason, Error, LogReader, Options, PAGE_BYTES, Wal};
 
 fn dir() -> &'static Path {
     Path::new("wal")
@@ -182,4 +182,78 @@ fn a_gap_between_segments_is_refused() {
     fs.remove_file(&segment(1)).unwrap();
     let error = replay(&fs).err().unwrap();
     assert!(matches!(error, Error::MissingSegment { missing: 1, next: 2, .. }), "{error}");
+}
+
+/// Adds segments without bytes behind the first one.
+fn with_empty_segments(bytes: &[u8], n: u32) -> FaultFs {
+    let fs = log_of(bytes);
+    for number in 1..=n {
+        fs.open(&segment(number), OpenMode::CreateNew).unwrap();
+    }
+    fs
+}
+
+#[test]
+fn a_torn_segment_in_front_of_empty_ones_is_cut() {
+    // As Prometheus leaves it when it is killed twice, the second time while it starts.
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/wal/v1/none/00000000");
+    let bytes = std::fs::read(golden).unwrap();
+    let all = replay(&log_of(&bytes)).unwrap().records;
+    for len in [5, 100, PAGE_BYTES - 3, PAGE_BYTES, 2 * PAGE_BYTES, 2 * PAGE_BYTES + 77] {
+        for n_empty in 1..=2 {
+            let fs = with_empty_segments(&bytes[..len], n_empty);
+            let found = replay(&fs).unwrap();
+            assert!(all.starts_with(&found.records) && found.records.len() < all.len());
+            let cut = found.cut.expect("a record is torn");
+            assert_eq!((cut.file, cut.segment), (segment(0), 0));
+            assert_eq!(cut.bytes, len as u64 - cut.offset);
+            let again = replay(&fs).unwrap();
+            assert_eq!((again.records, again.cut), (found.records, None));
+            assert_eq!(fs.list(dir()).unwrap().len(), 1 + n_empty as usize);
+        }
+    }
+}
+
+#[test]
+fn a_whole_segment_in_front_of_empty_ones_is_left_alone() {
+    let (bytes, _) = written(&batches());
+    let fs = with_empty_segments(&bytes, 2);
+    let found = replay(&fs).unwrap();
+    assert_eq!((found.records.len(), found.cut), (batches().iter().flatten().count(), None));
+    assert!(fs.read(&segment(0)).unwrap() == bytes);
+}
+
+#[test]
+fn durable_damage_in_front_of_an_empty_segment_is_refused() {
+    let (mut bytes, ends) = written(&batches());
+    bytes[ends[0] + 20] ^= 1;
+    let fs = with_empty_segments(&bytes, 1);
+    let error = replay(&fs).err().unwrap();
+    assert!(matches!(error, Error::Damaged { reason: DamageReason::Checksum { .. }, .. }));
+    assert!(fs.read(&segment(0)).unwrap() == bytes);
+}
+
+#[test]
+fn a_torn_segment_in_front_of_one_with_records_is_refused() {
+    let (bytes, ends) = written(&batches());
+    let fs = with_empty_segments(&bytes[..ends[0] + 9], 1);
+    let file = fs.open(&segment(1), OpenMode::Write).unwrap();
+    file.write_at(&bytes[..ends[0]], 0).unwrap();
+    let error = replay(&fs).err().unwrap();
+    assert!(matches!(error, Error::Damaged { reason: DamageReason::CutShort, .. }));
+}
+
+#[test]
+fn a_log_that_is_only_read_shows_no_half_of_a_batch() {
+    let (bytes, ends) = written(&batches());
+    for len in 0..=ends[1] {
+        let fs = log_of(&bytes[..len]);
+        let mut reader = LogReader::open(Arc::new(fs), dir()).unwrap();
+        let mut n = 0;
+        while let Ok(Some(_)) = reader.next_record() {
+            n += 1;
+        }
+        let expected = [0, 1, 4][ends.iter().filter(|&&end| end <= len).count()];
+        assert_eq!(n, expected, "{len} bytes");
+    }
 }

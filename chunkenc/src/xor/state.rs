@@ -1,18 +1,18 @@
 //! Appending to a float chunk whose bytes are kept elsewhere.
 
-use bytes::Bytes;
-
 use super::decoder::XorDecoder;
 use super::value::{Window, write_xor};
 use crate::bits::{BitPacker, ByteSink, Tail};
 use crate::cursor::to_zig_zag;
+use crate::float_appender::{FloatState, assemble};
+use crate::varbit::pack_uvarint;
 use crate::{Chunk, Encoding, Error, Sample};
 
 /// Bytes of the sample count that a chunk starts with.
 pub(super) const HEADER_BYTES: usize = 2;
 
 /// Widths of the delta of deltas, by the number of ones in front of it (one, two or three).
-pub(super) const DOD_BITS: [u32; 3] = [14, 17, 20];
+const DOD_BITS: [u32; 3] = [14, 17, 20];
 
 /// What must be known of an open float chunk to append to it: 32 bytes, beside those of the
 /// samples, which may lie wherever their owner likes.
@@ -68,11 +68,18 @@ impl XorState {
     pub fn resume(data: &[u8]) -> Result<(Self, &[u8]), Error> {
         let mut decoder = XorDecoder::new(data)?;
         while decoder.next()?.is_some() {}
-        let XorDecoder { bits, timestamp, value_bits, delta, window, count, .. } = decoder;
+        let count = decoder.count();
+        let reader = decoder.reader;
         let body = &data[HEADER_BYTES..];
-        let tail = Tail::of(body, bits.position());
-        let state = Self { timestamp, value_bits, delta, count, window, tail };
-        Ok((state, &body[..bits.position() / 8]))
+        let state = Self {
+            timestamp: reader.timestamp,
+            value_bits: reader.value_bits,
+            delta: reader.delta,
+            count,
+            window: reader.window(),
+            tail: Tail::of(body, reader.position),
+        };
+        Ok((state, &body[..reader.position / 8]))
     }
 
     /// Appends one sample, whose bytes go to `out` as far as they are complete.
@@ -122,10 +129,11 @@ impl XorState {
     fn append_start(&mut self, delta: u64, timestamp: i64, xor: u64, out: &mut impl ByteSink) {
         let mut packer = BitPacker::new(self.tail);
         if self.count == 0 {
-            write_uvarint(&mut packer, out, to_zig_zag(timestamp));
+            pack_uvarint(&mut packer, out, to_zig_zag(timestamp));
             packer.push_any(xor, 64, out);
         } else {
-            write_uvarint(&mut packer, out, delta);
+            pack_uvarint(&mut packer, out, delta);
+            packer.flush(out);
             write_xor(&mut packer, out, xor, &mut self.window);
             self.delta = delta;
         }
@@ -159,23 +167,33 @@ impl XorState {
     /// Copies the samples so far to a chunk. `appended` is all that [`Self::append`] handed over, in
     /// as many parts as it lies in.
     pub fn to_chunk<P: AsRef<[u8]>>(&self, appended: impl IntoIterator<Item = P>) -> Chunk {
-        let mut data = self.header().to_vec();
-        for part in appended {
-            data.extend_from_slice(part.as_ref());
-        }
-        data.extend(self.last_byte());
-        Chunk { encoding: Encoding::Xor, data: Bytes::from(data.into_boxed_slice()) }
+        assemble(self, appended)
     }
 }
 
-fn write_uvarint(packer: &mut BitPacker, out: &mut impl ByteSink, value: u64) {
-    let mut rest = value;
-    while rest >= 0x80 {
-        packer.push_any(rest & 0x7f | 0x80, 8, out);
-        rest >>= 7;
+impl FloatState for XorState {
+    const ENCODING: Encoding = Encoding::Xor;
+    const HEADER_BYTES: usize = Self::HEADER_BYTES;
+
+    fn resume(data: &[u8]) -> Result<(Self, &[u8]), Error> {
+        Self::resume(data)
     }
-    packer.push_any(rest, 8, out);
-    packer.flush(out);
+
+    fn sample_count(&self) -> u16 {
+        self.sample_count()
+    }
+
+    fn last(&self) -> Option<Sample> {
+        self.last()
+    }
+
+    fn header(&self) -> impl AsRef<[u8]> {
+        self.header()
+    }
+
+    fn last_byte(&self) -> Option<u8> {
+        self.last_byte()
+    }
 }
 
 /// Leaves at least 13 bits of room.

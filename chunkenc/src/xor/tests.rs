@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::SampleBatch;
+use crate::{Sample, SampleBatch};
 
 fn encode(samples: &[Sample]) -> XorAppender {
     let mut appender = XorAppender::new();

@@ -8,14 +8,19 @@ const MAX_LEADING: u32 = 31;
 
 /// The bits in which the last changed value differed: what a later value may reuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Window {
+pub(crate) struct Window {
     leading: u8,
     trailing: u8,
 }
 
 impl Window {
     /// No window yet: more leading zeros than any value has.
-    pub(super) const NONE: Self = Self { leading: u8::MAX, trailing: 0 };
+    pub(crate) const NONE: Self = Self { leading: u8::MAX, trailing: 0 };
+
+    /// A window with so many zeros on either side, each below 256.
+    pub(super) const fn new(leading: u64, trailing: u64) -> Self {
+        Self { leading: low_byte(leading), trailing: low_byte(trailing) }
+    }
 
     /// Number of bits between the zeros. Without a window all 64 bits are written, as in
     /// Prometheus.
@@ -33,6 +38,15 @@ impl Default for Window {
     }
 }
 
+/// Codes of a number of bits each, that tell which bits follow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WindowCodes {
+    /// Those of the last window.
+    pub(crate) reused: (u64, u32),
+    /// Those of a new one.
+    pub(crate) new: (u64, u32),
+}
+
 /// Writes in which bits a value differs from the one before it. The packer has room for 13 bits.
 ///
 /// ```text
@@ -45,64 +59,94 @@ pub(super) fn write_xor(
     packer: &mut BitPacker,
     out: &mut impl ByteSink,
     xor: u64,
-    last_window: &mut Window,
+    window: &mut Window,
 ) {
     if xor == 0 {
         packer.push(0, 1);
-        return;
+    } else {
+        let codes = WindowCodes { reused: (0b10, 2), new: (0b11, 2) };
+        write_changed(packer, out, xor, window, codes);
     }
+}
+
+/// Writes the bits in which a value differs, with the code in front that tells which they are. The
+/// packer has room for the code and 11 bits.
+#[inline(always)]
+pub(crate) fn write_changed(
+    packer: &mut BitPacker,
+    out: &mut impl ByteSink,
+    xor: u64,
+    last_window: &mut Window,
+    codes: WindowCodes,
+) {
     let leading = xor.leading_zeros().min(MAX_LEADING);
     let trailing = xor.trailing_zeros();
     let window = *last_window;
     if leading >= u32::from(window.leading) && trailing >= u32::from(window.trailing) {
-        packer.push(0b10, 2);
+        let (code, len) = codes.reused;
+        packer.push(code, len);
         packer.push_any(xor >> window.trailing, window.significant(), out);
         return;
     }
     let n = 64 - leading - trailing;
     let width = u64::from(n % 64);
-    packer.push(0b11 << 11 | u64::from(leading) << 6 | width, 13);
+    let (code, len) = codes.new;
+    packer.push(code << 11 | u64::from(leading) << 6 | width, len + 11);
     packer.push_any(xor >> trailing, n, out);
-    *last_window =
-        Window { leading: low_byte(leading.into()), trailing: low_byte(trailing.into()) };
+    *last_window = Window::new(leading.into(), trailing.into());
 }
 
 /// Reads in which bits a value differs, of which `ahead` holds the next bits; `used` bits before
-/// it were seen but not yet passed. The reader begins at bit `base` of the chunk.
+/// it were seen but not yet passed. The reader begins at byte `base` of the chunk.
 #[inline(always)]
 pub(super) fn read_xor(
+    bits: &mut BitReader<'_>,
+    window: &mut Window,
+    ahead: u64,
+    used: u32,
+    base: usize,
+) -> Result<u64, Error> {
+    match ahead >> 62 {
+        0b10 => Ok(read_reused(bits, *window, ahead << 2, used + 2)),
+        0b11 => read_new(bits, window, ahead << 2, used + 2, base),
+        _ => {
+            bits.advance(used + 1);
+            Ok(0)
+        }
+    }
+}
+
+/// Reads the bits of the last window.
+#[inline(always)]
+pub(crate) fn read_reused(bits: &mut BitReader<'_>, window: Window, ahead: u64, used: u32) -> u64 {
+    let n = window.significant();
+    if used + n <= BitReader::PEEK_BITS {
+        bits.advance(used + n);
+        return ahead >> (64 - n) << window.trailing;
+    }
+    bits.advance(used);
+    bits.read_bits(n) << window.trailing
+}
+
+/// Reads a window and its bits.
+#[inline(always)]
+pub(crate) fn read_new(
     bits: &mut BitReader<'_>,
     last_window: &mut Window,
     ahead: u64,
     used: u32,
     base: usize,
 ) -> Result<u64, Error> {
-    if ahead >> 63 == 0 {
-        bits.advance(used + 1);
-        return Ok(0);
-    }
-    let window = if ahead >> 62 == 0b10 {
-        let window = *last_window;
-        let n = window.significant();
-        if used + 2 + n <= BitReader::PEEK_BITS {
-            bits.advance(used + 2 + n);
-            return Ok(ahead << 2 >> (64 - n) << window.trailing);
-        }
-        bits.advance(used + 2);
-        window
-    } else {
-        let leading = low_byte(ahead >> 57 & 0x1f);
-        let width = low_byte(ahead >> 51 & 0x3f);
-        let significant = if width == 0 { 64 } else { width };
-        bits.advance(used + 13);
-        let Some(trailing) = 64_u8.checked_sub(leading + significant) else {
-            return Err(Error::ValueWindow { bit: base + bits.position(), leading, significant });
-        };
-        let window = Window { leading, trailing };
-        *last_window = window;
-        window
+    let leading = low_byte(ahead >> 59);
+    let width = low_byte(ahead >> 53 & 0x3f);
+    let significant = if width == 0 { 64 } else { width };
+    bits.advance(used + 11);
+    let Some(trailing) = 64_u8.checked_sub(leading + significant) else {
+        let bit = 8 * base + bits.position();
+        return Err(Error::ValueWindow { bit, leading, significant });
     };
-    Ok(bits.read_bits(window.significant()) << window.trailing)
+    *last_window = Window { leading, trailing };
+    Ok(bits.read_bits(significant.into()) << trailing)
 }
 
 /// A float that is coded by how it differs from the one before it.

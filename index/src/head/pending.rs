@@ -18,53 +18,74 @@ pub(super) struct Pending {
 #[derive(Clone, Debug)]
 struct State {
     next: SeriesRef,
-    making: Vec<SeriesRef>,
+    /// What is being made, by whom.
+    making: Vec<(Making, Postings)>,
+    next_making: Making,
 }
 
+/// Stands for what one thread is making.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Making(u64);
+
 /// The series that were not complete at one moment.
-pub(super) struct Incomplete(State);
+pub(super) struct Incomplete {
+    next: SeriesRef,
+    making: Vec<(Making, Postings)>,
+}
 
 impl Pending {
     pub(super) fn new() -> Self {
-        Self { state: Mutex::new(State { next: SeriesRef(1), making: Vec::new() }) }
+        let state = State { next: SeriesRef(1), making: Vec::new(), next_making: Making(0) };
+        Self { state: Mutex::new(state) }
     }
 
     /// Begins a series with the next ref.
-    pub(super) fn begin(&self) -> SeriesRef {
+    pub(super) fn begin(&self) -> (SeriesRef, Making) {
         let mut state = self.state.lock();
         let series = state.next;
         state.next.0 += 1;
-        state.making.push(series);
-        series
+        let making = state.begin([series].into_iter().collect());
+        (series, making)
     }
 
-    /// Begins a series with a given ref; later ones get larger refs.
-    pub(super) fn begin_at(&self, series: SeriesRef) {
+    /// Begins series with given refs; later ones get larger refs.
+    pub(super) fn begin_at(&self, series: Postings) -> Making {
         let mut state = self.state.lock();
-        state.next.0 = state.next.0.max(series.0.saturating_add(1));
-        state.making.push(series);
+        let last = series.last().unwrap_or_default();
+        state.next.0 = state.next.0.max(last.0.saturating_add(1));
+        state.begin(series)
     }
 
     /// Ends what was begun.
-    pub(super) fn end(&self, series: SeriesRef) {
+    pub(super) fn end(&self, making: Making) {
         let mut state = self.state.lock();
-        if let Some(at) = state.making.iter().position(|&s| s == series) {
+        if let Some(at) = state.making.iter().position(|(other, _)| *other == making) {
             state.making.swap_remove(at);
         }
     }
 
     /// Notes which series are not complete now.
     pub(super) fn incomplete(&self) -> Incomplete {
-        Incomplete(self.state.lock().clone())
+        let state = self.state.lock();
+        Incomplete { next: state.next, making: state.making.clone() }
+    }
+}
+
+impl State {
+    fn begin(&mut self, series: Postings) -> Making {
+        let making = self.next_making;
+        self.next_making.0 += 1;
+        self.making.push((making, series));
+        making
     }
 }
 
 impl Incomplete {
     /// Removes the series that were not complete.
     pub(super) fn drop_from(&self, selected: &mut Postings) {
-        selected.remove_from(self.0.next);
-        for &series in &self.0.making {
-            selected.remove(series);
+        selected.remove_from(self.next);
+        for (_, series) in &self.making {
+            selected.subtract(series);
         }
     }
 }

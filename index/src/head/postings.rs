@@ -4,6 +4,7 @@ use parking_lot::RwLock;
 
 use super::STRIPES;
 use super::dictionary::PairId;
+use super::tight;
 use crate::SeriesRef;
 use crate::postings::Postings;
 
@@ -23,24 +24,28 @@ impl PairPostings {
     /// Adds a series to the postings of its pairs and to all series.
     pub(super) fn insert(&self, pairs: &[PairId], series: SeriesRef) {
         for &pair in pairs {
-            let (stripe, at) = place(pair);
-            let mut stripe = self.stripes[stripe].write();
-            if at >= stripe.len() {
-                stripe.resize(at + 1, Postings::new());
-            }
-            stripe[at].insert(series);
+            self.write(pair, |postings| postings.insert(series));
         }
         self.all.write().insert(series);
     }
 
+    /// Adds `n` series from `first` on to the postings of a pair.
+    pub(super) fn insert_range(&self, pair: PairId, first: SeriesRef, n: u64) {
+        self.write(pair, |postings| postings.insert_range(first.0..first.0 + n));
+    }
+
+    /// Adds series to all series.
+    pub(super) fn insert_into_all(&self, series: &Postings) {
+        self.all.write().unite(series);
+    }
+
     /// Removes series from the postings of a pair; tells whether none is left.
     pub(super) fn subtract(&self, pair: PairId, gone: &Postings) -> bool {
-        let (stripe, at) = place(pair);
-        let mut stripe = self.stripes[stripe].write();
-        let postings = &mut stripe[at];
-        postings.subtract(gone);
-        postings.shrink();
-        postings.is_empty()
+        self.write(pair, |postings| {
+            postings.subtract(gone);
+            postings.shrink();
+            postings.is_empty()
+        })
     }
 
     /// Removes series from the set of all.
@@ -66,6 +71,26 @@ impl PairPostings {
     /// Number of all series.
     pub(super) fn len(&self) -> u64 {
         self.all.read().len()
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> u64 {
+        let of_stripes = self.stripes.iter().map(|stripe| {
+            let stripe = stripe.read();
+            tight::bytes(&stripe) as u64 + stripe.iter().map(Postings::heap_bytes).sum::<u64>()
+        });
+        self.all.read().heap_bytes() + of_stripes.sum::<u64>()
+    }
+
+    fn write<R>(&self, pair: PairId, write: impl FnOnce(&mut Postings) -> R) -> R {
+        let (stripe, at) = place(pair);
+        let mut stripe = self.stripes[stripe].write();
+        if at >= stripe.len() {
+            let missing = at + 1 - stripe.len();
+            tight::reserve(&mut stripe, missing);
+            stripe.resize(at + 1, Postings::new());
+        }
+        write(&mut stripe[at])
     }
 }
 

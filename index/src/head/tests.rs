@@ -92,9 +92,45 @@ fn refs_are_never_given_twice() {
     assert_eq!(index.get_or_create(&b).unwrap(), (SeriesRef(9), true));
 }
 
+#[test]
+fn many_series_at_once_are_those_one_by_one() {
+    let make = |i: u64| {
+        let pod = format!("pod-{}", i / 50);
+        let own = if i.is_multiple_of(3) { ("code", i % 7) } else { ("le", i % 11) };
+        let own = (own.0, own.1.to_string());
+        let i = i.to_string();
+        Labels::from_pairs([("__name__", "m"), ("pod", &pod), ("x", &i), (own.0, &own.1)]).unwrap()
+    };
+    let (one, many) = (HeadIndex::new(), HeadIndex::new());
+    let batch: Vec<(SeriesRef, Labels)> = (1..2000).map(|i| (SeriesRef(i), make(i))).collect();
+    for (series, labels) in &batch {
+        one.insert(*series, labels).unwrap();
+    }
+    thread::scope(|scope| {
+        for part in batch.chunks(300) {
+            scope.spawn(|| assert_eq!(many.insert_all(part).unwrap(), []));
+        }
+    });
+    let matchers = [
+        vec![],
+        vec![Matcher::equal("pod", "pod-7")],
+        vec![matcher(MatchOp::Regex, "code", "1|2")],
+        vec![matcher(MatchOp::NotEqual, "le", ""), matcher(MatchOp::NotEqual, "pod", "pod-3")],
+    ];
+    for matchers in matchers {
+        assert_eq!(one.sorted(&one.select(&matchers)), many.sorted(&many.select(&matchers)));
+    }
+    assert!(batch.iter().all(|(series, labels)| many.get(labels) == Some(*series)));
+    assert_eq!(many.insert_all(&batch).unwrap(), [], "they are there already");
+    let taken = [(SeriesRef(5000), make(5000)), (SeriesRef(7), make(5001))];
+    assert!(matches!(many.insert_all(&taken), Err(Error::SeriesRefTaken { series: SeriesRef(7) })));
+    assert_eq!((many.len(), many.get(&make(5000))), (2000, Some(SeriesRef(5000))));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Create(Labels),
+    Insert(Vec<Labels>),
     Remove(Vec<Labels>),
     Select(Vec<Matcher>),
 }
@@ -137,6 +173,7 @@ fn any_matcher() -> impl Strategy<Value = Matcher> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => label_set().prop_map(Step::Create),
+        1 => prop::collection::vec(label_set(), 0..8).prop_map(Step::Insert),
         1 => prop::collection::vec(label_set(), 1..4).prop_map(Step::Remove),
         3 => prop::collection::vec(any_matcher(), 0..4).prop_map(Step::Select),
     ]
@@ -144,15 +181,59 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
+    fn order_is_that_of_the_labels(
+        sets in prop::collection::vec(
+            prop::collection::btree_map("[ab_Z]{1,2}", "[abz]{1,3}", 0..7), 0..60
+        ),
+        gone in prop::collection::btree_set(0..60_usize, 0..5),
+    ) {
+        let index = HeadIndex::new();
+        let mut made = Vec::new();
+        for pairs in sets {
+            let labels = Labels::from_pairs(pairs)?;
+            let (series, is_new) = index.get_or_create(&labels)?;
+            made.extend(is_new.then_some((labels, series)));
+        }
+        let refs: Vec<SeriesRef> = made.iter().rev().map(|(_, series)| *series).collect();
+        let gone: Postings = refs.iter().enumerate()
+            .filter(|(at, _)| gone.contains(at)).map(|(_, series)| *series).collect();
+        index.remove(&gone);
+        made.retain(|(_, series)| !gone.contains(*series));
+        made.sort_unstable();
+        let ordered = index.order(&refs).into_iter().map(|at| refs[at as usize]);
+        prop_assert!(ordered.eq(made.iter().map(|(_, series)| *series)));
+        let all: Postings = refs.into_iter().collect();
+        let symbols: BTreeSet<&str> =
+            made.iter().flat_map(|(labels, _)| labels).flat_map(|(n, v)| [n, v]).collect();
+        prop_assert!(index.symbols_of(&all).iter().eq(symbols));
+        prop_assert_eq!(index.sorted(&all), made);
+    }
+
+    #[test]
     fn the_index_behaves_like_a_map(steps in prop::collection::vec(step(), 1..60)) {
         let index = HeadIndex::new();
         let mut model: BTreeMap<Labels, SeriesRef> = BTreeMap::new();
+        let mut next_ref = 1000;
         for step in steps {
             match step {
                 Step::Create(labels) => {
                     let (series, is_new) = index.get_or_create(&labels)?;
+                    next_ref = next_ref.max(series.0 + 1);
                     prop_assert_eq!(is_new, !model.contains_key(&labels));
                     prop_assert_eq!(*model.entry(labels).or_insert(series), series);
+                }
+                Step::Insert(which) => {
+                    let refs = next_ref..;
+                    let batch: Vec<(SeriesRef, Labels)> = refs.map(SeriesRef).zip(which).collect();
+                    next_ref += batch.len() as u64 + 3;
+                    let mut known = Vec::new();
+                    for (series, labels) in batch.clone() {
+                        let stands = *model.entry(labels).or_insert(series);
+                        if stands != series {
+                            known.push((series, stands));
+                        }
+                    }
+                    prop_assert_eq!(index.insert_all(&batch)?, known);
                 }
                 Step::Remove(which) => {
                     let refs: Postings = which.iter().filter_map(|l| model.remove(l)).collect();

@@ -219,13 +219,14 @@ impl<'a> Iterator for Iter<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        let name = take_packed(&mut self.rest);
-        let value = take_packed(&mut self.rest);
+        let name = packed_text(&mut self.rest);
+        let value = packed_text(&mut self.rest);
         Some((name, value))
     }
 }
 
-fn push_packed(packed: &mut String, text: &str) -> Result<(), Error> {
+/// Appends a text behind its length.
+pub(crate) fn push_packed(packed: &mut String, text: &str) -> Result<(), Error> {
     let len = text.len();
     if len > MAX_LABEL_BYTES {
         return Err(Error::LabelTooLong { len, limit: MAX_LABEL_BYTES });
@@ -244,6 +245,19 @@ fn push_packed(packed: &mut String, text: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Bytes that the length of a text takes in front of it.
+pub(crate) const fn packed_len(len: usize) -> usize {
+    if len < LONG as usize { 1 } else { 5 }
+}
+
+/// Takes the text that `packed` begins with from its front.
+pub(crate) fn packed_text<'a>(packed: &mut &'a str) -> &'a str {
+    let (len, start) = unpack_len(packed.as_bytes());
+    let text = &packed[start..start + len];
+    *packed = &packed[start + len..];
+    text
+}
+
 /// Length of the text whose packed form begins here, and where in it the text begins.
 fn unpack_len(packed: &[u8]) -> (usize, usize) {
     if packed[0] < LONG {
@@ -258,13 +272,6 @@ fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
     let equal = 8 * words.take_while(|(a, b)| a == b).count();
     let rest = a[equal..].iter().zip(&b[equal..]);
     rest.into_iter().position(|(a, b)| a != b).map(|at| equal + at)
-}
-
-fn take_packed<'a>(rest: &mut &'a str) -> &'a str {
-    let (len, start) = unpack_len(rest.as_bytes());
-    let text = &rest[start..start + len];
-    *rest = &rest[start + len..];
-    text
 }
 
 #[cfg(test)]

@@ -23,10 +23,14 @@ use crate::options::Options;
 use crate::querier::HeadReader;
 
 impl Shared {
-    /// Cuts the blocks that are due: as in Prometheus, when the head spans one and a half ranges.
+    /// Writes full chunks to their files, and cuts the blocks that are due: as in Prometheus, when the head spans one and a half ranges.
     pub(super) fn maintain(&self) -> Result<Vec<Ulid>, Error> {
+        // Chunks that cannot be written stay in memory; all the more reason to cut blocks.
+        let written = self.head.write_full_chunks();
         let range = self.options.block_range_ms;
-        self.cut_while(|mint, maxt| maxt.saturating_sub(mint) > range.saturating_mul(3) / 2)
+        let cut =
+            self.cut_while(|mint, maxt| maxt.saturating_sub(mint) > range.saturating_mul(3) / 2)?;
+        written.map(|()| cut)
     }
 
     /// Cuts the whole head.
@@ -53,13 +57,14 @@ impl Shared {
         }
         // Also what an open reader kept from being removed at an earlier turn.
         let has_covered = self.head.time_range().is_some_and(|(mint, _)| mint < from);
+        let mut truncated = Ok(());
         if !cut.is_empty() || has_covered {
-            self.head.truncate(from);
+            truncated = self.head.truncate(from);
         }
         if !cut.is_empty() {
             self.truncate_log(from)?;
         }
-        Ok(cut)
+        truncated.map(|()| cut)
     }
 
     /// Cuts what lies before `end` and is not in a block yet.

@@ -31,7 +31,7 @@ use crate::head::{Appender, Head};
 use crate::lock::DirLock;
 use crate::options::Options;
 use crate::querier::{HeadReader, Querier};
-use crate::stats::{CompactionStats, OpenReport, Quarantined, Stats};
+use crate::stats::{CompactionStats, MemoryUsage, OpenReport, Quarantined, Stats};
 
 /// An embedded database, which owns its data directory while it is open.
 ///
@@ -264,6 +264,12 @@ impl Db {
     /// What the database holds now.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
+    }
+
+    /// Memory that the head takes, by part. The parts are counted as they change, so that this costs
+    /// next to nothing, however many series there are.
+    pub fn memory(&self) -> MemoryUsage {
+        self.shared.head.memory()
     }
 
     /// Writes out the log, ends the background threads and gives the directory free. Waits for a

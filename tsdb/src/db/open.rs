@@ -10,7 +10,7 @@ use ferula_wal::{LogReader, Wal};
 use super::View;
 use crate::block::size_of_dir;
 use crate::error::Error;
-use crate::head::{Head, Replay, ReplayStats};
+use crate::head::{CHUNKS_HEAD_DIR, ChunkFiles, Head, Replay, ReplayStats};
 use crate::options::{DEFAULT_BLOCK_RANGE_MS, Limits, Options};
 use crate::repair::{
     FoundBlocks, covered_until, open_blocks, open_settled_blocks, remove_blocks, remove_leftovers,
@@ -49,11 +49,13 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Op
     let (wal, mut recovery) =
         Wal::open(Arc::clone(fs), dir.join(WAL_DIR), options.wal_options()?).map_err(failed)?;
     let mut head = Head::new(options.limits.clone(), options.block_range_ms, from);
-    let mut replay = Replay::new(&mut head);
-    while let Some(record) = recovery.next_record().map_err(failed)? {
-        replay.apply(&record)?;
-    }
-    let replayed = replay.finish();
+    head.set_files(open_files(fs, dir)?);
+    let replayed = head.replay(|replay| {
+        while let Some(record) = recovery.next_record().map_err(failed)? {
+            replay.apply(&record)?;
+        }
+        Ok(())
+    })?;
     head.set_wal(wal);
 
     let mut report = report(&head, replayed, start);
@@ -64,6 +66,13 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Op
     report.blocks = blocks.len();
     report.quarantined = quarantined;
     Ok(Opened { head, view: View::new(blocks, from), report })
+}
+
+/// Opens the files of full chunks. What is in them the log has too, and it is written anew.
+fn open_files(fs: &Arc<dyn Fs>, dir: &Path) -> Result<ChunkFiles, Error> {
+    let (files, _) = ChunkFiles::open(Arc::clone(fs), dir.join(CHUNKS_HEAD_DIR), &mut |_| {})?;
+    files.truncate(i64::MAX)?;
+    Ok(files)
 }
 
 /// Makes a directory whose name is durable, with its missing parents.
@@ -106,11 +115,11 @@ fn try_read(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Opened, Error> {
     let blocks = open_settled_blocks(&**fs, dir)?.blocks;
     let mut head = Head::new(Limits::default(), DEFAULT_BLOCK_RANGE_MS, covered_until(&blocks));
     let wal_dir = dir.join(WAL_DIR);
-    let mut replay = Replay::new(&mut head);
-    if fs.exists(&wal_dir).map_err(Error::io("inspect", &wal_dir))? {
-        replay_read_only(fs, &wal_dir, &mut replay)?;
-    }
-    let replayed = replay.finish();
+    let has_log = fs.exists(&wal_dir).map_err(Error::io("inspect", &wal_dir))?;
+    let replayed = match has_log {
+        true => head.replay(|replay| replay_read_only(fs, &wal_dir, replay))?,
+        false => ReplayStats::default(),
+    };
     // A block that was cut meanwhile holds what the log may not hold any more.
     let FoundBlocks { blocks, quarantined, .. } = open_settled_blocks(&**fs, dir)?;
     let mut report = report(&head, replayed, start);

@@ -11,8 +11,11 @@ use std::sync::atomic::Ordering;
 
 use ferula_chunkenc::Sample;
 use ferula_index::{Labels, SeriesRef};
+use ferula_wal::record::samples::RefSample;
+use parking_lot::Mutex;
 
-use super::series::Series;
+use super::series::page_number;
+use super::stripes::PageCursor;
 use super::{Head, is_valid_time};
 use crate::error::{AppendError, Error};
 use crate::options::MAX_TIME_MS;
@@ -20,11 +23,68 @@ use crate::options::MAX_TIME_MS;
 /// Buffers kept for later batches.
 const MAX_SPARE: usize = 64;
 
-/// A sample that waits for the commit.
-#[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) series: Arc<Series>,
-    pub(super) sample: Sample,
+/// Buffers of finished batches, for the next ones.
+#[derive(Debug, Default)]
+pub(super) struct SpareBatches {
+    floats: Mutex<Vec<Vec<RefSample>>>,
+}
+
+impl SpareBatches {
+    fn take(&self) -> Batch {
+        Batch { floats: self.floats.lock().pop().unwrap_or_default(), is_unpinned: false }
+    }
+
+    fn give_back(&self, batch: &mut Batch) {
+        let mut floats = mem::take(&mut batch.floats);
+        floats.clear();
+        let mut spare = self.floats.lock();
+        if spare.len() < MAX_SPARE {
+            spare.push(floats);
+        }
+    }
+
+    /// Bytes of memory.
+    pub(super) fn size_bytes(&self) -> usize {
+        let spare = self.floats.lock();
+        spare.iter().map(|floats| floats.capacity() * size_of::<RefSample>()).sum()
+    }
+}
+
+/// The samples of a batch, by kind. The series of each is pinned until the batch ends.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    floats: Vec<RefSample>,
+    is_unpinned: bool,
+}
+
+impl Batch {
+    /// Samples of all kinds.
+    pub(super) fn len(&self) -> usize {
+        self.floats.len()
+    }
+
+    /// Tells whether there are no samples.
+    pub(super) fn is_empty(&self) -> bool {
+        self.floats.is_empty()
+    }
+
+    /// The float samples.
+    pub(super) fn floats(&self) -> &[RefSample] {
+        &self.floats
+    }
+
+    /// The float samples, for the commit that unpins their series.
+    pub(super) fn unpinned(&mut self) -> &mut Vec<RefSample> {
+        self.is_unpinned = true;
+        &mut self.floats
+    }
+
+    /// The newest sample of a series, which `hint` leads to if there is one.
+    #[inline]
+    fn newest(&self, series: SeriesRef, hint: Option<usize>) -> Option<Sample> {
+        let found = self.floats.get(hint?).filter(|found| found.series == series)?;
+        Some(Sample::new(found.timestamp, found.value))
+    }
 }
 
 /// A batch of samples. Nothing of it is visible, to queriers or after a crash, until
@@ -49,7 +109,9 @@ pub(super) struct Pending {
 #[must_use = "a batch that is not committed is rolled back"]
 pub struct Appender {
     head: Arc<Head>,
-    pending: Vec<Pending>,
+    batch: Batch,
+    /// The page of the series that was appended to last.
+    cursor: PageCursor,
     /// Series that no committed batch has appended to yet.
     unpublished: Vec<SeriesRef>,
     /// Earliest time that is accepted.
@@ -69,9 +131,10 @@ pub struct Committed {
 
 impl Appender {
     pub(crate) fn new(head: Arc<Head>) -> Self {
-        let pending = head.spare.lock().pop().unwrap_or_default();
+        let batch = head.spare.take();
         let oldest_accepted = head.oldest_accepted();
-        Self { head, pending, unpublished: Vec::new(), oldest_accepted }
+        let (cursor, unpublished) = (PageCursor::default(), Vec::new());
+        Self { head, batch, cursor, unpublished, oldest_accepted }
     }
 
     /// Adds a sample of the series with these `labels`, at `timestamp` milliseconds since the Unix
@@ -86,10 +149,20 @@ impl Appender {
         timestamp: i64,
         value: f64,
     ) -> Result<SeriesRef, AppendError> {
-        let series = self.head.get_or_create(labels).inspect_err(|_| self.count_refused())?;
-        let series_ref = series.series_ref();
-        self.add(series, Sample::new(timestamp, value))?;
-        Ok(series_ref)
+        let sample = Sample::new(timestamp, value);
+        if let Some(series) = self.head.index.get(labels)
+            && let Some(added) = self.add(series, sample)
+        {
+            return added.map(|()| series);
+        }
+        loop {
+            let series = self.head.get_or_create(labels);
+            let series = series.inspect_err(|_| self.count_refused())?;
+            // Another batch may have made it, and dropped it at this very moment.
+            if let Some(added) = self.add(series, sample) {
+                return added.map(|()| series);
+            }
+        }
     }
 
     /// Adds a sample of the series `series`.
@@ -103,63 +176,42 @@ impl Appender {
         timestamp: i64,
         value: f64,
     ) -> Result<(), AppendError> {
-        match self.head.stripes.get(series) {
-            Some(found) => self.add(found, Sample::new(timestamp, value)),
-            None => {
-                self.count_refused();
-                Err(AppendError::UnknownSeries { series })
-            }
-        }
+        let added = self.add(series, Sample::new(timestamp, value));
+        added.unwrap_or_else(|| {
+            self.count_refused();
+            Err(AppendError::UnknownSeries { series })
+        })
     }
 
-    fn add(&mut self, series: Arc<Series>, sample: Sample) -> Result<(), AppendError> {
-        let mut state = series.lock();
-        let pending = usize::try_from(state.slot).ok().and_then(|slot| self.pending.get(slot));
-        let pending = pending.filter(|pending| Arc::ptr_eq(&pending.series, &series));
-        let newest = pending.map(|pending| pending.sample).into_iter().chain(state.newest());
-        let newest = newest.max_by_key(|newest| newest.timestamp);
-        if !state.is_published && pending.is_none() {
-            self.unpublished.push(series.series_ref());
+    /// Adds a sample. Returns nothing if there is no such series.
+    #[inline]
+    fn add(&mut self, series: SeriesRef, sample: Sample) -> Option<Result<(), AppendError>> {
+        let Self { head, batch, cursor, unpublished, oldest_accepted } = self;
+        let mut page = cursor.page_of(&head.stripes, series)?.lock();
+        if page.series_mut(series).is_none() {
+            drop(page);
+            page = cursor.page_anew(&head.stripes, series)?.lock();
         }
-        match self.check(newest, sample) {
+        let mut found = page.series_mut(series)?;
+        let pending = batch.newest(series, found.hint());
+        let newest = pending.or_else(|| found.newest());
+        if !found.is_published() && pending.is_none() {
+            unpublished.push(series);
+        }
+        let limit = head.limits.batch_samples;
+        let checked = match check(newest, sample, *oldest_accepted) {
+            Ok(true) if batch.len() >= limit => Err(AppendError::BatchFull { limit }),
             Ok(true) => {
-                state.slot = u32::try_from(self.pending.len()).unwrap_or(u32::MAX);
-                drop(state);
-                self.pending.push(Pending { series, sample });
-                Ok(())
+                found.pin(batch.floats.len());
+                drop(page);
+                let Sample { timestamp, value } = sample;
+                batch.floats.push(RefSample { series, timestamp, value });
+                return Some(Ok(()));
             }
-            Ok(false) => Ok(()),
-            Err(error) => {
-                self.count_refused();
-                Err(error)
-            }
-        }
-    }
-
-    /// Checks a sample against the newest one of its series. False means that it is there already.
-    fn check(&self, newest: Option<Sample>, sample: Sample) -> Result<bool, AppendError> {
-        let timestamp = sample.timestamp;
-        if !is_valid_time(timestamp) {
-            return Err(AppendError::TimeOutOfRange { timestamp, limit: MAX_TIME_MS });
-        }
-        if timestamp < self.oldest_accepted {
-            return Err(AppendError::TooOld { timestamp, oldest: self.oldest_accepted });
-        }
-        if let Some(newest) = newest.filter(|newest| newest.timestamp >= timestamp) {
-            return if newest == sample {
-                Ok(false)
-            } else if newest.timestamp == timestamp {
-                let (existing, offered) = (newest.value, sample.value);
-                Err(AppendError::DuplicateTimestamp { timestamp, existing, offered })
-            } else {
-                Err(AppendError::OutOfOrder { timestamp, newest: newest.timestamp })
-            };
-        }
-        let limit = self.head.limits.batch_samples;
-        if self.pending.len() >= limit {
-            return Err(AppendError::BatchFull { limit });
-        }
-        Ok(true)
+            other => other.map(drop),
+        };
+        drop(page);
+        Some(checked.inspect_err(|_| self.count_refused()))
     }
 
     fn count_refused(&self) {
@@ -168,12 +220,12 @@ impl Appender {
 
     /// Samples in the batch.
     pub fn len(&self) -> usize {
-        self.pending.len()
+        self.batch.len()
     }
 
     /// Tells whether the batch holds no samples.
     pub fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.batch.is_empty()
     }
 
     /// Makes the batch visible, all at once, and as durable as the sync policy of the database
@@ -182,31 +234,76 @@ impl Appender {
     /// # Errors
     /// If the log cannot be written or synced; the batch is not visible then, and no later commit
     /// succeeds until the database is opened again.
-    pub fn commit(self) -> Result<Committed, Error> {
-        self.head.commit(&self.pending)
+    pub fn commit(mut self) -> Result<Committed, Error> {
+        self.head.commit(&mut self.batch)
+    }
+
+    /// Does the first half of a commit. Returns the samples that were not there already.
+    #[cfg(test)]
+    pub(super) fn stage(&mut self) -> Result<usize, Error> {
+        self.head.stage(&mut self.batch).map(|staged| staged.done.samples)
     }
 
     /// Drops the batch; nothing of it was ever visible.
     pub fn rollback(self) {}
-}
 
-impl Drop for Appender {
-    fn drop(&mut self) {
-        let mut pending = mem::take(&mut self.pending);
-        pending.clear();
-        if !self.unpublished.is_empty() {
-            // The series of a committed batch are published by now and stay.
-            self.head.drop_unpublished(self.unpublished.drain(..));
-        }
-        let mut spare = self.head.spare.lock();
-        if spare.len() < MAX_SPARE {
-            spare.push(pending);
+    /// Lets go of the series of a batch that was not applied.
+    fn unpin(&self) {
+        let is_near = |a: &RefSample, b: &RefSample| page_number(a.series) == page_number(b.series);
+        for of_page in self.batch.floats.chunk_by(is_near) {
+            let page = self.head.page_of_pinned(page_number(of_page[0].series));
+            let mut page = page.lock();
+            for sample in of_page {
+                if let Some(mut series) = page.series_mut(sample.series) {
+                    series.unpin();
+                }
+            }
         }
     }
 }
 
+impl Drop for Appender {
+    fn drop(&mut self) {
+        if !self.batch.is_unpinned {
+            self.unpin();
+        }
+        if !self.unpublished.is_empty() {
+            // The series of a committed batch are published by now and stay.
+            self.head.drop_unpublished(&self.unpublished);
+        }
+        self.head.spare.give_back(&mut self.batch);
+    }
+}
+
+/// Checks a sample against the newest one of its series. False means that it is there already.
+#[inline]
+fn check(
+    newest: Option<Sample>,
+    sample: Sample,
+    oldest_accepted: i64,
+) -> Result<bool, AppendError> {
+    let timestamp = sample.timestamp;
+    if !is_valid_time(timestamp) {
+        return Err(AppendError::TimeOutOfRange { timestamp, limit: MAX_TIME_MS });
+    }
+    if timestamp < oldest_accepted {
+        return Err(AppendError::TooOld { timestamp, oldest: oldest_accepted });
+    }
+    if let Some(newest) = newest.filter(|newest| newest.timestamp >= timestamp) {
+        return if newest == sample {
+            Ok(false)
+        } else if newest.timestamp == timestamp {
+            let (existing, offered) = (newest.value, sample.value);
+            Err(AppendError::DuplicateTimestamp { timestamp, existing, offered })
+        } else {
+            Err(AppendError::OutOfOrder { timestamp, newest: newest.timestamp })
+        };
+    }
+    Ok(true)
+}
+
 impl fmt::Debug for Appender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Appender").field("samples", &self.pending.len()).finish_non_exhaustive()
+        f.debug_struct("Appender").field("samples", &self.batch.len()).finish_non_exhaustive()
     }
 }

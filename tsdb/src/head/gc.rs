@@ -1,8 +1,8 @@
 //! Removing what blocks cover: chunks, and series that have none left.
 //!
 //! A reader that began before a block was cut reads the block's range from the head, so chunks stay
-//! while such a reader is open; the next call removes them. A series stays while somebody holds
-//! it, for it may be about to be appended to.
+//! while such a reader is open; the next call removes them. A series stays while a
+//! batch holds samples of it, for it is about to be appended to.
 
 use std::sync::atomic::Ordering;
 
@@ -10,6 +10,7 @@ use ferula_index::SeriesRef;
 use ferula_index::postings::Postings;
 
 use super::Head;
+use super::series::{SeriesView, page_number};
 use crate::error::Error;
 
 /// Series removed under one hold of the lock that appenders need for new series.
@@ -37,17 +38,20 @@ impl Head {
     }
 
     /// Removes what lies before `mint`, as far as no open reader needs it.
-    pub(crate) fn truncate(&self, mint: i64) {
+    ///
+    /// Fails if files cannot be removed; nothing in them is needed any more.
+    pub(crate) fn truncate(&self, mint: i64) -> Result<(), Error> {
         let mint = self.isolation.oldest_from().map_or(mint, |from| from.min(mint));
         if self.time_range().is_none_or(|(oldest, _)| oldest >= mint) {
-            return;
+            return Ok(());
         }
         self.commit.lock().oldest = i64::MAX;
         let mut oldest = i64::MAX;
-        self.stripes.for_each(|series| {
-            let mut state = series.lock();
-            state.truncate(mint);
-            oldest = state.oldest().map_or(oldest, |time| time.min(oldest));
+        self.stripes.for_each_page(|page| {
+            page.change(|page| page.truncate(mint));
+            let page = page.lock();
+            let of_page = page.views().filter_map(|series| series.oldest()).min();
+            oldest = of_page.map_or(oldest, |time| time.min(oldest));
         });
         {
             // Batches that were committed meanwhile count too.
@@ -55,26 +59,33 @@ impl Head {
             self.times.mint.store(oldest.min(commit.oldest), Ordering::Release);
         }
         self.remove_empty_series();
+        let Some(files) = &self.files else { return Ok(()) };
+        files.truncate(mint).map(drop)
     }
 
-    /// Removes the series that have no samples, unless somebody holds them.
+    /// Removes the series that have no samples, unless some batch holds one.
     pub(super) fn remove_empty_series(&self) {
+        let is_due = |series: SeriesView<'_>| {
+            series.is_empty() && series.is_published() && !series.is_pinned()
+        };
         let mut empty = Vec::new();
-        self.stripes.for_each(|series| {
-            let state = series.lock();
-            if state.is_empty() && state.is_published {
-                empty.push(series.series_ref());
-            }
+        self.stripes.for_each_page(|page| {
+            let page = page.lock();
+            let due = page.views().filter(|series| is_due(*series));
+            empty.extend(due.map(|series| series.series_ref()));
         });
         for batch in empty.chunks(REMOVAL_BATCH) {
             // With this lock held nobody makes a series, so none is made twice.
             let mut unpublished = self.unpublished.lock();
-            let is_gone = |series: &SeriesRef| {
-                self.stripes.remove_if(*series, |series| series.lock().is_empty())
-            };
-            let gone: Postings = batch.iter().copied().filter(is_gone).collect();
+            let mut gone = Vec::new();
+            for of_page in batch.chunk_by(|a, b| page_number(*a) == page_number(*b)) {
+                let number = page_number(of_page[0]);
+                let of_page = of_page.iter().copied();
+                gone.extend(self.stripes.remove_of_page(number, of_page, is_due));
+            }
+            let gone: Postings = gone.into_iter().collect();
             self.index.remove(&gone);
-            unpublished.recent.retain(|(_, series)| !gone.contains(*series));
+            unpublished.forget(|series| gone.contains(series));
             self.aliases.lock().retain(|_, known| !gone.contains(*known));
         }
     }
@@ -82,7 +93,7 @@ impl Head {
     /// Tells whether the log must keep the record of a series when it is condensed.
     pub(crate) fn needs_record_of(&self, series: SeriesRef) -> bool {
         self.has_opaque_records
-            || self.stripes.get(series).is_some()
+            || self.stripes.has(series)
             || self.aliases.lock().contains_key(&series)
     }
 }

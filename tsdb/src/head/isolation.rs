@@ -49,6 +49,14 @@ impl Isolation {
         visible.readers.keys().next().copied().unwrap_or(visible.newest)
     }
 
+    /// What open readers see and future ones may see.
+    pub(crate) fn read_views(&self, views: &mut Views) {
+        let visible = self.state.lock();
+        views.newest = visible.newest;
+        views.readers.clear();
+        views.readers.extend(visible.readers.keys());
+    }
+
     /// The earliest time from which an open reader reads; `None` without readers.
     pub(crate) fn oldest_from(&self) -> Option<i64> {
         self.state.lock().froms.keys().next().copied()
@@ -61,6 +69,35 @@ impl Isolation {
         *visible.readers.entry(seen).or_default() += 1;
         *visible.froms.entry(from).or_default() += 1;
         ReadGuard { isolation: Arc::clone(self), seen, from }
+    }
+}
+
+/// What open readers see, and from where on future ones may.
+#[derive(Debug, Default)]
+pub(crate) struct Views {
+    /// The newest batch that open readers see, each once, ascending.
+    readers: Vec<BatchId>,
+    /// The newest visible batch: future readers see this one or a later one.
+    newest: BatchId,
+}
+
+impl Views {
+    /// Tells whether every open and every future reader sees a batch.
+    pub(crate) fn all_see(&self, batch: BatchId) -> bool {
+        batch <= self.readers.first().copied().unwrap_or(self.newest)
+    }
+
+    /// Tells whether some open or future reader may see the batch `before`, but not the later batch
+    /// `batch`.
+    pub(crate) fn may_tell_apart(&self, before: BatchId, batch: BatchId) -> bool {
+        let first = self.readers.partition_point(|seen| *seen < before);
+        batch > self.newest || self.readers.get(first).is_some_and(|seen| *seen < batch)
+    }
+
+    /// What readers see that see what is given.
+    #[cfg(test)]
+    pub(crate) fn of(readers: impl IntoIterator<Item = u64>, newest: u64) -> Self {
+        Self { readers: readers.into_iter().map(BatchId).collect(), newest: BatchId(newest) }
     }
 }
 

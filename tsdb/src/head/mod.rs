@@ -1,44 +1,52 @@
 //! The head: the mutable newest part of the store.
 //!
 //! A sample goes from a batch ([`appender`]) to the log and to the open chunk of its series
-//! ([`series`]), and becomes visible with its batch ([`isolation`]). Series are found by ref in
-//! [`stripes`] and by labels in the index, which holds only series of committed batches. [`replay`]
-//! makes a head from a log, [`gc`] removes what blocks cover.
+//! ([`commit`], [`series`]), and becomes visible with its batch ([`isolation`]). Series are found by
+//! ref in [`stripes`] and by labels in the index, which holds only series of committed batches
+//! ([`create`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`memory`]
+//! counts what all of it takes.
+//!
+//! Lock order: the commit, the unpublished series, a stripe, a page.
 
 mod appender;
-#[cfg_attr(not(test), expect(dead_code, reason = "full chunks are not handed out yet"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "files of an earlier run are not used yet"))]
 mod chunk_files;
+mod commit;
+mod create;
+mod full_chunks;
 mod gc;
 mod isolation;
+mod memory;
 mod replay;
 mod series;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no snapshot is made yet"))]
+mod snapshot;
 mod stripes;
 
 use std::collections::HashMap;
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use ferula_index::SeriesRef;
 use ferula_index::head::HeadIndex;
-use ferula_index::{Labels, SeriesRef};
-use ferula_wal::record::samples::RefSample;
-use ferula_wal::record::{samples, series as series_record};
-use ferula_wal::{Lsn, Wal};
+use ferula_wal::Wal;
 use parking_lot::Mutex;
 
 pub use appender::{Appender, Committed};
+pub(crate) use chunk_files::{CHUNKS_HEAD_DIR, ChunkFiles};
 pub(crate) use isolation::{BatchId, ReadGuard};
 pub(crate) use replay::{Replay, ReplayStats};
 pub(crate) use series::{HeadChunk, SeenChunks, Series, range_end};
+pub(crate) use stripes::PageCursor;
 
-use crate::error::{AppendError, Error};
-use crate::options::{Limits, MAX_LABEL_SET_BYTES, MAX_TIME_MS};
-use appender::Pending;
+use crate::error::Error;
+use crate::options::{Limits, MAX_TIME_MS};
+use appender::SpareBatches;
+use commit::Commit;
+use create::Unpublished;
+use full_chunks::FullChunkQueue;
 use isolation::Isolation;
 use stripes::Stripes;
-
-/// Bytes of labels that are logged together at most, one label set excepted.
-const MAX_SERIES_RECORD_BYTES: usize = 1 << 20;
 
 /// The mutable newest part of the store.
 #[derive(Debug)]
@@ -60,14 +68,16 @@ pub(crate) struct Head {
     times: Times,
     /// Absent in a head that is only read.
     wal: Option<Wal>,
+    /// Absent in a head that keeps full chunks in memory.
+    files: Option<ChunkFiles>,
+    full_chunks: FullChunkQueue,
     commit: Mutex<Commit>,
     /// Set when the log failed: nothing is acknowledged any more.
     has_failed: AtomicBool,
     is_closed: AtomicBool,
     appended: AtomicU64,
     refused: AtomicU64,
-    /// Buffers of finished batches, for the next ones.
-    spare: Mutex<Vec<Vec<Pending>>>,
+    spare: SpareBatches,
 }
 
 /// Times in milliseconds that appends and reads are checked against.
@@ -79,61 +89,6 @@ struct Times {
     maxt: AtomicI64,
     /// From which on samples are accepted, because no block covers them or is about to.
     valid_from: AtomicI64,
-}
-
-/// Series that are known to the batches that made them, and to nobody else.
-#[derive(Debug, Default)]
-struct Unpublished {
-    by_labels: HashMap<Labels, SeriesRef>,
-    by_ref: HashMap<SeriesRef, Labels>,
-    /// Series that became findable with a batch which some reader may not see.
-    recent: Vec<(BatchId, SeriesRef)>,
-}
-
-impl Unpublished {
-    /// Forgets which series became findable with batches that every reader sees.
-    fn forget_recent(&mut self, oldest_reader: BatchId) {
-        self.recent.retain(|(batch, _)| *batch > oldest_reader);
-        if self.recent.is_empty() {
-            self.recent = Vec::new();
-        }
-    }
-}
-
-/// State of the one commit that goes on, and its buffers.
-#[derive(Debug)]
-struct Commit {
-    newest: BatchId,
-    /// The end of the newest batch in the log.
-    lsn: Option<Lsn>,
-    /// Time of the oldest sample committed since the last truncation began.
-    oldest: i64,
-    samples: Vec<RefSample>,
-    new_series: Vec<(SeriesRef, Labels)>,
-    record: Vec<u8>,
-    series_record: Vec<u8>,
-}
-
-/// A batch that is in memory and handed to the log.
-#[derive(Debug)]
-struct Staged {
-    done: Committed,
-    batch: BatchId,
-    lsn: Option<Lsn>,
-}
-
-impl Commit {
-    fn new() -> Self {
-        Self {
-            newest: BatchId::REPLAYED,
-            lsn: None,
-            oldest: i64::MAX,
-            samples: Vec::new(),
-            new_series: Vec::new(),
-            record: Vec::new(),
-            series_record: Vec::new(),
-        }
-    }
 }
 
 impl Head {
@@ -155,18 +110,30 @@ impl Head {
                 valid_from: AtomicI64::new(valid_from),
             },
             wal: None,
+            files: None,
+            full_chunks: FullChunkQueue::default(),
             commit: Mutex::new(Commit::new()),
             has_failed: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             appended: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            spare: Mutex::default(),
+            spare: SpareBatches::default(),
         }
     }
 
     /// Logs batches to `wal` from now on.
     pub(crate) fn set_wal(&mut self, wal: Wal) {
         self.wal = Some(wal);
+    }
+
+    /// Writes full chunks to `files` from now on.
+    pub(crate) fn set_files(&mut self, files: ChunkFiles) {
+        self.files = Some(files);
+    }
+
+    /// The files of full chunks, if this head has some.
+    pub(crate) fn files(&self) -> Option<&ChunkFiles> {
+        self.files.as_ref()
     }
 
     /// The log, if this head has one.
@@ -179,9 +146,10 @@ impl Head {
         &self.index
     }
 
-    /// The series with this ref.
-    pub(crate) fn series(&self, series: SeriesRef) -> Option<Arc<Series>> {
-        self.stripes.get(series)
+    /// The series with this ref. Neighbours are found at once through the same cursor.
+    pub(crate) fn series(&self, series: SeriesRef, pages: &mut PageCursor) -> Option<Series> {
+        let page = pages.page_of(&self.stripes, series)?;
+        Some(Series::new(Arc::clone(page), series))
     }
 
     /// Begins to read what is visible now, from the time `from` on.
@@ -200,9 +168,10 @@ impl Head {
     /// between `from` and it.
     pub(crate) fn oldest_seen_from(&self, from: i64, seen: BatchId) -> Option<i64> {
         let mut oldest = None;
-        self.stripes.for_each(|series| {
-            let of_series = series.lock().oldest_from(from, seen);
-            oldest = oldest.into_iter().chain(of_series).min();
+        self.stripes.for_each_page(|page| {
+            let page = page.lock();
+            let of_page = page.views().filter_map(|series| series.oldest_from(from, seen));
+            oldest = oldest.into_iter().chain(of_page).min();
         });
         oldest
     }
@@ -219,9 +188,12 @@ impl Head {
 
     /// Numbers of series and of chunks.
     pub(crate) fn sizes(&self) -> (u64, u64) {
-        let mut n_chunks = 0;
-        self.stripes.for_each(|series| n_chunks += series.lock().n_chunks() as u64);
-        (self.stripes.len() as u64, n_chunks)
+        let counters = self.stripes.counters();
+        (counters.n_series(), counters.n_chunks())
+    }
+
+    fn new_ref(&self) -> SeriesRef {
+        SeriesRef(self.next_ref.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Takes no more batches. Batches that are being committed are waited for.
@@ -249,215 +221,6 @@ impl Head {
             valid_from.max(maxt.saturating_sub(self.block_range_ms / 2))
         })
     }
-
-    /// The series with these labels, made if there is none. It can be found only by those who
-    /// have its ref until a batch that appends to it commits.
-    fn get_or_create(&self, labels: &Labels) -> Result<Arc<Series>, AppendError> {
-        if let Some(series) = self.index.get(labels).and_then(|found| self.stripes.get(found)) {
-            return Ok(series);
-        }
-        let mut unpublished = self.unpublished.lock();
-        let known = unpublished.by_labels.get(labels).copied().or_else(|| self.index.get(labels));
-        if let Some(series) = known.and_then(|known| self.stripes.get(known)) {
-            return Ok(series);
-        }
-        debug_assert!(known.is_none(), "series leave the maps and the stripes together");
-        self.check_labels(labels)?;
-        let series_ref = SeriesRef(self.next_ref.fetch_add(1, Ordering::Relaxed));
-        let series = Arc::new(Series::new(series_ref));
-        self.stripes.insert(Arc::clone(&series));
-        unpublished.by_labels.insert(labels.clone(), series_ref);
-        unpublished.by_ref.insert(series_ref, labels.clone());
-        Ok(series)
-    }
-
-    fn check_labels(&self, labels: &Labels) -> Result<(), AppendError> {
-        if labels.is_empty() {
-            return Err(AppendError::NoLabels);
-        }
-        let (found, limit) = (labels.len(), self.limits.labels);
-        if found > limit {
-            return Err(AppendError::TooManyLabels { found, limit });
-        }
-        let (found, limit) = (labels.size_bytes(), MAX_LABEL_SET_BYTES);
-        if found > limit {
-            return Err(AppendError::LabelSetTooLong { found, limit });
-        }
-        for (name, value) in labels {
-            if name.is_empty() {
-                return Err(AppendError::EmptyLabelName);
-            }
-            let (found, limit) = (name.len(), self.limits.label_name_bytes);
-            if found > limit {
-                return Err(AppendError::LabelNameTooLong { found, limit });
-            }
-            let (found, limit) = (value.len(), self.limits.label_value_bytes);
-            if found > limit {
-                let name = name.to_owned();
-                return Err(AppendError::LabelValueTooLong { name, found, limit });
-            }
-        }
-        Ok(())
-    }
-
-    /// Forgets those of `series` that no committed batch has appended to and nobody else holds.
-    fn drop_unpublished(&self, series: impl IntoIterator<Item = SeriesRef>) {
-        let mut unpublished = self.unpublished.lock();
-        for series in series {
-            if self.stripes.remove_if(series, |series| !series.lock().is_published)
-                && let Some(labels) = unpublished.by_ref.remove(&series)
-            {
-                unpublished.by_labels.remove(&labels);
-            }
-        }
-    }
-
-    /// Logs a batch, applies it, and makes it visible.
-    fn commit(&self, pending: &[Pending]) -> Result<Committed, Error> {
-        let Staged { done, batch, lsn } = self.stage(pending)?;
-        if let (Some(wal), Some(lsn)) = (&self.wal, lsn) {
-            // Commits that wait here at the same time share one sync.
-            let committed = wal.commit(lsn).map_err(|source| Error::Wal { op: "sync", source });
-            committed.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
-        }
-        self.isolation.publish(batch);
-        self.appended.fetch_add(done.samples as u64, Ordering::Relaxed);
-        Ok(done)
-    }
-
-    /// Applies a batch and hands it to the log. It is neither durable nor visible yet.
-    fn stage(&self, pending: &[Pending]) -> Result<Staged, Error> {
-        let mut commit = self.commit.lock();
-        self.check_writable()?;
-        let batch = BatchId(commit.newest.0 + 1);
-        let refused = self.apply(pending, batch, &mut commit);
-        let done = Committed { samples: commit.samples.len(), refused };
-        self.refused.fetch_add(refused as u64, Ordering::Relaxed);
-        if commit.samples.is_empty() {
-            // What it repeats may be of a batch that is not durable yet, so wait for that one.
-            return Ok(Staged { done, batch: commit.newest, lsn: commit.lsn });
-        }
-        // From here on the batch is in memory, though nobody sees it: if the log fails, no later
-        // batch may become visible, since a batch is visible with all before it.
-        let logged = self.log(&mut commit);
-        let lsn = logged.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
-        let published = self.publish_series(&mut commit.new_series, batch);
-        published.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
-        (commit.newest, commit.lsn) = (batch, lsn);
-        self.note_times(&mut commit);
-        Ok(Staged { done, batch, lsn })
-    }
-
-    /// Appends the samples of a batch to their series, and collects what is to be logged. Returns
-    /// how many samples were overtaken since the batch accepted them.
-    fn apply(&self, pending: &[Pending], batch: BatchId, commit: &mut Commit) -> usize {
-        let valid_from = self.times.valid_from.load(Ordering::Acquire);
-        let oldest_reader = self.isolation.oldest_reader();
-        let mut refused = 0;
-        commit.samples.clear();
-        commit.new_series.clear();
-        for Pending { series, sample } in pending {
-            let mut state = series.lock();
-            let newest = state.newest();
-            if newest == Some(*sample) {
-                continue;
-            }
-            if sample.timestamp < valid_from
-                || newest.is_some_and(|newest| sample.timestamp <= newest.timestamp)
-            {
-                refused += 1;
-                continue;
-            }
-            let is_new = !mem::replace(&mut state.is_published, true);
-            state.append(*sample, batch, oldest_reader, self.block_range_ms);
-            // Whoever holds the lock of unpublished series may wait for that of a series.
-            drop(state);
-            if is_new && let Some(labels) = self.unpublished.lock().by_ref.get(&series.series_ref())
-            {
-                commit.new_series.push((series.series_ref(), labels.clone()));
-            }
-            let (timestamp, value) = (sample.timestamp, sample.value);
-            commit.samples.push(RefSample { series: series.series_ref(), timestamp, value });
-        }
-        refused
-    }
-
-    /// Logs the new series and the samples that `apply` collected. The samples are one record, so
-    /// that a crash leaves all of them or none.
-    fn log(&self, commit: &mut Commit) -> Result<Option<Lsn>, Error> {
-        let Some(wal) = &self.wal else { return Ok(None) };
-        let Commit { samples, new_series, record, series_record, .. } = commit;
-        let failed = |source| Error::Wal { op: "append to", source };
-        record.clear();
-        samples::encode(samples.iter().copied(), record);
-
-        let mut rest = new_series.as_slice();
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let n = rest.iter().take_while(|(_, labels)| {
-                bytes += labels.size_bytes();
-                bytes <= MAX_SERIES_RECORD_BYTES
-            });
-            let (now, later) = rest.split_at(n.count().max(1));
-            series_record.clear();
-            series_record::encode(
-                now.iter().map(|(series, labels)| (*series, labels)),
-                series_record,
-            );
-            if later.is_empty() {
-                return wal.log(&[series_record, record]).map(Some).map_err(failed);
-            }
-            // A series without samples is invisible, so the batch is not torn by these.
-            wal.log(&[series_record]).map_err(failed)?;
-            rest = later;
-        }
-        wal.log(&[record]).map(Some).map_err(failed)
-    }
-
-    /// Lets the series of a batch be found.
-    fn publish_series(
-        &self,
-        new_series: &mut Vec<(SeriesRef, Labels)>,
-        batch: BatchId,
-    ) -> Result<(), Error> {
-        if new_series.is_empty() {
-            return Ok(());
-        }
-        let oldest_reader = self.isolation.oldest_reader();
-        let mut unpublished = self.unpublished.lock();
-        unpublished.forget_recent(oldest_reader);
-        // These are large only while many series come at once, so their memory is not kept.
-        for (series, labels) in mem::take(new_series) {
-            let failed = |source| Error::HeadIndex { series, source };
-            self.index.insert(series, &labels).map_err(failed)?;
-            unpublished.by_ref.remove(&series);
-            unpublished.by_labels.remove(&labels);
-            unpublished.recent.push((batch, series));
-        }
-        if unpublished.by_ref.is_empty() {
-            unpublished.by_ref = HashMap::new();
-            unpublished.by_labels = HashMap::new();
-        }
-        Ok(())
-    }
-
-    /// Series in the index that a reader of `seen` must not learn of.
-    pub(crate) fn unseen_series(&self, seen: BatchId) -> Vec<SeriesRef> {
-        let oldest_reader = self.isolation.oldest_reader();
-        let mut unpublished = self.unpublished.lock();
-        unpublished.forget_recent(oldest_reader);
-        let unseen = unpublished.recent.iter().filter(|(batch, _)| *batch > seen);
-        unseen.map(|(_, series)| *series).collect()
-    }
-
-    fn note_times(&self, commit: &mut Commit) {
-        let times = commit.samples.iter().map(|sample| sample.timestamp);
-        let (mint, maxt) =
-            times.fold((i64::MAX, i64::MIN), |(mint, maxt), t| (mint.min(t), maxt.max(t)));
-        commit.oldest = commit.oldest.min(mint);
-        self.times.mint.fetch_min(mint, Ordering::AcqRel);
-        self.times.maxt.fetch_max(maxt, Ordering::AcqRel);
-    }
 }
 
 /// Tells whether a sample may have this time.
@@ -469,7 +232,7 @@ fn is_valid_time(timestamp: i64) -> bool {
 mod tests {
     use std::path::Path;
 
-    use ferula_chunkenc::Sample;
+    use ferula_index::Labels;
     use ferula_wal::fs::{FaultFs, Survival};
 
     use super::*;
@@ -485,10 +248,10 @@ mod tests {
         head.set_wal(open(&fs).0);
         let head = Arc::new(head);
         let labels = Labels::from_pairs([("a", "b")]).unwrap();
-        let series = head.get_or_create(&labels).unwrap();
         // One that is on its way: in memory and staged for the log, but not on the disk.
-        let pending = [Pending { series, sample: Sample::new(1, 1.0) }];
-        assert_eq!(head.stage(&pending).unwrap().done.samples, 1);
+        let mut on_its_way = Appender::new(Arc::clone(&head));
+        on_its_way.append(&labels, 1, 1.0).unwrap();
+        assert_eq!(on_its_way.stage().unwrap(), 1);
 
         let mut repeated = Appender::new(Arc::clone(&head));
         repeated.append(&labels, 1, 1.0).unwrap();

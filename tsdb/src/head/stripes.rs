@@ -1,8 +1,8 @@
-//! The series of the head by ref, in stripes with a lock each, so that appenders rarely meet.
+//! The series of the head by ref: pages, in stripes with a lock each, so that appenders rarely
+//! meet.
 //!
-//! Refs are numbered in sequence, and batches mostly go through them in that order. So series lie
-//! in pages of consecutive refs: neighbours are found in the same lines of memory, and the map
-//! from refs to pages is small enough to stay near. A page goes when its last series does.
+//! A page goes when its last series does, and nothing is added to it after that: whoever found it
+//! before and looks for a series that was added since looks again. Lock order: a stripe, a page.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,125 +12,138 @@ use std::sync::Arc;
 use ferula_index::SeriesRef;
 use parking_lot::RwLock;
 
-use super::series::Series;
+use super::memory::Counters;
+use super::series::{Page, SeriesView, page_number};
 
 /// Number of stripes; a power of two.
 const N_STRIPES: usize = 256;
 
-/// Consecutive refs that share a page, and with it a stripe; a power of two. A page with only one
-/// series left takes 8 bytes for each.
-const PAGE_REFS: usize = 32;
-
-type Pages = HashMap<u64, Page, BuildHasherDefault<RefHasher>>;
+type Pages = HashMap<u64, Arc<Page>, BuildHasherDefault<NumberHasher>>;
 
 /// The series of the head by ref.
 #[derive(Debug)]
 pub(crate) struct Stripes {
-    stripes: Box<[RwLock<Stripe>]>,
-}
-
-#[derive(Debug, Default)]
-struct Stripe {
-    /// By what all refs of a page have in common. None is empty.
-    pages: Pages,
-    len: usize,
-}
-
-#[derive(Debug, Default)]
-struct Page {
-    slots: Box<[Option<Arc<Series>>; PAGE_REFS]>,
-}
-
-/// Where a series belongs.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    stripe: usize,
-    page: u64,
-    slot: usize,
-}
-
-impl Place {
-    fn of(SeriesRef(series): SeriesRef) -> Self {
-        let page = series / PAGE_REFS as u64;
-        // Remainders by numbers that fit every integer.
-        let below = |n: u64| usize::try_from(n).expect("below a small number");
-        Self {
-            stripe: below(page % N_STRIPES as u64),
-            page,
-            slot: below(series % PAGE_REFS as u64),
-        }
-    }
+    stripes: Box<[RwLock<Pages>]>,
+    counters: Arc<Counters>,
 }
 
 impl Stripes {
     /// Makes an empty map.
     pub(crate) fn new() -> Self {
-        Self { stripes: (0..N_STRIPES).map(|_| RwLock::default()).collect() }
+        let stripes = (0..N_STRIPES).map(|_| RwLock::default()).collect();
+        Self { stripes, counters: Arc::default() }
     }
 
-    /// The series with this ref.
-    pub(crate) fn get(&self, series: SeriesRef) -> Option<Arc<Series>> {
-        let at = Place::of(series);
-        self.stripes[at.stripe].read().pages.get(&at.page)?.slots[at.slot].clone()
+    /// What the pages take.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
-    /// Adds a series.
-    pub(crate) fn insert(&self, series: Arc<Series>) {
-        let at = Place::of(series.series_ref());
-        let mut stripe = self.stripes[at.stripe].write();
-        let before = stripe.pages.entry(at.page).or_default().slots[at.slot].replace(series);
-        stripe.len += usize::from(before.is_none());
+    fn stripe(&self, page: u64) -> &RwLock<Pages> {
+        let stripe = usize::try_from(page % N_STRIPES as u64).expect("below a small number");
+        &self.stripes[stripe]
     }
 
-    /// Removes the series if nobody else holds it and `is_due` says so. Whoever holds it may be
-    /// about to append to it.
-    pub(crate) fn remove_if(
+    /// The page with this number.
+    pub(crate) fn page(&self, number: u64) -> Option<Arc<Page>> {
+        self.stripe(number).read().get(&number).cloned()
+    }
+
+    /// Tells whether there is a series with this ref.
+    pub(crate) fn has(&self, series: SeriesRef) -> bool {
+        let page = self.page(page_number(series));
+        page.is_some_and(|page| page.lock().view(series).is_some())
+    }
+
+    /// Adds a series without samples. Does nothing if there is one.
+    pub(crate) fn insert(&self, series: SeriesRef) {
+        let number = page_number(series);
+        let mut stripe = self.stripe(number).write();
+        let page = stripe.entry(number);
+        let page = page.or_insert_with(|| Arc::new(Page::new(number, Arc::clone(&self.counters))));
+        page.change(|page| page.insert(series));
+    }
+
+    /// Removes those of `series` of which `is_due` says so, and returns them. All are of the page
+    /// with this number.
+    pub(crate) fn remove_of_page(
         &self,
-        series: SeriesRef,
-        is_due: impl FnOnce(&Series) -> bool,
-    ) -> bool {
-        let at = Place::of(series);
-        let mut stripe = self.stripes[at.stripe].write();
-        let Entry::Occupied(mut page) = stripe.pages.entry(at.page) else { return false };
-        let slot = &mut page.get_mut().slots[at.slot];
-        let is_removed =
-            slot.take_if(|found| Arc::strong_count(found) == 1 && is_due(found)).is_some();
-        if is_removed {
-            if page.get().slots.iter().all(Option::is_none) {
-                page.remove();
+        number: u64,
+        series: impl IntoIterator<Item = SeriesRef>,
+        is_due: impl Fn(SeriesView<'_>) -> bool,
+    ) -> Vec<SeriesRef> {
+        let mut stripe = self.stripe(number).write();
+        let Entry::Occupied(page) = stripe.entry(number) else { return Vec::new() };
+        let (gone, is_empty) = page.get().change(|page| {
+            let mut gone = Vec::new();
+            for series in series {
+                if page.view(series).is_some_and(&is_due) && page.remove(series) {
+                    gone.push(series);
+                }
             }
-            stripe.len -= 1;
-            if stripe.pages.len() < stripe.pages.capacity() / 4 {
-                stripe.pages.shrink_to_fit();
+            if !gone.is_empty() {
+                page.shrink();
+            }
+            (gone, page.is_empty())
+        });
+        if is_empty {
+            page.remove();
+            if stripe.len() < stripe.capacity() / 4 {
+                stripe.shrink_to_fit();
             }
         }
-        is_removed
+        gone
     }
 
-    /// Calls `visit` with every series, in no order. No lock of a stripe is held meanwhile.
-    pub(crate) fn for_each(&self, mut visit: impl FnMut(&Arc<Series>)) {
-        let mut all: Vec<Arc<Series>> = Vec::new();
+    /// Calls `visit` with every page, in no order. No lock is held meanwhile.
+    pub(crate) fn for_each_page(&self, mut visit: impl FnMut(&Arc<Page>)) {
+        let mut pages: Vec<Arc<Page>> = Vec::new();
         for stripe in &self.stripes {
-            all.extend(
-                stripe.read().pages.values().flat_map(|page| &*page.slots).flatten().cloned(),
-            );
-            for series in all.drain(..) {
-                visit(&series);
+            pages.extend(stripe.read().values().cloned());
+            for page in pages.drain(..) {
+                visit(&page);
             }
         }
     }
 
-    /// Number of series.
-    pub(crate) fn len(&self) -> usize {
-        self.stripes.iter().map(|stripe| stripe.read().len).sum()
+    /// Bytes of the map itself.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        let entry = size_of::<(u64, Arc<Page>)>() + 1;
+        let capacity: usize = self.stripes.iter().map(|stripe| stripe.read().capacity()).sum();
+        (capacity * entry + size_of_val(&*self.stripes)) as u64
+    }
+}
+
+/// The page that was looked at last, so that neighbours are found without the map.
+#[derive(Debug, Default)]
+pub(crate) struct PageCursor {
+    page: Option<Arc<Page>>,
+}
+
+impl PageCursor {
+    /// The page of a series.
+    #[inline]
+    pub(crate) fn page_of(&mut self, stripes: &Stripes, series: SeriesRef) -> Option<&Arc<Page>> {
+        let number = page_number(series);
+        if self.page.as_ref().is_none_or(|page| page.number() != number) {
+            self.page = stripes.page(number);
+        }
+        self.page.as_ref()
+    }
+
+    /// The same, looked up again: the page may have gone and come anew.
+    #[cold]
+    pub(crate) fn page_anew(&mut self, stripes: &Stripes, series: SeriesRef) -> Option<&Arc<Page>> {
+        self.page = stripes.page(page_number(series));
+        self.page.as_ref()
     }
 }
 
 /// Pages are numbered in sequence, which spreads well once the low bits reach the high ones.
 #[derive(Clone, Copy, Debug, Default)]
-struct RefHasher(u64);
+struct NumberHasher(u64);
 
-impl Hasher for RefHasher {
+impl Hasher for NumberHasher {
     fn write(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.write_u64(self.0 ^ u64::from(byte));
@@ -152,36 +165,59 @@ impl Hasher for RefHasher {
 mod tests {
     use super::*;
 
+    fn remove(stripes: &Stripes, series: u64, is_due: bool) -> bool {
+        let series = SeriesRef(series);
+        let is_due = |view: SeriesView<'_>| is_due && !view.is_pinned();
+        !stripes.remove_of_page(page_number(series), [series], is_due).is_empty()
+    }
+
     #[test]
     fn series_come_and_go_wherever_their_refs_lie() {
         let stripes = Stripes::new();
         let far = [u64::MAX, u64::MAX - 1, 1 << 40, 1 << 63];
         let refs: Vec<u64> = (0..20_000).chain(far).collect();
         for &series in &refs {
-            stripes.insert(Arc::new(Series::new(SeriesRef(series))));
+            stripes.insert(SeriesRef(series));
+            stripes.insert(SeriesRef(series));
         }
-        assert_eq!(stripes.len(), refs.len());
+        assert_eq!(stripes.counters().n_series(), refs.len() as u64);
         for &series in &refs {
-            let found = stripes.get(SeriesRef(series)).map(|found| found.series_ref());
-            assert_eq!(found, Some(SeriesRef(series)));
+            assert!(stripes.has(SeriesRef(series)));
         }
-        assert!(stripes.get(SeriesRef(20_000)).is_none());
+        assert!(!stripes.has(SeriesRef(20_000)));
 
-        let held = stripes.get(SeriesRef(7));
-        assert!(!stripes.remove_if(SeriesRef(7), |_| true), "somebody holds it");
-        drop(held);
-        assert!(!stripes.remove_if(SeriesRef(8), |_| false), "it is not due");
+        let page = stripes.page(0).unwrap();
+        page.lock().series_mut(SeriesRef(7)).unwrap().pin(0);
+        assert!(!remove(&stripes, 7, true), "a batch needs it");
+        page.lock().series_mut(SeriesRef(7)).unwrap().unpin();
+        assert!(!remove(&stripes, 8, false), "it is not due");
         let is_kept = |series: &u64| matches!(series, 7 | 8 | 0x8000_0000_0000_0000);
         for &series in refs.iter().filter(|series| !is_kept(series)) {
-            assert!(stripes.remove_if(SeriesRef(series), |_| true), "{series}");
-            assert!(!stripes.remove_if(SeriesRef(series), |_| true), "{series} is gone");
+            assert!(remove(&stripes, series, true), "{series}");
+            assert!(!remove(&stripes, series, true), "{series} is gone");
         }
         let mut left = Vec::new();
-        stripes.for_each(|series| left.push(series.series_ref().0));
+        stripes.for_each_page(|page| {
+            left.extend(page.lock().views().map(|series| series.series_ref().0));
+        });
         left.sort_unstable();
         assert_eq!(left, [7, 8, 1 << 63]);
-        assert_eq!(stripes.len(), 3);
-        let n_pages: usize = stripes.stripes.iter().map(|stripe| stripe.read().pages.len()).sum();
+        assert_eq!(stripes.counters().n_series(), 3);
+        let n_pages: usize = stripes.stripes.iter().map(|stripe| stripe.read().len()).sum();
         assert_eq!(n_pages, 2, "empty pages are given back");
+    }
+
+    #[test]
+    fn a_page_that_came_anew_is_found() {
+        let stripes = Stripes::new();
+        stripes.insert(SeriesRef(1));
+        let mut cursor = PageCursor::default();
+        assert!(cursor.page_of(&stripes, SeriesRef(1)).is_some());
+        assert!(remove(&stripes, 1, true));
+        stripes.insert(SeriesRef(2));
+        let old = cursor.page_of(&stripes, SeriesRef(2)).unwrap();
+        assert!(old.lock().view(SeriesRef(2)).is_none());
+        let new = cursor.page_anew(&stripes, SeriesRef(2)).unwrap();
+        assert!(new.lock().view(SeriesRef(2)).is_some());
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ferula_chunkenc::SampleBatch;
 use ferula_index::postings::Postings;
 use ferula_index::{Labels, Matcher, SeriesRef};
 
 use crate::error::Error;
-use crate::head::{Head, HeadChunk, ReadGuard, SeenChunks, Series};
+use crate::head::{Head, HeadChunk, PageCursor, ReadGuard, SeenChunks, Series};
 
 /// A view of the head over a range of time.
 #[derive(Clone, Debug)]
@@ -34,21 +35,24 @@ impl HeadReader {
         matchers: &[Matcher],
         mint: i64,
         maxt: i64,
-    ) -> Vec<(Labels, Arc<Series>)> {
+    ) -> Vec<(Labels, Series)> {
         let mint = mint.max(self.guard.from());
         if !self.overlaps(mint, maxt) {
             return Vec::new();
         }
         let selected = self.head.index().select(matchers);
-        let has_samples =
-            |series: &Arc<Series>| series.lock().has_samples(mint, maxt, self.guard.seen());
-        let series: Vec<Arc<Series>> = selected
+        let seen = self.guard.seen();
+        let has_samples = |series: &Series| {
+            series.view(|series| series.has_samples(mint, maxt, seen)).unwrap_or_default()
+        };
+        let mut pages = PageCursor::default();
+        let series: Vec<Series> = selected
             .iter()
-            .filter_map(|series| self.head.series(series).filter(has_samples))
+            .filter_map(|series| self.head.series(series, &mut pages).filter(has_samples))
             .collect();
         let refs: Vec<SeriesRef> = series.iter().map(|series| series.series_ref()).collect();
         let labels = self.head.index().labels_of(&refs);
-        let mut found: Vec<(Labels, Arc<Series>)> =
+        let mut found: Vec<(Labels, Series)> =
             labels.into_iter().zip(series).filter_map(|(l, series)| Some((l?, series))).collect();
         found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         found
@@ -61,12 +65,23 @@ impl HeadReader {
         mint: i64,
         maxt: i64,
     ) -> Result<Vec<HeadChunk>, Error> {
-        let chunks = series.lock().chunks(mint, maxt, self.guard.seen());
-        let series = series.series_ref();
-        let into_chunks = |chunks: SeenChunks| {
-            chunks.into_chunks().map_err(|source| Error::HeadChunk { series, source })
-        };
-        chunks.map_or(Ok(Vec::new()), into_chunks)
+        let chunks = series.view(|series| series.chunks(mint, maxt, self.guard.seen()));
+        let into_chunks = |chunks: SeenChunks| chunks.into_chunks(self.head.files());
+        chunks.flatten().map_or(Ok(Vec::new()), into_chunks)
+    }
+
+    /// Appends the samples of a series from `mint` to `maxt`, both inclusive, to `batch`.
+    pub(crate) fn read(
+        &self,
+        series: &Series,
+        mint: i64,
+        maxt: i64,
+        batch: &mut SampleBatch,
+    ) -> Result<(), Error> {
+        let mint = mint.max(self.guard.from());
+        let chunks = series.view(|series| series.chunks(mint, maxt, self.guard.seen()));
+        let decode = |chunks: SeenChunks| chunks.decode_into(self.head.files(), batch);
+        chunks.flatten().map_or(Ok(()), decode)
     }
 
     /// Time of the oldest sample at or after `from`, as far as the ranges of the chunks tell: it

@@ -32,6 +32,9 @@ pub enum Fault {
     /// [`File::sync_data`] drops what it was to sync: the bytes stay readable, but no later sync
     /// makes them durable.
     Io,
+    /// As [`Fault::Io`], but what a failed [`File::sync_data`] drops is gone for readers too, as if
+    /// the pages had been read again from the disk.
+    Lost,
     /// The operation fails for lack of space; half of a write has happened.
     NoSpace,
 }
@@ -86,6 +89,19 @@ impl FaultFs {
         self.disk.lock().failed_reads.insert(read, ());
     }
 
+    /// Has the disk be full from now on, or no longer: what needs space fails, the rest goes on.
+    pub fn set_full(&self, is_full: bool) {
+        self.disk.lock().is_full = is_full;
+    }
+
+    /// Forgets the faults that were not met yet.
+    pub fn clear_faults(&self) {
+        let mut disk = self.disk.lock();
+        disk.faults.clear();
+        disk.failed_reads.clear();
+        disk.is_full = false;
+    }
+
     /// Tells whether a [`Fault::Stop`] was reached.
     pub fn is_stopped(&self) -> bool {
         self.disk.lock().is_stopped
@@ -114,6 +130,7 @@ struct Disk {
     faults: BTreeMap<u64, Fault>,
     failed_reads: BTreeMap<u64, ()>,
     is_stopped: bool,
+    is_full: bool,
 }
 
 impl Default for Disk {
@@ -126,6 +143,7 @@ impl Default for Disk {
             faults: BTreeMap::new(),
             failed_reads: BTreeMap::new(),
             is_stopped: false,
+            is_full: false,
         }
     }
 }
@@ -187,13 +205,22 @@ impl Disk {
         Ok(fault)
     }
 
+    /// Counts an operation that needs space, and tells which fault it meets.
+    fn begin_growth(&mut self) -> io::Result<Option<Fault>> {
+        let fault = self.begin()?;
+        Ok(fault.or(self.is_full.then_some(Fault::NoSpace)))
+    }
+
     /// Counts an operation on names, which a fault has fail: after a stop it may still be found.
     fn begin_names(&mut self) -> io::Result<Option<Fault>> {
         let fault = self.begin()?;
-        match fault {
-            Some(fault @ (Fault::Io | Fault::NoSpace)) => Err(error_of(fault)),
-            fault => Ok(fault),
-        }
+        happens(fault)
+    }
+
+    /// The same of an operation that makes a name.
+    fn begin_new_name(&mut self) -> io::Result<Option<Fault>> {
+        let fault = self.begin_growth()?;
+        happens(fault)
     }
 
     fn find(&self, path: &Path) -> io::Result<NodeId> {
@@ -431,8 +458,16 @@ fn stopped() -> io::Error {
 fn error_of(fault: Fault) -> io::Error {
     match fault {
         Fault::Stop => stopped(),
-        Fault::Io => io::Error::other("injected input/output error"),
+        Fault::Io | Fault::Lost => io::Error::other("injected input/output error"),
         Fault::NoSpace => io::ErrorKind::StorageFull.into(),
+    }
+}
+
+/// Fails if the operation met a fault that keeps it from happening.
+fn happens(fault: Option<Fault>) -> io::Result<Option<Fault>> {
+    match fault {
+        Some(fault @ (Fault::Io | Fault::Lost | Fault::NoSpace)) => Err(error_of(fault)),
+        fault => Ok(fault),
     }
 }
 
@@ -466,7 +501,7 @@ impl Fs for FaultFs {
             }
             (OpenMode::CreateNew | OpenMode::Truncate, None) => {
                 let (dir, name) = disk.find_parent(path)?;
-                let fault = disk.begin_names()?;
+                let fault = disk.begin_new_name()?;
                 let file =
                     Node::File { bytes: Vec::new(), durable: Vec::new(), changes: Vec::new() };
                 let node = disk.add(file);
@@ -512,7 +547,7 @@ impl Fs for FaultFs {
         if disk.dir(dir)?.contains_key(&name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let fault = disk.begin_names()?;
+        let fault = disk.begin_new_name()?;
         disk.change_names(Some((dir, name, node)), None);
         after(fault)
     }
@@ -551,7 +586,7 @@ impl Fs for FaultFs {
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let (dir, name) = disk.find_parent(ancestor)?;
-                    let fault = disk.begin_names()?;
+                    let fault = disk.begin_new_name()?;
                     let node = disk.add(Node::default_dir());
                     disk.change_names(Some((dir, name, node)), None);
                     after(fault)?;
@@ -611,10 +646,18 @@ fn parts(disk: &mut Disk, node: NodeId) -> (&mut Vec<u8>, &mut Vec<u8>, &mut Vec
 impl FaultFile {
     /// Counts a change of the file and tells which fault it meets.
     fn begin(&self, disk: &mut Disk) -> io::Result<Option<Fault>> {
-        if !self.is_writable {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
+        self.check_writable()?;
+        disk.begin_growth()
+    }
+
+    /// The same of a change that makes the file no longer.
+    fn begin_cut(&self, disk: &mut Disk) -> io::Result<Option<Fault>> {
+        self.check_writable()?;
         disk.begin()
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        if self.is_writable { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
     }
 }
 
@@ -641,7 +684,7 @@ impl File for FaultFile {
         let fault = self.begin(&mut disk)?;
         let operation = disk.operations;
         let len = match fault {
-            Some(Fault::Io) => 0,
+            Some(Fault::Io | Fault::Lost) => 0,
             Some(Fault::NoSpace) => buf.len() / 2,
             Some(Fault::Stop) | None => buf.len(),
         };
@@ -654,10 +697,9 @@ impl File for FaultFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut disk = self.disk.lock();
-        let fault = self.begin(&mut disk)?;
-        if let Some(fault @ (Fault::Io | Fault::NoSpace)) = fault {
-            return Err(error_of(fault));
-        }
+        let is_growth = len > parts(&mut disk, self.node).0.len() as u64;
+        let fault = if is_growth { self.begin(&mut disk)? } else { self.begin_cut(&mut disk)? };
+        let fault = happens(fault)?;
         let operation = disk.operations;
         let (bytes, _, changes) = parts(&mut disk, self.node);
         bytes.resize(to_index(len), 0);
@@ -672,10 +714,20 @@ impl File for FaultFile {
         let to = match fault {
             None => Sync::Durable,
             Some(Fault::Stop) => Sync::Dirty,
-            Some(Fault::Io | Fault::NoSpace) => Sync::Dropped,
+            Some(Fault::Io | Fault::Lost | Fault::NoSpace) => Sync::Dropped,
         };
         for change in changes.iter_mut().filter(|change| change.sync == Sync::Dirty) {
             change.sync = to;
+        }
+        if fault == Some(Fault::Lost) {
+            changes.retain(|change| change.sync == Sync::Durable);
+            bytes.clone_from(durable);
+            for change in &*changes {
+                match &change.kind {
+                    ChangeKind::Write { offset, bytes: written } => write(bytes, *offset, written),
+                    ChangeKind::SetLen(len) => bytes.resize(to_index(*len), 0),
+                }
+            }
         }
         // Changes in order must stay while an earlier one is undecided.
         if changes.iter().all(|change| change.sync == Sync::Durable) {

@@ -28,7 +28,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
 use self::layout::{ChunkHeader, MAX_OVERHEAD_BYTES, chunk_len, file_name, read_chunk, split};
 pub(crate) use self::scan::FoundChunk;
-use self::scan::{Scan, scan};
+use self::scan::{Scan, known, scan};
 use self::staging::{Part, Sizes, Staging};
 use crate::error::Error;
 use crate::mmap::map_start;
@@ -60,6 +60,17 @@ struct OpenFile {
     /// Absent until it is needed in a file that was there before.
     file: Option<Arc<dyn File>>,
     is_synced: bool,
+}
+
+/// How far a file goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChunkFileEnd {
+    /// Number of the file.
+    pub(crate) number: u32,
+    /// Where its last chunk ends.
+    pub(crate) end: u64,
+    /// Time of its latest sample.
+    pub(crate) maxt: i64,
 }
 
 /// A chunk as it was stored.
@@ -139,6 +150,17 @@ impl ChunkFiles {
         let scan = scan(&*fs, &dir, true, visit)?;
         let report = report(&scan);
         Ok((Self { is_read_only: true, ..Self::new(fs, dir, scan, Sizes::default()) }, report))
+    }
+
+    /// Opens the files in `dir` without reading them, for somebody who knows what is in them and how
+    /// far they go. `None` if they are others, or shorter.
+    pub(crate) fn open_known(
+        fs: Arc<dyn Fs>,
+        dir: PathBuf,
+        ends: &[ChunkFileEnd],
+    ) -> Result<Option<Self>, Error> {
+        let scan = known(&*fs, &dir, ends)?;
+        Ok(scan.map(|scan| Self::new(fs, dir, scan, Sizes::default())))
     }
 
     fn new(fs: Arc<dyn Fs>, dir: PathBuf, scan: Scan, sizes: Sizes) -> Self {
@@ -232,7 +254,7 @@ impl ChunkFiles {
         let (number, offset) = split(chunk);
         let path = self.dir.join(file_name(number));
         let mut files = self.files.write();
-        let nowhere = || Error::ChunkRef { dir: self.dir.clone(), chunk };
+        let nowhere = || self.nowhere(chunk);
         let file = files.get_mut(&number).filter(|file| u64::from(offset) < file.len);
         let file = file.ok_or_else(nowhere)?;
         if let Some(map) = map_start(&*self.fs, &path, file.len)? {
@@ -260,7 +282,7 @@ impl ChunkFiles {
             Error::Chunk { file, offset: offset.into(), source }
         };
         let Some(entry) = read_chunk(bytes).map_err(failed)? else {
-            return Err(Error::ChunkRef { dir: self.dir.clone(), chunk });
+            return Err(self.nowhere(chunk));
         };
         let header = entry.header;
         let encoding = header.encoding().map_err(failed)?;
@@ -331,6 +353,14 @@ impl ChunkFiles {
             self.files.write().remove(&number);
         }
         Ok(due.len())
+    }
+
+    /// How far the files go; what was not [flushed](Self::flush) is not counted.
+    pub(crate) fn ends(&self) -> Vec<ChunkFileEnd> {
+        let files = self.files.read();
+        let ends = files.iter();
+        ends.map(|(&number, file)| ChunkFileEnd { number, end: file.len, maxt: file.maxt })
+            .collect()
     }
 
     /// How much the files take.
@@ -412,6 +442,11 @@ impl ChunkFiles {
         let file: Arc<dyn File> = self.fs.open(path, mode).map_err(Error::io("open", path))?.into();
         open.file = Some(Arc::clone(&file));
         Ok(file)
+    }
+
+    /// What is wrong with a ref that does not lead to the chunk that was written under it.
+    pub(crate) fn nowhere(&self, chunk: ChunkRef) -> Error {
+        Error::ChunkRef { dir: self.dir.clone(), chunk }
     }
 
     fn refused(&self, kind: io::ErrorKind) -> Error {

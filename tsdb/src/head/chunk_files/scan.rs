@@ -13,6 +13,7 @@ use ferula_chunkenc::cursor::Cursor;
 use ferula_index::{ChunkRef, SeriesRef};
 use ferula_wal::fs::Fs;
 
+use super::ChunkFileEnd;
 use super::layout::{
     HEADER_BYTES, MAGIC, VERSION, chunk_ref, file_name, file_number, parse_mark, read_chunk,
 };
@@ -100,6 +101,23 @@ pub(super) fn scan(
         }
     }
     Ok(scan)
+}
+
+/// Finds the files in `dir`, which go as far as `ends` says. `None` if they are others, or shorter.
+pub(super) fn known(fs: &dyn Fs, dir: &Path, ends: &[ChunkFileEnd]) -> Result<Option<Scan>, Error> {
+    if !numbers(fs, dir)?.into_iter().eq(ends.iter().map(|end| end.number)) {
+        return Ok(None);
+    }
+    let mut scan = Scan::default();
+    for &ChunkFileEnd { number, end, maxt } in ends {
+        let path = dir.join(file_name(number));
+        let bytes = open_bytes(fs, &path)?;
+        if (bytes.len() as u64) < end || check_header(&bytes, &path).is_err() {
+            return Ok(None);
+        }
+        scan.files.push(ScannedFile { number, bytes, end, maxt });
+    }
+    Ok(Some(scan))
 }
 
 /// Numbers of the files in `dir`, ascending.

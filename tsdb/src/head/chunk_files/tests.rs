@@ -130,6 +130,38 @@ fn what_lies_before_a_time_is_removed_file_by_file() {
     assert_eq!((found, report.damage), (vec![(at, given(60))], None));
 }
 
+#[test]
+fn files_that_are_known_are_not_read_through() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (fs, dir) = (std_fs(), tmp.path().to_path_buf());
+    let known =
+        |ends: &[ChunkFileEnd]| ChunkFiles::open_known(Arc::clone(&fs), dir.clone(), ends).unwrap();
+    assert!(known(&[]).is_some());
+    let (files, ..) = open(&fs, &dir);
+    let written: Found = (0..30).map(|n| (write(&files, &given(n)).unwrap(), given(n))).collect();
+    files.sync().unwrap();
+    let ends = files.ends();
+    assert_eq!(ends.iter().map(|end| end.maxt).max(), Some(2999));
+    let (last, before) = ends.split_last().unwrap();
+    for other in [&[][..], before, &ends[1..]] {
+        assert!(known(other).is_none());
+    }
+    let mut longer = ends.clone();
+    longer.last_mut().unwrap().end += 1;
+    assert!(known(&longer).is_none());
+
+    let files = known(&ends).unwrap();
+    for (at, given) in &written {
+        assert_eq!(files.read(*at).unwrap(), stored(given));
+    }
+    assert_eq!(files.ends(), ends);
+    let at = write(&files, &given(30)).unwrap();
+    assert_eq!(split(at).0, last.number + 1);
+    files.flush().unwrap();
+    let all: Found = written.into_iter().chain([(at, given(30))]).collect();
+    assert_eq!(open(&fs, &dir).2, all);
+}
+
 /// Opens a directory in which something was damaged: what is found is a beginning of `written`, and
 /// opening again finds the same without damage.
 fn check_damaged(fs: &Arc<dyn Fs>, dir: &Path, written: &Found, context: &str) -> usize {

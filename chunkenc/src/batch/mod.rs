@@ -1,8 +1,11 @@
 //! Columns of decoded samples: what chunks are decoded into and what the query engine reads.
 
+mod column;
+
 use std::ops::Range;
 use std::sync::Arc;
 
+use self::column::SparseColumn;
 use crate::histogram::FloatHistogram;
 use crate::{Sample, stale};
 
@@ -13,13 +16,15 @@ use crate::{Sample, stale};
 ///
 /// A sample is a float or a native histogram. The column of histograms is made by the first of
 /// them, so that batches of floats do without; [`has_histograms`](Self::has_histograms) tells which
-/// kind of batch it is.
+/// kind of batch it is. Likewise there are start timestamps only in batches in which a sample has
+/// one.
 #[derive(Clone, Debug, Default)]
 pub struct SampleBatch {
     timestamps: Vec<i64>,
     values: Vec<f64>,
-    /// Ends with the last histogram, hence is empty if there is none.
-    histograms: Vec<Option<Arc<FloatHistogram>>>,
+    histograms: SparseColumn<Option<Arc<FloatHistogram>>>,
+    /// Zero for none.
+    start_timestamps: SparseColumn<i64>,
 }
 
 impl SampleBatch {
@@ -32,7 +37,8 @@ impl SampleBatch {
     pub fn clear(&mut self) {
         self.timestamps.clear();
         self.values.clear();
-        self.histograms.clear();
+        self.histograms.truncate(0);
+        self.start_timestamps.truncate(0);
     }
 
     /// Makes room for `additional` more samples.
@@ -52,9 +58,23 @@ impl SampleBatch {
     ///
     /// A staleness marker is pushed as a float even where it ends a series of histograms.
     pub fn push_histogram(&mut self, timestamp: i64, histogram: Arc<FloatHistogram>) {
-        self.histograms.resize(self.len(), None);
-        self.histograms.push(Some(histogram));
+        self.histograms.set(self.len(), Some(histogram));
         self.push(timestamp, stale::NORMAL_NAN);
+    }
+
+    /// Says since when the last sample has been counting, in milliseconds since the Unix epoch;
+    /// zero for unknown.
+    ///
+    /// # Panics
+    /// If there are no samples.
+    pub fn set_last_start_timestamp(&mut self, start: i64) {
+        let last = self.len().checked_sub(1).expect("a start timestamp is that of a sample");
+        self.start_timestamps.set(last, start);
+    }
+
+    /// Sets the start timestamps of the samples from index `from` on.
+    pub(crate) fn set_start_timestamps(&mut self, from: usize, starts: &[i64]) {
+        self.start_timestamps.extend_from_slice(from, starts);
     }
 
     /// Appends the samples of `other` whose indexes are in `range`.
@@ -63,14 +83,8 @@ impl SampleBatch {
     /// If the range exceeds the samples of `other`.
     pub fn extend_from_batch(&mut self, other: &Self, range: Range<usize>) {
         let before = self.len();
-        let end = range.end.min(other.histograms.len());
-        if let Some(histograms) = other.histograms.get(range.start..end)
-            && !histograms.is_empty()
-        {
-            self.histograms.resize(before, None);
-            self.histograms.extend_from_slice(histograms);
-            self.end_at_last_histogram();
-        }
+        self.histograms.extend_from_slice(before, other.histograms.slice(&range));
+        self.start_timestamps.extend_from_slice(before, other.start_timestamps.slice(&range));
         self.timestamps.extend_from_slice(&other.timestamps[range.clone()]);
         self.values.extend_from_slice(&other.values[range]);
     }
@@ -98,12 +112,7 @@ impl SampleBatch {
         self.timestamps.truncate(len);
         self.values.truncate(len);
         self.histograms.truncate(len);
-        self.end_at_last_histogram();
-    }
-
-    fn end_at_last_histogram(&mut self) {
-        let end = self.histograms.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-        self.histograms.truncate(end);
+        self.start_timestamps.truncate(len);
     }
 
     /// Removes the samples at `range`; those behind it move up.
@@ -113,9 +122,8 @@ impl SampleBatch {
     pub fn remove(&mut self, range: Range<usize>) {
         self.timestamps.drain(range.clone());
         self.values.drain(range.clone());
-        let end = range.end.min(self.histograms.len());
-        self.histograms.drain(range.start.min(end)..end);
-        self.end_at_last_histogram();
+        self.histograms.remove(&range);
+        self.start_timestamps.remove(&range);
     }
 
     /// Number of samples.
@@ -150,6 +158,19 @@ impl SampleBatch {
     #[inline]
     pub fn histogram(&self, index: usize) -> Option<&Arc<FloatHistogram>> {
         self.histograms.get(index)?.as_ref()
+    }
+
+    /// Tells whether any sample has a start timestamp.
+    #[inline]
+    pub fn has_start_timestamps(&self) -> bool {
+        !self.start_timestamps.is_empty()
+    }
+
+    /// Since when the sample at `index` has been counting, in milliseconds since the Unix epoch;
+    /// zero if that is unknown.
+    #[inline]
+    pub fn start_timestamp(&self, index: usize) -> i64 {
+        self.start_timestamps.get(index).copied().unwrap_or_default()
     }
 
     /// Iterates over the samples in time order, as if all were floats: see
@@ -219,5 +240,32 @@ mod tests {
         assert!(part.timestamps() == [3] && !part.has_histograms());
         part.clear();
         assert!(!part.has_histograms());
+    }
+
+    #[test]
+    fn start_timestamps_stay_with_their_samples() {
+        let mut batch = SampleBatch::new();
+        for t in 0..6 {
+            batch.push(t, 0.0);
+            if t % 2 == 1 {
+                batch.set_last_start_timestamp(-t);
+            }
+        }
+        let starts = |batch: &SampleBatch| -> Vec<i64> {
+            (0..batch.len()).map(|i| batch.start_timestamp(i)).collect()
+        };
+        assert_eq!(starts(&batch), [0, -1, 0, -3, 0, -5]);
+        let mut part = SampleBatch::new();
+        part.extend_from_batch(&batch, 0..1);
+        assert!(!part.has_start_timestamps());
+        part.extend_from_batch(&batch, 1..5);
+        assert_eq!(starts(&part), [0, -1, 0, -3, 0]);
+        part.remove(1..3);
+        assert_eq!(starts(&part), [0, -3, 0]);
+        part.truncate(1);
+        assert!(!part.has_start_timestamps());
+        part.push(9, 0.0);
+        part.set_last_start_timestamp(0);
+        assert!(!part.has_start_timestamps());
     }
 }

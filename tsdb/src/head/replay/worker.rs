@@ -1,0 +1,208 @@
+//! Threads that put samples into the head, each into pages of its own.
+
+use std::mem;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{Builder, Scope, ScopedJoinHandle, available_parallelism};
+
+use ferula_chunkenc::Sample;
+use ferula_wal::record::samples::RefSample;
+use ferula_wal::record::tombstones::Tombstone;
+
+use crate::error::Error;
+use crate::head::Head;
+use crate::head::isolation::{BatchId, Views};
+use crate::head::series::{AppendContext, PageState, page_number};
+
+/// Workers at most; one core is left to the thread that reads the log.
+const MAX_WORKERS: usize = 8;
+
+/// Samples that are handed over together.
+const BATCH_SAMPLES: usize = 8192;
+
+/// What waits for a worker at most, in batches.
+const MAX_WAITING: usize = 4;
+
+/// Work in the order of the log.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Samples to append.
+    Samples(Vec<RefSample>),
+    /// What was deleted when the record was written. Samples logged later stay.
+    Delete(Tombstone),
+}
+
+/// What workers did.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) samples: u64,
+    pub(super) covered_samples: u64,
+    /// Times of the earliest and latest sample.
+    pub(super) mint: i64,
+    pub(super) maxt: i64,
+}
+
+impl Default for Done {
+    fn default() -> Self {
+        Self { samples: 0, covered_samples: 0, mint: i64::MAX, maxt: i64::MIN }
+    }
+}
+
+/// The threads, and what is not handed to them yet.
+#[derive(Debug)]
+pub(super) struct Workers<'scope> {
+    workers: Vec<Worker<'scope>>,
+    /// Buffers that workers are done with.
+    spare: Receiver<Vec<RefSample>>,
+}
+
+#[derive(Debug)]
+struct Worker<'scope> {
+    jobs: SyncSender<Job>,
+    thread: ScopedJoinHandle<'scope, Result<Done, Error>>,
+    samples: Vec<RefSample>,
+}
+
+impl<'scope> Workers<'scope> {
+    /// Starts the threads, which end with the scope, or when this is dropped.
+    pub(super) fn start<'env: 'scope>(
+        head: &'env Head,
+        scope: &'scope Scope<'scope, 'env>,
+    ) -> Result<Self, Error> {
+        let n_workers = available_parallelism().map_or(1, |n| n.get() - 1).clamp(1, MAX_WORKERS);
+        let (give_back, spare) = channel();
+        let start = |_| {
+            let (jobs, todo) = sync_channel(MAX_WAITING);
+            let give_back = give_back.clone();
+            let thread = Builder::new().name("ferula-replay".to_owned());
+            let thread = thread.spawn_scoped(scope, move || work(head, &todo, &give_back));
+            let thread = thread.map_err(Error::io("start a thread for", "the replay".as_ref()))?;
+            Ok(Worker { jobs, thread, samples: Vec::with_capacity(BATCH_SAMPLES) })
+        };
+        Ok(Self { workers: (0..n_workers).map(start).collect::<Result<_, _>>()?, spare })
+    }
+
+    /// Hands over a sample of a series that exists.
+    #[inline]
+    pub(super) fn put_sample(&mut self, sample: RefSample) {
+        let worker = self.worker(page_number(sample.series));
+        let samples = &mut self.workers[worker].samples;
+        samples.push(sample);
+        if samples.len() >= BATCH_SAMPLES {
+            self.hand_over(worker);
+        }
+    }
+
+    /// Hands over work on the page with this number.
+    pub(super) fn put(&mut self, page: u64, job: Job) {
+        let worker = self.worker(page);
+        self.hand_over(worker);
+        self.send(worker, job);
+    }
+
+    #[inline]
+    fn worker(&self, page: u64) -> usize {
+        let n_workers = self.workers.len() as u64;
+        if n_workers == 1 { 0 } else { usize::try_from(page % n_workers).unwrap_or(0) }
+    }
+
+    fn hand_over(&mut self, worker: usize) {
+        let spare = self.spare.try_recv();
+        let spare = spare.unwrap_or_else(|_| Vec::with_capacity(BATCH_SAMPLES));
+        let samples = mem::replace(&mut self.workers[worker].samples, spare);
+        if !samples.is_empty() {
+            self.send(worker, Job::Samples(samples));
+        }
+    }
+
+    fn send(&self, worker: usize, job: Job) {
+        // A worker that has ended says why when it is joined.
+        let _ = self.workers[worker].jobs.send(job);
+    }
+
+    /// Waits until all is done.
+    pub(super) fn finish(mut self) -> Result<Done, Error> {
+        for worker in 0..self.workers.len() {
+            self.hand_over(worker);
+        }
+        let mut all = Done::default();
+        for Worker { jobs, thread, .. } in self.workers {
+            drop(jobs);
+            let done = thread.join().expect("a worker does not panic")?;
+            all.samples += done.samples;
+            all.covered_samples += done.covered_samples;
+            all.mint = all.mint.min(done.mint);
+            all.maxt = all.maxt.max(done.maxt);
+        }
+        Ok(all)
+    }
+}
+
+/// What a worker does until there is nothing left, or something fails.
+fn work(
+    head: &Head,
+    todo: &Receiver<Job>,
+    give_back: &Sender<Vec<RefSample>>,
+) -> Result<Done, Error> {
+    let (mut done, views) = (Done::default(), Views::default());
+    let block_range_ms = head.block_range_ms;
+    let context = AppendContext { batch: BatchId::REPLAYED, views: &views, block_range_ms };
+    while let Ok(job) = todo.recv() {
+        match job {
+            Job::Samples(mut samples) => {
+                done.append(head, &samples, context);
+                samples.clear();
+                // Nobody takes it when all was read.
+                let _ = give_back.send(samples);
+            }
+            Job::Delete(tombstone) => delete(head, tombstone)?,
+        }
+    }
+    Ok(done)
+}
+
+fn delete(head: &Head, Tombstone { series, mint, maxt }: Tombstone) -> Result<(), Error> {
+    let Some(page) = head.stripes.page(page_number(series)) else { return Ok(()) };
+    page.change(|page| {
+        let Some(mut found) = page.series_mut(series) else { return Ok(()) };
+        found.delete(mint, maxt, head.block_range_ms, head.files())
+    })
+}
+
+impl Done {
+    fn append(&mut self, head: &Head, samples: &[RefSample], context: AppendContext<'_>) {
+        let is_near = |a: &RefSample, b: &RefSample| page_number(a.series) == page_number(b.series);
+        let mut filled = Vec::new();
+        for of_page in samples.chunk_by(is_near) {
+            let Some(page) = head.stripes.page(page_number(of_page[0].series)) else { continue };
+            let is_filled = page.change(|page| {
+                for sample in of_page {
+                    self.append_one(page, sample, context);
+                }
+                page.queue()
+            });
+            if is_filled {
+                filled.push(page);
+            }
+        }
+        head.queue_full_chunks(&mut filled);
+        head.write_some_full_chunks();
+    }
+
+    #[inline]
+    fn append_one(
+        &mut self,
+        page: &mut PageState,
+        &RefSample { series, timestamp, value }: &RefSample,
+        context: AppendContext<'_>,
+    ) {
+        let Some(mut found) = page.series_mut(series) else { return };
+        if found.newest().is_some_and(|newest| newest.timestamp >= timestamp) {
+            self.covered_samples += 1;
+            return;
+        }
+        found.append(Sample::new(timestamp, value), context);
+        self.samples += 1;
+        self.mint = self.mint.min(timestamp);
+        self.maxt = self.maxt.max(timestamp);
+    }
+}

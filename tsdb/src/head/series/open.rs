@@ -1,0 +1,82 @@
+//! The chunk of a series that is appended to.
+
+use std::sync::Arc;
+
+use ferula_chunkenc::{Encoding, Sample, XorState};
+
+use super::full::ChunkData;
+use super::pool::{Cell, Chain, ChainSink, Pool};
+
+/// The chunk that is appended to, if there is one. Its bytes lie in the cells of the page.
+#[derive(Debug, Default)]
+pub(super) enum Open {
+    /// Nothing: the series has no samples.
+    #[default]
+    Empty,
+    /// Floats. The chain begins with room for the header.
+    Xor { state: XorState, chain: Chain },
+}
+
+impl Open {
+    /// Starts a chunk of floats.
+    pub(super) fn xor(cells: &mut Pool<Cell>) -> Self {
+        use ferula_chunkenc::ByteSink;
+
+        let mut chain = Chain::EMPTY;
+        ChainSink { cells, chain: &mut chain }.put([0; 8], XorState::HEADER_BYTES);
+        Self::Xor { state: XorState::new(), chain }
+    }
+
+    /// Tells whether there is no chunk.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// The last sample.
+    #[inline]
+    pub(super) fn last(&self) -> Option<Sample> {
+        match self {
+            Self::Empty => None,
+            Self::Xor { state, .. } => state.last(),
+        }
+    }
+
+    /// Number of samples.
+    #[inline]
+    pub(super) fn sample_count(&self) -> u16 {
+        match self {
+            Self::Empty => 0,
+            Self::Xor { state, .. } => state.sample_count(),
+        }
+    }
+
+    /// Copies the samples so far.
+    pub(super) fn to_data(&self, cells: &Pool<Cell>) -> Option<ChunkData> {
+        match self {
+            Self::Empty => None,
+            Self::Xor { state, chain } => {
+                let mut data = Vec::with_capacity(chain.len() + 1);
+                cells.copy_to(*chain, &mut data);
+                data[..XorState::HEADER_BYTES].copy_from_slice(&state.header());
+                data.extend(state.last_byte());
+                Some(ChunkData { encoding: Encoding::Xor, data: Arc::from(data) })
+            }
+        }
+    }
+
+    /// Drops the chunk and gives its memory back.
+    pub(super) fn clear(&mut self, cells: &mut Pool<Cell>) {
+        match std::mem::take(self) {
+            Self::Empty => {}
+            Self::Xor { chain, .. } => cells.release(chain),
+        }
+    }
+
+    /// Moves the bytes to another pool.
+    pub(super) fn move_to(&mut self, from: &Pool<Cell>, to: &mut Pool<Cell>) {
+        match self {
+            Self::Empty => {}
+            Self::Xor { chain, .. } => *chain = from.move_to(to, *chain),
+        }
+    }
+}

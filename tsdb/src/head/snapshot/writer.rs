@@ -1,0 +1,199 @@
+//! Writing a snapshot front to back.
+
+use std::collections::HashMap;
+use std::io;
+
+use ferula_chunkenc::cursor::{
+    put_i64_be, put_prefixed_bytes, put_u32_be, put_u64_be, put_uvarint, put_varint,
+};
+use ferula_index::{Labels, SeriesRef};
+
+use super::layout::{FRAME_BYTES, FrameKind, begin_frame, content_len, end_frame, put_header};
+use super::{Snapshot, SnapshotChunk, SnapshotOpen};
+
+/// Writes a snapshot to `W`.
+#[derive(Debug)]
+pub(crate) struct SnapshotWriter<W> {
+    out: W,
+    names: HashMap<Box<str>, Name>,
+    n_pairs: u32,
+    /// Label pairs that are new since the last frame of series.
+    pairs_frame: Vec<u8>,
+    series_frame: Vec<u8>,
+    /// The series before, of the same frame.
+    before: SeriesRef,
+    pairs_before: Vec<u32>,
+    scratch: Vec<u32>,
+    n_series: u64,
+}
+
+/// A label name that was written.
+#[derive(Debug)]
+struct Name {
+    number: u32,
+    /// Numbers of the pairs with it, by value.
+    pairs: HashMap<Box<str>, u32>,
+}
+
+impl<W: io::Write> SnapshotWriter<W> {
+    /// Writes everything but series.
+    pub(crate) fn new(mut out: W, snapshot: &Snapshot) -> io::Result<Self> {
+        let mut frame = Vec::new();
+        put_header(&mut frame);
+        out.write_all(&frame)?;
+
+        frame.clear();
+        begin_frame(&mut frame, FrameKind::State);
+        let origin = &snapshot.origin;
+        put_u32_be(&mut frame, origin.segment);
+        put_u64_be(&mut frame, origin.offset);
+        put_u32_be(&mut frame, origin.tail);
+        put_i64_be(&mut frame, origin.covered_until);
+        put_u64_be(&mut frame, snapshot.next_ref);
+        frame.push(u8::from(snapshot.has_opaque_records));
+        write_frame(&mut out, &mut frame)?;
+
+        begin_frame(&mut frame, FrameKind::ChunkFiles);
+        for file in &origin.chunk_files {
+            put_u32_be(&mut frame, file.number);
+            put_u64_be(&mut frame, file.end);
+            put_i64_be(&mut frame, file.maxt);
+        }
+        write_frame(&mut out, &mut frame)?;
+
+        for aliases in snapshot.aliases.chunks(FRAME_BYTES / 16) {
+            begin_frame(&mut frame, FrameKind::Aliases);
+            for (alias, series) in aliases {
+                put_u64_be(&mut frame, alias.0);
+                put_u64_be(&mut frame, series.0);
+            }
+            write_frame(&mut out, &mut frame)?;
+        }
+        Ok(Self {
+            out,
+            names: HashMap::new(),
+            n_pairs: 0,
+            pairs_frame: Vec::new(),
+            series_frame: Vec::new(),
+            before: SeriesRef(0),
+            pairs_before: Vec::new(),
+            scratch: Vec::new(),
+            n_series: 0,
+        })
+    }
+
+    /// Writes a series. Refs ascend.
+    pub(crate) fn add(
+        &mut self,
+        series: SeriesRef,
+        labels: &Labels,
+        full: impl ExactSizeIterator<Item = SnapshotChunk>,
+        open: Option<SnapshotOpen<'_>>,
+    ) -> io::Result<()> {
+        debug_assert!(series > self.before || self.series_frame.is_empty(), "refs ascend");
+        let mut pairs = std::mem::take(&mut self.scratch);
+        pairs.clear();
+        for (name, value) in labels {
+            pairs.push(self.pair(name, value)?);
+        }
+        if self.series_frame.is_empty() {
+            begin_frame(&mut self.series_frame, FrameKind::Series);
+            self.before = SeriesRef(0);
+            self.pairs_before.clear();
+        }
+        let out = &mut self.series_frame;
+        put_uvarint(out, series.0 - self.before.0);
+        let is_same = |(a, b): &(&u32, &u32)| a == b;
+        let n_same = pairs.iter().zip(&self.pairs_before).take_while(is_same).count();
+        put_uvarint(out, n_same as u64);
+        put_uvarint(out, (pairs.len() - n_same) as u64);
+        for &pair in &pairs[n_same..] {
+            put_uvarint(out, pair.into());
+        }
+        put_uvarint(out, full.len() as u64);
+        let (mut time, mut at_before) = (0_i64, 0_u64);
+        for SnapshotChunk { mint, maxt, at } in full {
+            put_varint(out, mint.wrapping_sub(time));
+            put_uvarint(out, mint.abs_diff(maxt));
+            put_varint(out, at.0.wrapping_sub(at_before).cast_signed());
+            (time, at_before) = (maxt, at.0);
+        }
+        match open {
+            Some(open) => {
+                out.push(open.encoding.to_byte());
+                put_varint(out, open.mint.wrapping_sub(time));
+                put_uvarint(out, open.cut_span_ms);
+                put_prefixed_bytes(out, open.data);
+            }
+            None => out.push(0),
+        }
+        self.scratch = std::mem::replace(&mut self.pairs_before, pairs);
+        self.before = series;
+        self.n_series += 1;
+        if content_len(&self.series_frame) >= FRAME_BYTES
+            || content_len(&self.pairs_frame) >= FRAME_BYTES
+        {
+            self.end_series()?;
+        }
+        Ok(())
+    }
+
+    /// The number of a label pair.
+    fn pair(&mut self, name: &str, value: &str) -> io::Result<u32> {
+        if let Some(pair) = self.names.get(name).and_then(|name| name.pairs.get(value)) {
+            return Ok(*pair);
+        }
+        let pair = self.n_pairs;
+        self.n_pairs = pair.checked_add(1).ok_or(io::ErrorKind::FileTooLarge)?;
+        let out = &mut self.pairs_frame;
+        if out.is_empty() {
+            begin_frame(out, FrameKind::Pairs);
+        }
+        let pairs = if let Some(known) = self.names.get_mut(name) {
+            put_uvarint(out, known.number.into());
+            &mut known.pairs
+        } else {
+            let number =
+                u32::try_from(self.names.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+            put_uvarint(out, number.into());
+            put_prefixed_bytes(out, name.as_bytes());
+            let made = Name { number, pairs: HashMap::new() };
+            &mut self.names.entry(name.into()).or_insert(made).pairs
+        };
+        put_prefixed_bytes(out, value.as_bytes());
+        pairs.insert(value.into(), pair);
+        Ok(pair)
+    }
+
+    /// Writes the frame of series, and before it that of their new label pairs.
+    fn end_series(&mut self) -> io::Result<()> {
+        for frame in [&mut self.pairs_frame, &mut self.series_frame] {
+            if !frame.is_empty() {
+                write_frame(&mut self.out, frame)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is left, and returns what was written to.
+    pub(crate) fn finish(mut self) -> io::Result<W> {
+        self.end_series()?;
+        let mut frame = Vec::new();
+        begin_frame(&mut frame, FrameKind::End);
+        put_u64_be(&mut frame, self.names.len() as u64);
+        put_u64_be(&mut frame, self.n_pairs.into());
+        put_u64_be(&mut frame, self.n_series);
+        write_frame(&mut self.out, &mut frame)?;
+        Ok(self.out)
+    }
+}
+
+/// Completes and writes a frame, and empties its buffer.
+fn write_frame(out: &mut impl io::Write, frame: &mut Vec<u8>) -> io::Result<()> {
+    if !end_frame(frame) {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    out.write_all(frame)?;
+    frame.clear();
+    Ok(())
+}

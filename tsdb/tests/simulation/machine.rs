@@ -1,0 +1,505 @@
+//! Runs a schedule: the machine, the database on it, and the model beside it.
+
+use std::mem;
+use std::path::Path;
+use std::sync::Arc;
+
+use ferula_chunkenc::SampleBatch;
+use ferula_index::{Labels, MatchOp, Matcher, SeriesRef};
+use ferula_tsdb::{AppendError, Appender, Clock, Db, Error};
+use ferula_wal::fs::{Fault, FaultFs, Fs, Survival};
+
+use crate::faults::Process;
+use crate::model::{Batch, Content, Gap, Model, Written, ensure};
+use crate::workload::{N_APPENDERS, Op, Random, Schedule};
+
+const DATA: &str = "/data";
+
+/// How often opening is tried while faults are met.
+const OPEN_ATTEMPTS: u32 = 16;
+
+/// A clock that advances by one with each look at it.
+#[derive(Debug, Default)]
+struct TestClock(std::sync::atomic::AtomicU64);
+
+impl Clock for TestClock {
+    fn now_ms(&self) -> u64 {
+        1_700_000_000_000 + self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// What a run did, for the report.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// Operations of the file system.
+    pub(crate) operations: u64,
+    pub(crate) openings: u64,
+    pub(crate) crashes: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) failed_commits: u64,
+    pub(crate) blocks: u64,
+}
+
+/// The machine with its database.
+struct Machine<'a> {
+    schedule: &'a Schedule,
+    fs: FaultFs,
+    process: Process,
+    db: Option<Db>,
+    clock: Arc<TestClock>,
+    appenders: [Option<Appender>; N_APPENDERS],
+    pending: [Vec<Written>; N_APPENDERS],
+    refs: std::collections::BTreeMap<u16, SeriesRef>,
+    model: Model,
+    random: Random,
+    now: i64,
+    churn: u16,
+    next_serial: u32,
+    n_snapshots: u32,
+    /// Earliest time that the head takes, if nothing went wrong since it was opened.
+    valid_from: i64,
+    /// Whether something failed since the database was opened, so that it cannot be known which
+    /// samples it takes.
+    has_failed: bool,
+    /// Whether a read is to fail, so that a block may be set aside.
+    may_miss_blocks: bool,
+    tally: Tally,
+}
+
+/// Runs a schedule to its end.
+///
+/// # Errors
+/// What does not hold.
+pub(crate) fn run(schedule: &Schedule) -> Result<Tally, String> {
+    run_with(schedule, None)
+}
+
+/// Runs a schedule that is stopped at an operation, if it has as many.
+pub(crate) fn run_with(
+    schedule: &Schedule,
+    stop: Option<(u64, Survival)>,
+) -> Result<Tally, String> {
+    let fs = FaultFs::new();
+    if let Some((operation, _)) = stop {
+        fs.inject(operation, Fault::Stop);
+    }
+    let mut machine = Machine {
+        schedule,
+        process: Process::new(&fs),
+        fs,
+        db: None,
+        clock: Arc::default(),
+        appenders: Default::default(),
+        pending: Default::default(),
+        refs: Default::default(),
+        model: Model::default(),
+        random: Random(schedule.seed),
+        now: 0,
+        churn: 0,
+        next_serial: 1,
+        n_snapshots: 0,
+        valid_from: i64::MIN,
+        has_failed: false,
+        may_miss_blocks: false,
+        tally: Tally::default(),
+    };
+    machine.open(Gap::None)?;
+    for (number, op) in schedule.ops.iter().enumerate() {
+        let survival = stop.map(|(_, survival)| survival);
+        machine.step(op, survival).map_err(|error| format!("op {number}, {op:?}: {error}"))?;
+    }
+    machine.finish().map_err(|error| format!("at the end: {error}"))?;
+    machine.tally.operations += machine.fs.operations();
+    Ok(machine.tally)
+}
+
+fn cause(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+impl Machine<'_> {
+    fn labels_of(&self, series: u16) -> Labels {
+        let padding = if series.is_multiple_of(5) { self.schedule.config.padding } else { 0 };
+        let series = series.to_string();
+        let pairs = [("__name__", "m"), ("series", &series), ("padding", &"x".repeat(padding))];
+        Labels::from_pairs(pairs).expect("short labels")
+    }
+
+    fn db(&self) -> &Db {
+        self.db.as_ref().expect("open between steps")
+    }
+
+    fn step(&mut self, op: &Op, survival: Option<Survival>) -> Result<(), String> {
+        match *op {
+            Op::Scrape { first, n, advance } => self.scrape(first, n, advance)?,
+            Op::Append { appender, series, advance, n } => {
+                for _ in 0..n {
+                    self.now += advance;
+                    self.append(appender, self.churn + series)?;
+                }
+            }
+            Op::Commit { appender } => self.commit(appender)?,
+            Op::Rollback { appender } => {
+                self.appenders[appender] = None;
+                self.pending[appender].clear();
+            }
+            Op::Repeat { series } => self.repeat(series)?,
+            Op::Churn { by } => self.churn += by,
+            Op::Maintain => self.cut(false),
+            Op::CompactHead => self.cut(true),
+            Op::Compact => {
+                self.tally.blocks += self.db().compact().map_or(0, |made| made.len()) as u64
+            }
+            Op::Delete { series, n, back } => self.delete(series, n, back)?,
+            // What fails is not lost, as the next check shows.
+            Op::CleanTombstones => drop(self.db().clean_tombstones()),
+            Op::Snapshot => self.snapshot()?,
+            Op::Check => self.check(Gap::None)?,
+            Op::Reopen => self.reopen()?,
+            Op::Kill => self.kill()?,
+            Op::Crash { survival } => self.crash(survival)?,
+            Op::Arm { after, fault } => self.fs.inject(self.fs.operations() + after, fault),
+            Op::FailRead { after } => {
+                self.fs.fail_read(self.fs.reads() + after);
+                self.may_miss_blocks = true;
+            }
+            Op::Full { is_full } => self.fs.set_full(is_full),
+        }
+        if self.fs.is_stopped() {
+            let survival = survival.unwrap_or_else(|| self.random.survival());
+            self.crash(survival)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a sample of now to an open batch.
+    fn append(&mut self, appender: usize, series: u16) -> Result<(), String> {
+        let labels = self.labels_of(series);
+        let db = self.db.as_ref().expect("open between steps");
+        let batch = self.appenders[appender].get_or_insert_with(|| db.appender());
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let (timestamp, value) = (self.now, f64::from(serial));
+        let mut appended = Err(AppendError::UnknownSeries { series: SeriesRef(0) });
+        if let Some(known) = self.refs.get(&series) {
+            appended = batch.append_ref(*known, timestamp, value).map(|()| *known);
+        }
+        if let Err(AppendError::UnknownSeries { .. }) = appended {
+            appended = batch.append(&labels, timestamp, value);
+        }
+        match appended {
+            Ok(known) => {
+                self.refs.insert(series, known);
+                self.pending[appender].push(Written { series, timestamp, serial });
+            }
+            Err(AppendError::OutOfOrder { newest, .. }) => {
+                ensure!(newest > timestamp, "refused {timestamp} though it is after {newest}");
+                ensure!(
+                    self.all_samples().any(|s| s.series == series && s.timestamp == newest),
+                    "series {series} has no sample at {newest}"
+                );
+            }
+            Err(AppendError::DuplicateTimestamp { .. }) => ensure!(
+                self.all_samples().any(|s| s.series == series && s.timestamp == timestamp),
+                "series {series} has no sample at {timestamp}"
+            ),
+            Err(AppendError::TooOld { oldest, .. }) => {
+                let newest = self.all_samples().map(|sample| sample.timestamp).max();
+                let window = self.schedule.config.block_range_ms / 2;
+                let is_due = |newest: i64| oldest <= newest - window;
+                ensure!(
+                    timestamp < oldest
+                        && (self.has_failed
+                            || oldest <= self.valid_from
+                            || newest.is_some_and(is_due)),
+                    "refused {timestamp} as older than {oldest}, newest {newest:?}"
+                );
+            }
+            Err(error) => return Err(format!("append of series {series}: {error}")),
+        }
+        Ok(())
+    }
+
+    fn all_samples(&self) -> impl Iterator<Item = &Written> {
+        self.model.samples().chain(self.pending.iter().flatten())
+    }
+
+    fn scrape(&mut self, first: u16, n: u16, advance: i64) -> Result<(), String> {
+        // A batch of its own: the last appender is lent.
+        let lent = N_APPENDERS - 1;
+        let (appender, pending) = (self.appenders[lent].take(), mem::take(&mut self.pending[lent]));
+        self.now = self.now.max(self.newest_time()).max(self.valid_from) + advance;
+        for series in first..first + n {
+            self.append(lent, self.churn + series)?;
+        }
+        let result = self.commit(lent);
+        (self.appenders[lent], self.pending[lent]) = (appender, pending);
+        result
+    }
+
+    fn newest_time(&self) -> i64 {
+        self.all_samples().map(|sample| sample.timestamp).max().unwrap_or(0)
+    }
+
+    fn commit(&mut self, appender: usize) -> Result<(), String> {
+        let Some(batch) = self.appenders[appender].take() else { return Ok(()) };
+        let pending = mem::take(&mut self.pending[appender]);
+        // What another batch or a cut has overtaken since is left out.
+        let mut newest = self.model.newest();
+        let mut samples = Vec::new();
+        for sample in pending {
+            let known = newest.entry(sample.series).or_insert(i64::MIN);
+            if sample.timestamp >= self.valid_from && *known < sample.timestamp {
+                *known = sample.timestamp;
+                samples.push(sample);
+            }
+        }
+        let mut of_batch =
+            Batch { samples, is_acknowledged: false, is_durable: false, is_vague: self.has_failed };
+        match batch.commit() {
+            Ok(committed) => {
+                self.tally.acknowledged += 1;
+                if committed.samples != of_batch.samples.len() {
+                    ensure!(
+                        self.has_failed,
+                        "committed {} samples of {}",
+                        committed.samples,
+                        of_batch.samples.len()
+                    );
+                    let visible = self.content()?;
+                    let is_visible = |sample: &Written| {
+                        let value = f64::from(sample.serial);
+                        visible.iter().any(|(_, found)| found.iter().any(|s| s.value == value))
+                    };
+                    of_batch.samples.retain(is_visible);
+                    ensure!(
+                        committed.samples == of_batch.samples.len(),
+                        "committed {} samples, visible are {:?}",
+                        committed.samples,
+                        of_batch.samples
+                    );
+                }
+                of_batch.is_acknowledged = true;
+                of_batch.is_durable = self.schedule.config.is_always;
+            }
+            Err(_) => {
+                self.tally.failed_commits += 1;
+                self.has_failed = true;
+            }
+        }
+        self.model.batches.push(of_batch);
+        Ok(())
+    }
+
+    /// Commits a sample that is there already, which must change nothing.
+    fn repeat(&mut self, series: u16) -> Result<(), String> {
+        let series = self.churn + series;
+        let Some(sample) = self.model.newest_of(series) else { return Ok(()) };
+        let labels = self.labels_of(series);
+        let mut batch = self.db().appender();
+        let appended = batch.append(&labels, sample.timestamp, f64::from(sample.serial));
+        let (Ok(_), false) = (appended, self.has_failed) else { return Ok(()) };
+        match batch.commit() {
+            Ok(committed) => {
+                // A series that a cut has removed does not know what it had.
+                let is_cut = sample.timestamp < self.valid_from;
+                ensure!(committed.samples == 0 || is_cut, "{sample:?} was taken twice");
+            }
+            Err(_) => self.has_failed = true,
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self, is_whole: bool) {
+        let cut = if is_whole { self.db().compact_head() } else { self.db().maintain() };
+        match cut {
+            Ok(blocks) => self.tally.blocks += blocks.len() as u64,
+            Err(_) => self.has_failed = true,
+        }
+        self.note_valid_from();
+    }
+
+    fn note_valid_from(&mut self) {
+        let blocks = self.db().stats().blocks;
+        let covered = blocks.iter().map(|meta| meta.maxt).max().unwrap_or(i64::MIN);
+        self.valid_from = self.valid_from.max(covered);
+    }
+
+    /// Deletes what blocks hold of some series, from a moment on.
+    fn delete(&mut self, first: u16, n: u16, back: i64) -> Result<(), String> {
+        let (from, to) = (self.newest_time() - back, self.valid_from.saturating_sub(1));
+        if from > to {
+            return Ok(());
+        }
+        let series = self.churn + first..self.churn + first + n;
+        let pattern = series.clone().map(|series| series.to_string()).collect::<Vec<_>>().join("|");
+        let matcher = Matcher::new(MatchOp::Regex, "series", &pattern).expect("numbers");
+        let deleted = self.db().delete(&[matcher], from, to);
+        let is_deleted = |sample: &Written| {
+            series.contains(&sample.series) && (from..=to).contains(&sample.timestamp)
+        };
+        self.model.delete(is_deleted, deleted.is_err());
+        self.check(Gap::None)
+    }
+
+    /// Copies the database; the copy must hold what the original does.
+    fn snapshot(&mut self) -> Result<(), String> {
+        let dir = format!("/copies/{}", self.n_snapshots);
+        self.n_snapshots += 1;
+        if self.db().snapshot(&dir).is_err() {
+            self.has_failed |= self.fs.is_stopped();
+            return Ok(());
+        }
+        let expected = self.content()?;
+        self.fs.clear_faults();
+        let options = self.options();
+        let copy = Db::open_with(Arc::new(self.fs.clone()), &dir, options);
+        let copy = copy.map_err(|error| format!("the copy does not open: {}", cause(&error)))?;
+        ensure!(content_of(&copy)? == expected, "the copy differs");
+        drop(copy);
+        self.fs.remove_dir_all(Path::new(&dir)).map_err(|error| error.to_string())
+    }
+
+    fn options(&self) -> ferula_tsdb::Options {
+        let mut options = self.schedule.config.options();
+        options.clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        options
+    }
+
+    fn reopen(&mut self) -> Result<(), String> {
+        self.drop_batches();
+        if let Some(db) = self.db.take()
+            && db.close().is_ok()
+        {
+            self.model.make_durable();
+        }
+        let gap = if self.fs.is_stopped() { self.lose_power(None) } else { Gap::Process };
+        self.open(gap)
+    }
+
+    fn kill(&mut self) -> Result<(), String> {
+        self.drop_batches();
+        self.process.kill();
+        self.db = None;
+        let gap = if self.fs.is_stopped() { self.lose_power(None) } else { Gap::Process };
+        self.open(gap)
+    }
+
+    fn crash(&mut self, survival: Survival) -> Result<(), String> {
+        let gap = self.lose_power(Some(survival));
+        self.drop_batches();
+        self.db = None;
+        self.open(gap)
+    }
+
+    fn lose_power(&mut self, survival: Option<Survival>) -> Gap {
+        let survival = survival.unwrap_or_else(|| self.random.survival());
+        self.tally.crashes += 1;
+        self.tally.operations += self.fs.operations();
+        self.fs = self.fs.crash(survival);
+        self.may_miss_blocks = false;
+        Gap::Power
+    }
+
+    fn drop_batches(&mut self) {
+        self.appenders = Default::default();
+        self.pending = Default::default();
+        self.refs.clear();
+    }
+
+    /// Opens the directory, through whatever faults are still to come, and checks what is there.
+    fn open(&mut self, mut gap: Gap) -> Result<(), String> {
+        let mut last = String::new();
+        for attempt in 0..OPEN_ATTEMPTS {
+            if attempt == OPEN_ATTEMPTS / 2 {
+                self.fs.clear_faults();
+            }
+            if self.fs.is_stopped() {
+                gap = self.lose_power(None);
+            }
+            self.process = Process::new(&self.fs);
+            let db = Db::open_with(Arc::new(self.process.clone()), DATA, self.options());
+            match db {
+                Ok(db) if !db.open_report().quarantined.is_empty() => {
+                    ensure!(
+                        self.may_miss_blocks,
+                        "blocks were set aside: {:?}",
+                        db.open_report().quarantined
+                    );
+                    last = format!("{:?}", db.open_report().quarantined);
+                    self.process.kill();
+                }
+                Ok(db) => {
+                    self.db = Some(db);
+                    return self.opened(gap);
+                }
+                Err(error) => last = cause(&error),
+            }
+        }
+        Err(format!("does not open: {last}"))
+    }
+
+    fn opened(&mut self, gap: Gap) -> Result<(), String> {
+        self.tally.openings += 1;
+        self.has_failed = false;
+        self.valid_from = i64::MIN;
+        self.note_valid_from();
+        self.check(gap)
+    }
+
+    fn content(&self) -> Result<Content, String> {
+        content_of(self.db())
+    }
+
+    fn check(&mut self, gap: Gap) -> Result<(), String> {
+        let content = self.content()?;
+        let mut model = mem::take(&mut self.model);
+        let result = model.check(&content, gap, |series| self.labels_of(series));
+        self.model = model;
+        result
+    }
+
+    /// Opens what is left twice more, with the power cut in between, and commits once more.
+    fn finish(&mut self) -> Result<(), String> {
+        self.check(Gap::None)?;
+        self.fs.clear_faults();
+        let survival = self.random.survival();
+        self.crash(survival)?;
+        let first = self.content()?;
+        self.crash(Survival::Nothing)?;
+        ensure!(self.content()? == first, "opening twice changes something");
+        for dir in [DATA, "/data/wal"] {
+            let names = self.fs.list(Path::new(dir)).map_err(|error| error.to_string())?;
+            let is_left = |name: &str| name.contains(".tmp");
+            ensure!(!names.iter().any(|entry| is_left(&entry.name)), "left behind: {names:?}");
+        }
+        self.scrape(0, 3, 1)?;
+        let last = self.model.batches.last();
+        ensure!(
+            last.is_some_and(|batch| batch.is_acknowledged && batch.samples.len() == 3),
+            "does not go on: {last:?}"
+        );
+        self.check(Gap::None)
+    }
+}
+
+/// All that a database holds.
+fn content_of(db: &Db) -> Result<Content, String> {
+    let read = || -> Result<Content, Error> {
+        let series = db.querier(i64::MIN, i64::MAX)?.select(&[])?;
+        (0..series.len())
+            .map(|index| {
+                let mut batch = SampleBatch::new();
+                series.read(index, &mut batch)?;
+                Ok((series.labels(index).clone(), batch.iter().collect()))
+            })
+            .collect()
+    };
+    read().map_err(|error| format!("cannot be read: {}", cause(&error)))
+}
