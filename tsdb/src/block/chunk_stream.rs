@@ -1,7 +1,8 @@
 //! Reading the chunks of a block front to back, through a window of its files.
 //!
 //! Whoever reads a whole block has no use for a map of it: its pages would count as memory of the
-//! process until the system takes them back.
+//! process until the system takes them back. So a part is mapped at a time, where the operating
+//! system knows the file, and read otherwise.
 
 use std::path::PathBuf;
 
@@ -14,9 +15,10 @@ use ferula_wal::fs::{File, Fs, OpenMode};
 use super::chunks::{CHUNK_TAIL_BYTES, chunk_error, parse, segment_name, split};
 use super::format::ChunkStream;
 use crate::error::Error;
+use crate::mmap::WindowedFile;
 
-/// Bytes of a file that are in memory.
-const WINDOW_BYTES: usize = 256 << 10;
+/// Bytes of a file that are looked at.
+const WINDOW_BYTES: usize = 512 << 10;
 
 /// Reads the chunks of segments whose refs ascend; others too, but slowly.
 #[derive(Debug)]
@@ -30,10 +32,16 @@ pub(super) struct SegmentStream<'a> {
 #[derive(Debug)]
 struct Segment {
     index: u32,
-    file: Box<dyn File>,
+    source: Source,
     len: u64,
     window: Bytes,
     window_start: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Mapped(WindowedFile),
+    Read(PathBuf, Box<dyn File>),
 }
 
 impl<'a> SegmentStream<'a> {
@@ -46,10 +54,8 @@ impl<'a> SegmentStream<'a> {
         let segment = match self.segment.take().filter(|segment| segment.index == index) {
             Some(segment) => segment,
             None => {
-                let path = self.dir.join(segment_name(index));
-                let file = self.fs.open(&path, OpenMode::Read).map_err(Error::io("open", &path))?;
-                let len = file.len().map_err(Error::io("inspect", &path))?;
-                Segment { index, file, len, window: Bytes::new(), window_start: 0 }
+                let (source, len) = Source::open(self.fs, self.dir.join(segment_name(index)))?;
+                Segment { index, source, len, window: Bytes::new(), window_start: 0 }
             }
         };
         Ok(self.segment.insert(segment))
@@ -69,10 +75,8 @@ impl ChunkStream for SegmentStream<'_> {
             match segment.parse(offset) {
                 // Not all of it is in the window, or the segment is cut short.
                 Err(DecodeError::Truncated { .. }) if !segment.reaches(offset, size) => {
-                    let filled = segment.fill(offset, size);
+                    segment.fill(offset, size)?;
                     size = segment.size_of_chunk(offset).unwrap_or(usize::MAX).max(size);
-                    let path = self.dir.join(segment_name(index));
-                    filled.map_err(Error::io("read", &path))?;
                 }
                 parsed => return parsed.map_err(|source| chunk_error(&self.dir, chunk, source)),
             }
@@ -106,12 +110,35 @@ impl Segment {
     }
 
     /// Moves the window to `size` bytes from `offset` on, or to all that there are.
-    fn fill(&mut self, offset: u64, size: usize) -> std::io::Result<()> {
+    fn fill(&mut self, offset: u64, size: usize) -> Result<(), Error> {
+        // The old one first, so that there is one at a time.
+        self.window = Bytes::new();
         let left = usize::try_from(self.len - offset).unwrap_or(usize::MAX);
-        let mut window = vec![0; left.min(size)];
-        self.file.read_exact_at(&mut window, offset)?;
-        (self.window, self.window_start) = (window.into(), offset);
+        (self.window, self.window_start) = (self.source.window(offset, left.min(size))?, offset);
         Ok(())
+    }
+}
+
+impl Source {
+    fn open(fs: &dyn Fs, path: PathBuf) -> Result<(Self, u64), Error> {
+        if let Some(file) = WindowedFile::open(fs, &path)? {
+            let len = file.len();
+            return Ok((Self::Mapped(file), len));
+        }
+        let file = fs.open(&path, OpenMode::Read).map_err(Error::io("open", &path))?;
+        let len = file.len().map_err(Error::io("inspect", &path))?;
+        Ok((Self::Read(path, file), len))
+    }
+
+    fn window(&self, offset: u64, len: usize) -> Result<Bytes, Error> {
+        match self {
+            Self::Mapped(file) => file.window(offset, len),
+            Self::Read(path, file) => {
+                let mut window = vec![0; len];
+                file.read_exact_at(&mut window, offset).map_err(Error::io("read", path))?;
+                Ok(window.into())
+            }
+        }
     }
 }
 

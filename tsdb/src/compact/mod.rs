@@ -8,7 +8,7 @@
 //! # Memory
 //!
 //! One series is in memory at a time: its labels, the places of its chunks, and, where chunks
-//! overlap, the samples of those. Beside that there are, for the whole run, a window of 256 KiB of
+//! overlap, the samples of those. Beside that there are, for the whole run, a window of 512 KiB of
 //! the chunks of each source, the label names and values of the result with four bytes for each of
 //! them in each source, and what the writer of the index keeps for each series (four bytes for each
 //! label in Prometheus's format). Neither the number of samples nor the size of the sources
@@ -31,6 +31,7 @@ pub use self::control::Progress;
 use self::merge::{MergedSymbols, SeriesMerge};
 pub(crate) use self::plan::{plan, ranges};
 use self::populate::Populator;
+pub(crate) use self::recode::Recoder;
 use crate::block::{Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, WrittenBlock};
 use crate::error::Error;
 

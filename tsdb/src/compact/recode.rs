@@ -36,7 +36,7 @@ enum Value {
 
 /// Decodes, merges and encodes the samples of one series.
 #[derive(Debug, Default)]
-pub(super) struct Recoder {
+pub(crate) struct Recoder {
     /// What was merged.
     merged: Vec<Point>,
     /// What was decoded since.
@@ -47,14 +47,14 @@ pub(super) struct Recoder {
 
 impl Recoder {
     /// Forgets all samples.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.merged.clear();
         self.decoded.clear();
         self.n_chunks = 0;
     }
 
     /// Decodes a chunk, which comes after those that were decoded since the last merging.
-    pub(super) fn decode(&mut self, chunk: &Chunk) -> Result<(), Error> {
+    pub(crate) fn decode(&mut self, chunk: &Chunk) -> Result<(), Error> {
         let origin = self.n_chunks;
         self.n_chunks += 1;
         match chunk.encoding {
@@ -96,7 +96,7 @@ impl Recoder {
 
     /// Merges what was decoded, without what is `deleted` of it, with what was merged before. Of two
     /// samples at the same time the one that was merged before stays.
-    pub(super) fn merge(&mut self, deleted: &[Interval]) {
+    pub(crate) fn merge(&mut self, deleted: &[Interval]) {
         let mut decoded = std::mem::take(&mut self.decoded);
         decoded.retain(|point| !covers(deleted, point.time, point.time));
         if self.merged.is_empty() {
@@ -118,7 +118,7 @@ impl Recoder {
     }
 
     /// Encodes what was merged and appends it to `chunks`.
-    pub(super) fn encode(&mut self, chunks: &mut Vec<EncodedChunk>) -> Result<(), Error> {
+    pub(crate) fn encode(&mut self, chunks: &mut Vec<EncodedChunk>) -> Result<(), Error> {
         self.forget_false_hints();
         for run in self.merged.chunk_by(|a, b| is_same_kind(&a.value, &b.value)) {
             for run in run.chunks(CHUNK_SAMPLES) {
