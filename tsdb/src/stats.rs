@@ -18,6 +18,9 @@ pub struct Stats {
     pub head_mint: Option<i64>,
     /// Time of the latest sample of the head in milliseconds; `None` if it is empty.
     pub head_maxt: Option<i64>,
+    /// Time in milliseconds from which on the head is read and takes samples: what is older is in
+    /// blocks, or deleted.
+    pub head_from: i64,
     /// Metas of the blocks that serve, by time.
     pub blocks: Vec<BlockMeta>,
     /// Blocks that do not serve, with the reason.

@@ -136,14 +136,18 @@ pub(super) fn write_block(
                 writer.add(&labels, &chunks)?;
             }
         }
+        if writer.stats().num_series == 0 {
+            // All of it is deleted.
+            return Ok(None);
+        }
         let mint = oldest.max(mint);
         let describe = |stats| BlockMeta::of_head(ulid, mint, maxt, stats);
-        writer.finish(Depth::Samples, describe)?.publish()
+        writer.finish(Depth::Samples, describe)?.publish().map(Some)
     };
     let written = write();
-    if written.is_err() {
+    if !matches!(written, Ok(Some(_))) {
         // The next opening would do it too; the error that counts is the first one.
         let _ = fs.remove_dir_all(&parent.join(format!("{ulid}{CREATION_SUFFIX}")));
     }
-    written.map(Some)
+    written
 }

@@ -105,6 +105,7 @@ impl View {
             n_chunks,
             head_mint: head_mint.map(|mint| mint.max(self.head_from)),
             head_maxt,
+            head_from: self.head_from,
             block_bytes: serving.clone().map(|block| block.size_bytes()).sum(),
             blocks: serving.map(|block| block.meta().clone()).collect(),
             quarantined: quarantined.iter().cloned().chain(damaged).collect(),
