@@ -4,9 +4,20 @@
 //! about what it makes of a gauge. Each set is one kind of series as scraped, 15 seconds apart.
 
 pub mod fleet;
+pub mod pods;
+pub mod recording;
 
 use ferula_chunkenc::Sample;
 use ferula_chunkenc::stale::STALE_NAN;
+
+/// A series with its labels in order, names and values.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// Names and values, sorted by name.
+    pub labels: Vec<(String, String)>,
+    /// Samples in time order.
+    pub samples: Vec<Sample>,
+}
 
 /// First timestamp of every series.
 pub const START_MS: i64 = 1_700_000_000_000;

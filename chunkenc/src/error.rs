@@ -1,6 +1,7 @@
 //! What can go wrong when chunks are written or read.
 
 use crate::Encoding;
+use crate::columnar::ColumnField;
 use crate::histogram::HistogramError;
 
 /// Errors of this crate.
@@ -103,6 +104,24 @@ pub enum Error {
         needed: u64,
         /// The most that could be in there.
         held: usize,
+    },
+    /// A field of columnar data has a value that it cannot have.
+    #[error("{found} at offset {offset} is no valid {field}")]
+    Columnar {
+        /// Where the field begins, counted from the start of the slice.
+        offset: usize,
+        /// Which field it is.
+        field: ColumnField,
+        /// What it holds.
+        found: u64,
+    },
+    /// A column has no entries, or more than there may be, or not as many as the one beside it.
+    #[error("a column has {found} entries, there must be 1 to {limit}")]
+    ColumnLength {
+        /// Number of entries.
+        found: usize,
+        /// The most there may be.
+        limit: usize,
     },
     /// A histogram breaks a rule.
     #[error(transparent)]

@@ -46,6 +46,7 @@ mod aggr;
 mod batch;
 mod bits;
 mod chunk;
+pub mod columnar;
 pub mod cursor;
 mod error;
 mod float_appender;

@@ -31,11 +31,13 @@
 //!
 //! # Concepts
 //!
-//! - A [`Db`] owns a directory, laid out as Prometheus's: `wal/`, blocks named by ULID, `lock`.
+//! - A [`Db`] owns a directory, laid out as Prometheus's: `wal/`, `chunks_head/`, blocks named by ULID,
+//!   `lock`.
 //! - An [`Appender`] is a batch of samples, committed or rolled back as a whole. A series is appended
 //!   to by labels once and by its ref from then on. Samples that cannot be stored are refused one by
 //!   one with an [`AppendError`]; the rest of the batch stands.
-//! - The **head** holds the newest samples in memory. When it spans one and a half block ranges, its
+//! - The **head** holds the newest samples: chunks that are being filled in memory, full ones in files.
+//!   [`Db::memory`] tells what it takes. When it spans one and a half block ranges, its
 //!   oldest range is cut into a **block**, and the log is condensed. A thread of the database does
 //!   that; [`Db::maintain`] does it at once.
 //! - A [`Querier`] is a view of what was committed when it was opened, over head and blocks. Its

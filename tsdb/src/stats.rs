@@ -68,8 +68,11 @@ pub struct MemoryUsage {
     pub spare_chunk_bytes: u64,
     /// Lists of the chunks that are full.
     pub chunk_list_bytes: u64,
-    /// Chunks that are full and kept in memory.
+    /// Chunks that are full and kept in memory: until they are written to their files, or for good in
+    /// a database that is only read.
     pub full_chunk_bytes: u64,
+    /// Buffers of the files of full chunks.
+    pub chunk_file_bytes: u64,
     /// Series that no committed batch has appended to yet.
     pub unpublished_bytes: u64,
     /// Buffers of batches that ended, for the next ones.
@@ -80,9 +83,10 @@ impl MemoryUsage {
     /// All parts together.
     pub fn total_bytes(&self) -> u64 {
         let Self { series_bytes, open_chunk_bytes, spare_chunk_bytes, .. } = self;
-        let Self { chunk_list_bytes, full_chunk_bytes, unpublished_bytes, batch_bytes, .. } = self;
-        let chunks = open_chunk_bytes + spare_chunk_bytes + chunk_list_bytes + full_chunk_bytes;
-        series_bytes + chunks + unpublished_bytes + batch_bytes
+        let Self { chunk_list_bytes, full_chunk_bytes, chunk_file_bytes, .. } = self;
+        let open = open_chunk_bytes + spare_chunk_bytes;
+        let full = chunk_list_bytes + full_chunk_bytes + chunk_file_bytes;
+        series_bytes + open + full + self.unpublished_bytes + self.batch_bytes
     }
 }
 

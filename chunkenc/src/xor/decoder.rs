@@ -1,23 +1,20 @@
-//! Reading float chunks: one loop over a bit position without a check or a call per sample.
+//! Reading float chunks.
 
-use super::state::{DOD_BITS, HEADER_BYTES};
-use super::value::{Window, read_xor};
-use crate::bits::BitReader;
+use super::sample::{SampleReader, Stopped};
+use super::state::HEADER_BYTES;
+use crate::bits::{BitReader, Padded};
 use crate::cursor::from_zig_zag;
 use crate::varbit::read_uvarint;
 use crate::{Error, Sample, SampleBatch};
 
-/// Decodes the samples of a float chunk one after the other.
+/// Decodes the samples of a float chunk.
 #[derive(Clone, Debug)]
 pub(crate) struct XorDecoder<'a> {
-    pub(super) bits: BitReader<'a>,
-    size_bytes: usize,
-    pub(super) count: u16,
-    read: u16,
-    pub(super) timestamp: i64,
-    pub(super) value_bits: u64,
-    pub(super) delta: u64,
-    pub(super) window: Window,
+    /// What follows the header.
+    body: Padded<'a>,
+    count: u16,
+    read: usize,
+    pub(super) reader: SampleReader,
 }
 
 impl<'a> XorDecoder<'a> {
@@ -32,16 +29,8 @@ impl<'a> XorDecoder<'a> {
         if usize::from(count) > held {
             return Err(Error::SampleCount { size_bytes: data.len(), count, held });
         }
-        Ok(Self {
-            bits: BitReader::new(body),
-            size_bytes: data.len(),
-            count,
-            read: 0,
-            timestamp: 0,
-            value_bits: 0,
-            delta: 0,
-            window: Window::NONE,
-        })
+        let body = Padded::new(body);
+        Ok(Self { body, count, read: 0, reader: SampleReader::new() })
     }
 
     /// Number of samples that the chunk announces.
@@ -51,17 +40,28 @@ impl<'a> XorDecoder<'a> {
 
     /// Reads the next sample.
     pub(crate) fn next(&mut self) -> Result<Option<Sample>, Error> {
-        if self.read == self.count {
+        if self.read == usize::from(self.count) {
             return Ok(None);
         }
         match self.read {
             0 => self.read_first()?,
             1 => self.read_second()?,
-            _ => self.read_other()?,
+            _ => {
+                if !self.reader.read(self.body.ahead(self.reader.position)) {
+                    self.read_wide();
+                }
+            }
         }
-        self.check_overrun()?;
+        if self.reader.is_bad {
+            return Err(self.reader.window_error(8 * HEADER_BYTES));
+        }
+        if self.is_overrun() {
+            let size_bytes = HEADER_BYTES + self.body.bytes().len();
+            let needed = HEADER_BYTES + self.reader.position.div_ceil(8) - size_bytes;
+            return Err(Error::Truncated { offset: size_bytes, needed, available: 0 });
+        }
         self.read += 1;
-        Ok(Some(Sample::new(self.timestamp, f64::from_bits(self.value_bits))))
+        Ok(Some(Sample::new(self.reader.timestamp, f64::from_bits(self.reader.value_bits))))
     }
 
     /// Reads all samples that are left, to the end of `batch`.
@@ -69,93 +69,93 @@ impl<'a> XorDecoder<'a> {
     /// After an error the batch is as it was.
     pub(crate) fn decode_into(mut self, batch: &mut SampleBatch) -> Result<(), Error> {
         let before = batch.len();
-        let left = usize::from(self.count - self.read);
-        let (timestamps, values) = batch.extend_zeroed(left);
-        let result = self.fill(timestamps, values);
+        let mut start = self.clone();
+        let (timestamps, values) = batch.extend_zeroed(usize::from(self.count) - self.read);
+        if self.fill(timestamps, values) {
+            return Ok(());
+        }
+        // Sample by sample it comes out what is wrong, and where.
+        batch.truncate(before);
+        let result = start.push_all(batch);
         if result.is_err() {
             batch.truncate(before);
         }
         result
     }
 
-    fn fill(&mut self, timestamps: &mut [i64], values: &mut [f64]) -> Result<(), Error> {
-        let mut slots = timestamps.iter_mut().zip(values);
-        // The first two samples have codes of their own.
-        while self.read < 2
-            && let Some((timestamp, value)) = slots.next()
-            && let Some(sample) = self.next()?
-        {
-            (*timestamp, *value) = (sample.timestamp, sample.value);
+    fn push_all(&mut self, batch: &mut SampleBatch) -> Result<(), Error> {
+        while let Some(sample) = self.next()? {
+            batch.push(sample.timestamp, sample.value);
         }
-        for (timestamp, value) in slots {
-            self.read_other()?;
-            (*timestamp, *value) = (self.timestamp, f64::from_bits(self.value_bits));
+        Ok(())
+    }
+
+    /// Reads all samples that are left. Tells whether nothing is wrong with them.
+    fn fill(&mut self, mut timestamps: &mut [i64], mut values: &mut [f64]) -> bool {
+        while !timestamps.is_empty() {
+            let n = match self.read_some(timestamps, values) {
+                0 => {
+                    // One that is unlike most, such as the first two.
+                    let Ok(Some(sample)) = self.next() else { return false };
+                    (timestamps[0], values[0]) = (sample.timestamp, sample.value);
+                    1
+                }
+                n => {
+                    self.read += n;
+                    n
+                }
+            };
+            (timestamps, values) = (&mut timestamps[n..], &mut values[n..]);
         }
-        self.read = self.count;
-        self.check_overrun()
+        !self.reader.is_bad && !self.is_overrun()
+    }
+
+    /// Reads as many samples as can be read at once, and returns how many.
+    #[inline]
+    fn read_some(&mut self, timestamps: &mut [i64], values: &mut [f64]) -> usize {
+        if self.read < 2 {
+            return 0;
+        }
+        let (n, stopped) = self.reader.read_all(self.body.bytes(), timestamps, values);
+        if stopped != Stopped::NearEnd || self.is_overrun() {
+            return n;
+        }
+        let (tail, from) = self.body.tail();
+        self.reader.position -= from;
+        let (m, _) = self.reader.read_all(tail, &mut timestamps[n..], &mut values[n..]);
+        self.reader.position += from;
+        n + m
     }
 
     fn read_first(&mut self) -> Result<(), Error> {
-        self.timestamp = from_zig_zag(read_uvarint(&mut self.bits, HEADER_BYTES)?);
-        self.value_bits = self.bits.read_bits(64);
+        let mut bits = BitReader::new(self.body.bytes());
+        self.reader.timestamp = from_zig_zag(read_uvarint(&mut bits, HEADER_BYTES)?);
+        self.reader.value_bits = bits.read_bits(64);
+        self.reader.position = bits.position();
         Ok(())
     }
 
     fn read_second(&mut self) -> Result<(), Error> {
-        self.delta = read_uvarint(&mut self.bits, HEADER_BYTES)?;
-        self.timestamp = self.timestamp.wrapping_add_unsigned(self.delta);
-        let ahead = self.bits.peek();
-        self.read_value(ahead, 0)
-    }
-
-    #[inline(always)]
-    fn read_other(&mut self) -> Result<(), Error> {
-        let ahead = self.bits.peek();
-        // The code of the timestamp and what tells the kind of the value: at most 24 + 13 bits of
-        // the 57 that were loaded.
-        let used = if ahead >> 63 == 0 {
-            1
-        } else {
-            let ones = ahead.leading_ones();
-            let n = match ones {
-                1..=3 => DOD_BITS[ones as usize - 1],
-                _ => return self.read_wide(),
-            };
-            let code = ahead << (ones + 1) >> (64 - n);
-            // The upper half of the range stands for negative numbers, its lower edge excepted.
-            let dod = if code > 1 << (n - 1) { code.wrapping_sub(1 << n) } else { code };
-            self.delta = self.delta.wrapping_add(dod);
-            ones + 1 + n
-        };
-        self.timestamp = self.timestamp.wrapping_add_unsigned(self.delta);
-        self.read_value(ahead << used, used)
+        let mut bits = BitReader::at(self.body.bytes(), self.reader.position);
+        self.reader.delta = read_uvarint(&mut bits, HEADER_BYTES)?;
+        self.reader.timestamp = self.reader.timestamp.wrapping_add_unsigned(self.reader.delta);
+        self.reader.position = bits.position();
+        self.reader.read_value::<0>(self.body.ahead(self.reader.position));
+        Ok(())
     }
 
     /// Reads a sample whose delta of deltas takes all 64 bits.
     #[cold]
-    fn read_wide(&mut self) -> Result<(), Error> {
-        self.bits.advance(4);
-        self.delta = self.delta.wrapping_add(self.bits.read_bits(64));
-        self.timestamp = self.timestamp.wrapping_add_unsigned(self.delta);
-        let ahead = self.bits.peek();
-        self.read_value(ahead, 0)
+    fn read_wide(&mut self) {
+        let mut bits = BitReader::at(self.body.bytes(), self.reader.position + 4);
+        self.reader.delta = self.reader.delta.wrapping_add(bits.read_bits(64));
+        self.reader.timestamp = self.reader.timestamp.wrapping_add_unsigned(self.reader.delta);
+        self.reader.position = bits.position();
+        self.reader.read_value::<0>(self.body.ahead(self.reader.position));
     }
 
-    /// Reads a value, of which `ahead` holds the next bits; `used` bits before it were seen but
-    /// not yet passed.
-    #[inline(always)]
-    fn read_value(&mut self, ahead: u64, used: u32) -> Result<(), Error> {
-        let (bits, window) = (&mut self.bits, &mut self.window);
-        self.value_bits ^= read_xor(bits, window, ahead, used, HEADER_BYTES)?;
-        Ok(())
-    }
-
-    fn check_overrun(&self) -> Result<(), Error> {
-        if self.bits.is_overrun() {
-            let needed = HEADER_BYTES + self.bits.position().div_ceil(8) - self.size_bytes;
-            return Err(Error::Truncated { offset: self.size_bytes, needed, available: 0 });
-        }
-        Ok(())
+    fn is_overrun(&self) -> bool {
+        self.body.is_beyond(self.reader.position)
     }
 }
 

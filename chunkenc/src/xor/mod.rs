@@ -7,6 +7,7 @@
 //! bit; [`XorState`] does without owning the bytes.
 
 mod decoder;
+mod sample;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use crate::{Chunk, Encoding, Error, Sample};
 pub(super) const HEADER_BYTES: usize = 2;
 
 /// Widths of the delta of deltas, by the number of ones in front of it (one, two or three).
-pub(super) const DOD_BITS: [u32; 3] = [14, 17, 20];
+const DOD_BITS: [u32; 3] = [14, 17, 20];
 
 /// What must be known of an open float chunk to append to it: 32 bytes, beside those of the
 /// samples, which may lie wherever their owner likes.
@@ -68,11 +68,18 @@ impl XorState {
     pub fn resume(data: &[u8]) -> Result<(Self, &[u8]), Error> {
         let mut decoder = XorDecoder::new(data)?;
         while decoder.next()?.is_some() {}
-        let XorDecoder { bits, timestamp, value_bits, delta, window, count, .. } = decoder;
+        let count = decoder.count();
+        let reader = decoder.reader;
         let body = &data[HEADER_BYTES..];
-        let tail = Tail::of(body, bits.position());
-        let state = Self { timestamp, value_bits, delta, count, window, tail };
-        Ok((state, &body[..bits.position() / 8]))
+        let state = Self {
+            timestamp: reader.timestamp,
+            value_bits: reader.value_bits,
+            delta: reader.delta,
+            count,
+            window: reader.window(),
+            tail: Tail::of(body, reader.position),
+        };
+        Ok((state, &body[..reader.position / 8]))
     }
 
     /// Appends one sample, whose bytes go to `out` as far as they are complete.

@@ -17,6 +17,11 @@ impl Window {
     /// No window yet: more leading zeros than any value has.
     pub(crate) const NONE: Self = Self { leading: u8::MAX, trailing: 0 };
 
+    /// A window with so many zeros on either side, each below 256.
+    pub(super) const fn new(leading: u64, trailing: u64) -> Self {
+        Self { leading: low_byte(leading), trailing: low_byte(trailing) }
+    }
+
     /// Number of bits between the zeros. Without a window all 64 bits are written, as in
     /// Prometheus.
     const fn significant(self) -> u32 {
@@ -88,8 +93,7 @@ pub(crate) fn write_changed(
     let (code, len) = codes.new;
     packer.push(code << 11 | u64::from(leading) << 6 | width, len + 11);
     packer.push_any(xor >> trailing, n, out);
-    *last_window =
-        Window { leading: low_byte(leading.into()), trailing: low_byte(trailing.into()) };
+    *last_window = Window::new(leading.into(), trailing.into());
 }
 
 /// Reads in which bits a value differs, of which `ahead` holds the next bits; `used` bits before

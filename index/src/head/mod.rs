@@ -16,6 +16,7 @@ mod bulk;
 mod by_hash;
 mod dictionary;
 mod memory;
+mod order;
 mod page;
 mod pending;
 mod postings;
@@ -31,6 +32,7 @@ use parking_lot::{Mutex, RwLock};
 use self::by_hash::HashIndex;
 use self::dictionary::{Dictionary, PairId};
 pub use self::memory::IndexMemory;
+pub use self::order::Ordered;
 use self::pending::Pending;
 use self::postings::PairPostings;
 use self::series::{SeriesPlace, SeriesTable};
@@ -166,16 +168,6 @@ impl HeadIndex {
         let Ok(mut selected) = select(self, matchers);
         incomplete.drop_from(&mut selected);
         selected
-    }
-
-    /// The labels of `series`, in label order. Series that are gone are left out.
-    pub fn sorted(&self, series: &Postings) -> Vec<(Labels, SeriesRef)> {
-        let series: Vec<SeriesRef> = series.iter().collect();
-        let labels = self.labels_of(&series);
-        let mut sorted: Vec<(Labels, SeriesRef)> =
-            labels.into_iter().zip(series).filter_map(|(l, series)| Some((l?, series))).collect();
-        sorted.sort_unstable();
-        sorted
     }
 
     /// The label names of the series that pass all `matchers`, sorted.

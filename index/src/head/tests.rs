@@ -181,6 +181,35 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
+    fn order_is_that_of_the_labels(
+        sets in prop::collection::vec(
+            prop::collection::btree_map("[ab_Z]{1,2}", "[abz]{1,3}", 0..7), 0..60
+        ),
+        gone in prop::collection::btree_set(0..60_usize, 0..5),
+    ) {
+        let index = HeadIndex::new();
+        let mut made = Vec::new();
+        for pairs in sets {
+            let labels = Labels::from_pairs(pairs)?;
+            let (series, is_new) = index.get_or_create(&labels)?;
+            made.extend(is_new.then_some((labels, series)));
+        }
+        let refs: Vec<SeriesRef> = made.iter().rev().map(|(_, series)| *series).collect();
+        let gone: Postings = refs.iter().enumerate()
+            .filter(|(at, _)| gone.contains(at)).map(|(_, series)| *series).collect();
+        index.remove(&gone);
+        made.retain(|(_, series)| !gone.contains(*series));
+        made.sort_unstable();
+        let ordered = index.order(&refs).into_iter().map(|at| refs[at as usize]);
+        prop_assert!(ordered.eq(made.iter().map(|(_, series)| *series)));
+        let all: Postings = refs.into_iter().collect();
+        let symbols: BTreeSet<&str> =
+            made.iter().flat_map(|(labels, _)| labels).flat_map(|(n, v)| [n, v]).collect();
+        prop_assert!(index.symbols_of(&all).iter().eq(symbols));
+        prop_assert_eq!(index.sorted(&all), made);
+    }
+
+    #[test]
     fn the_index_behaves_like_a_map(steps in prop::collection::vec(step(), 1..60)) {
         let index = HeadIndex::new();
         let mut model: BTreeMap<Labels, SeriesRef> = BTreeMap::new();

@@ -109,7 +109,14 @@ impl WrittenBlock<'_> {
         Ok(())
     }
 
+    /// The name that it will have.
+    pub(crate) fn ulid(&self) -> Ulid {
+        self.block.meta().ulid
+    }
+
     /// Gives the block its name.
+    ///
+    /// After an error it may have it: that cannot be told before the directory is synced.
     pub(crate) fn publish(self) -> Result<Block, Error> {
         let Self { fs, parent, block } = self;
         let dir = parent.join(block.meta().ulid.to_string());

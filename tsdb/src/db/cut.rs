@@ -23,10 +23,14 @@ use crate::options::Options;
 use crate::querier::HeadReader;
 
 impl Shared {
-    /// Cuts the blocks that are due: as in Prometheus, when the head spans one and a half ranges.
+    /// Writes full chunks to their files, and cuts the blocks that are due: as in Prometheus, when the head spans one and a half ranges.
     pub(super) fn maintain(&self) -> Result<Vec<Ulid>, Error> {
+        // Chunks that cannot be written stay in memory; all the more reason to cut blocks.
+        let written = self.head.write_full_chunks();
         let range = self.options.block_range_ms;
-        self.cut_while(|mint, maxt| maxt.saturating_sub(mint) > range.saturating_mul(3) / 2)
+        let cut =
+            self.cut_while(|mint, maxt| maxt.saturating_sub(mint) > range.saturating_mul(3) / 2)?;
+        written.map(|()| cut)
     }
 
     /// Cuts the whole head.
@@ -44,6 +48,7 @@ impl Shared {
                 break;
             }
             self.head.check_writable()?;
+            self.remove_unwanted(&[])?;
             // The earliest time of the head counts samples that are in blocks by now.
             let oldest = if mint >= from { Some(mint) } else { self.head.oldest_from(from) };
             let Some(mint) = oldest.filter(|oldest| is_due(*oldest, maxt)) else { break };
@@ -52,13 +57,14 @@ impl Shared {
         }
         // Also what an open reader kept from being removed at an earlier turn.
         let has_covered = self.head.time_range().is_some_and(|(mint, _)| mint < from);
+        let mut truncated = Ok(());
         if !cut.is_empty() || has_covered {
-            self.head.truncate(from);
+            truncated = self.head.truncate(from);
         }
         if !cut.is_empty() {
             self.truncate_log(from)?;
         }
-        Ok(cut)
+        truncated.map(|()| cut)
     }
 
     /// Cuts what lies before `end` and is not in a block yet.
@@ -66,7 +72,10 @@ impl Shared {
         self.head.seal_before(end)?;
         let from = self.view.read().head_from;
         let head = HeadReader::new(Arc::clone(&self.head), from);
-        let block = write_block(&*self.fs, &self.dir, &self.options, &head, from, end)?;
+        let ulid = new_ulid(&*self.options.clock);
+        let block = write_block(&*self.fs, &self.dir, ulid, &self.options, &head, from, end);
+        // It may have its name, or get it back in a crash.
+        let block = block.inspect_err(|_| self.unwanted.lock().push(ulid))?;
         let ulid = block.as_ref().map(|block| block.meta().ulid);
         let mut view = self.view.write();
         let mut blocks = view.blocks.to_vec();
@@ -97,11 +106,12 @@ fn first_segment(fs: &dyn Fs, dir: &Path) -> Result<Option<u32>, Error> {
     Ok(entries.iter().filter(|entry| !entry.is_dir).find_map(|entry| entry.name.parse().ok()))
 }
 
-/// Writes what `head` sees from `mint` to `maxt`, exclusive, as a block into the directory
-/// `parent`. Returns nothing if it sees nothing there.
+/// Writes what `head` sees from `mint` to `maxt`, exclusive, as the block `ulid` into the
+/// directory `parent`. Returns nothing if it sees nothing there.
 pub(super) fn write_block(
     fs: &dyn Fs,
     parent: &Path,
+    ulid: Ulid,
     options: &Options,
     head: &HeadReader,
     mint: i64,
@@ -113,7 +123,6 @@ pub(super) fn write_block(
     }
     let symbols: BTreeSet<&str> =
         series.iter().flat_map(|(labels, _)| labels).flat_map(|(n, v)| [n, v]).collect();
-    let ulid = new_ulid(&*options.clock);
     let write = || {
         let mut writer = BlockWriter::create(
             fs,

@@ -60,6 +60,8 @@ struct Shared {
     compacting: Mutex<()>,
     control: Control,
     compactions: Mutex<CompactionCounts>,
+    /// Blocks that nobody is to see any more and whose directories may be there yet.
+    unwanted: Mutex<Vec<Ulid>>,
     /// What was deleted since the compaction began that runs.
     deletions: Mutex<Option<Vec<Deletion>>>,
     /// Up to which rules the retention of series was applied to each block.
@@ -149,6 +151,7 @@ impl Db {
             compacting: Mutex::new(()),
             control,
             compactions: Mutex::default(),
+            unwanted: Mutex::default(),
             deletions: Mutex::default(),
             retained: Mutex::default(),
             failure: Mutex::new(None),

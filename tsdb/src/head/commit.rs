@@ -74,6 +74,7 @@ impl Head {
         }
         self.isolation.publish(batch);
         self.appended.fetch_add(done.samples as u64, Ordering::Relaxed);
+        self.write_some_full_chunks();
         Ok(done)
     }
 
@@ -117,14 +118,15 @@ impl Head {
         let context = AppendContext { batch: id, views, block_range_ms: self.block_range_ms };
         let mut applied =
             Applied { refused: 0, mint: i64::MAX, maxt: i64::MIN, new_series: Vec::new() };
+        let mut filled = Vec::new();
         let floats = batch.unpinned();
         let (mut n_kept, mut start) = (0, 0);
         while let Some(first) = floats.get(start) {
             let number = page_number(first.series);
             let is_near = |sample: &&RefSample| page_number(sample.series) == number;
             let end = start + floats[start..].iter().take_while(is_near).count();
-            let page = self.page_of_pinned(number);
-            page.change(|page| {
+            let found = self.page_of_pinned(number);
+            found.change(|page| {
                 for at in start..end {
                     let sample = floats[at];
                     if applied.append(page, sample, valid_from, context) {
@@ -132,10 +134,14 @@ impl Head {
                         n_kept += 1;
                     }
                 }
+                if page.queue() {
+                    filled.push(Arc::clone(&found));
+                }
             });
             start = end;
         }
         floats.truncate(n_kept);
+        self.queue_full_chunks(&mut filled);
         applied
     }
 

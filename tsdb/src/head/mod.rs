@@ -3,16 +3,17 @@
 //! A sample goes from a batch ([`appender`]) to the log and to the open chunk of its series
 //! ([`commit`], [`series`]), and becomes visible with its batch ([`isolation`]). Series are found by
 //! ref in [`stripes`] and by labels in the index, which holds only series of committed batches
-//! ([`create`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`memory`]
+//! ([`create`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`memory`]
 //! counts what all of it takes.
 //!
 //! Lock order: the commit, the unpublished series, a stripe, a page.
 
 mod appender;
-#[cfg_attr(not(test), expect(dead_code, reason = "full chunks are not handed out yet"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "files of an earlier run are not used yet"))]
 mod chunk_files;
 mod commit;
 mod create;
+mod full_chunks;
 mod gc;
 mod isolation;
 mod memory;
@@ -32,6 +33,7 @@ use ferula_wal::Wal;
 use parking_lot::Mutex;
 
 pub use appender::{Appender, Committed};
+pub(crate) use chunk_files::{CHUNKS_HEAD_DIR, ChunkFiles};
 pub(crate) use isolation::{BatchId, ReadGuard};
 pub(crate) use replay::{Replay, ReplayStats};
 pub(crate) use series::{HeadChunk, SeenChunks, Series, range_end};
@@ -42,6 +44,7 @@ use crate::options::{Limits, MAX_TIME_MS};
 use appender::SpareBatches;
 use commit::Commit;
 use create::Unpublished;
+use full_chunks::FullChunkQueue;
 use isolation::Isolation;
 use stripes::Stripes;
 
@@ -65,6 +68,9 @@ pub(crate) struct Head {
     times: Times,
     /// Absent in a head that is only read.
     wal: Option<Wal>,
+    /// Absent in a head that keeps full chunks in memory.
+    files: Option<ChunkFiles>,
+    full_chunks: FullChunkQueue,
     commit: Mutex<Commit>,
     /// Set when the log failed: nothing is acknowledged any more.
     has_failed: AtomicBool,
@@ -104,6 +110,8 @@ impl Head {
                 valid_from: AtomicI64::new(valid_from),
             },
             wal: None,
+            files: None,
+            full_chunks: FullChunkQueue::default(),
             commit: Mutex::new(Commit::new()),
             has_failed: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
@@ -116,6 +124,16 @@ impl Head {
     /// Logs batches to `wal` from now on.
     pub(crate) fn set_wal(&mut self, wal: Wal) {
         self.wal = Some(wal);
+    }
+
+    /// Writes full chunks to `files` from now on.
+    pub(crate) fn set_files(&mut self, files: ChunkFiles) {
+        self.files = Some(files);
+    }
+
+    /// The files of full chunks, if this head has some.
+    pub(crate) fn files(&self) -> Option<&ChunkFiles> {
+        self.files.as_ref()
     }
 
     /// The log, if this head has one.
@@ -152,7 +170,7 @@ impl Head {
         let mut oldest = None;
         self.stripes.for_each_page(|page| {
             let page = page.lock();
-            let of_page = page.views().filter_map(|(_, series)| series.oldest_from(from, seen));
+            let of_page = page.views().filter_map(|series| series.oldest_from(from, seen));
             oldest = oldest.into_iter().chain(of_page).min();
         });
         oldest

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ferula_chunkenc::SampleBatch;
 use ferula_index::postings::Postings;
 use ferula_index::{Labels, Matcher, SeriesRef};
 
@@ -65,11 +66,22 @@ impl HeadReader {
         maxt: i64,
     ) -> Result<Vec<HeadChunk>, Error> {
         let chunks = series.view(|series| series.chunks(mint, maxt, self.guard.seen()));
-        let series = series.series_ref();
-        let into_chunks = |chunks: SeenChunks| {
-            chunks.into_chunks().map_err(|source| Error::HeadChunk { series, source })
-        };
+        let into_chunks = |chunks: SeenChunks| chunks.into_chunks(self.head.files());
         chunks.flatten().map_or(Ok(Vec::new()), into_chunks)
+    }
+
+    /// Appends the samples of a series from `mint` to `maxt`, both inclusive, to `batch`.
+    pub(crate) fn read(
+        &self,
+        series: &Series,
+        mint: i64,
+        maxt: i64,
+        batch: &mut SampleBatch,
+    ) -> Result<(), Error> {
+        let mint = mint.max(self.guard.from());
+        let chunks = series.view(|series| series.chunks(mint, maxt, self.guard.seen()));
+        let decode = |chunks: SeenChunks| chunks.decode_into(self.head.files(), batch);
+        chunks.flatten().map_or(Ok(()), decode)
     }
 
     /// Time of the oldest sample at or after `from`, as far as the ranges of the chunks tell: it

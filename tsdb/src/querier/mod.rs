@@ -16,7 +16,7 @@ pub(crate) use self::head::HeadReader;
 use self::merge::{Merged, merge_names, merge_tail};
 use crate::block::Block;
 use crate::error::Error;
-use crate::head::{ReadGuard, Series};
+use crate::head::Series;
 
 /// A consistent view of a database over one range of time: what was committed when it was opened,
 /// and nothing else. Keeps what it reads alive.
@@ -61,8 +61,7 @@ impl Querier {
         }
         let of_head = self.head.select(matchers, mint, maxt);
         lists.push(of_head.into_iter().map(|(l, series)| (l, Part::Head(series))).collect());
-        let guard = Arc::clone(self.head.guard());
-        Ok(SeriesSet { mint, maxt, guard, merged: Merged::new(lists) })
+        Ok(SeriesSet { mint, maxt, head: self.head.clone(), merged: Merged::new(lists) })
     }
 
     /// Names of the labels of series that pass all `matchers`, sorted and unique. Series of the
@@ -102,7 +101,7 @@ pub struct SeriesSet {
     mint: i64,
     maxt: i64,
     /// Keeps the chunks of the head from being removed.
-    guard: Arc<ReadGuard>,
+    head: HeadReader,
     merged: Merged<Part>,
 }
 
@@ -139,18 +138,10 @@ impl SeriesSet {
             let middle = batch.len();
             match part {
                 Part::Block(part) => part.read(self.mint, self.maxt, batch)?,
-                Part::Head(series) => self.read_head(series, batch)?,
+                Part::Head(series) => self.head.read(series, self.mint, self.maxt, batch)?,
             }
             merge_tail(batch, start, middle);
         }
         Ok(())
-    }
-
-    fn read_head(&self, series: &Series, batch: &mut SampleBatch) -> Result<(), Error> {
-        let mint = self.mint.max(self.guard.from());
-        let chunks = series.view(|series| series.chunks(mint, self.maxt, self.guard.seen()));
-        let Some(chunks) = chunks.flatten() else { return Ok(()) };
-        let series = series.series_ref();
-        chunks.decode_into(batch).map_err(|source| Error::HeadChunk { series, source })
     }
 }

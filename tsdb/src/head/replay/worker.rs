@@ -164,22 +164,28 @@ fn delete(head: &Head, Tombstone { series, mint, maxt }: Tombstone) -> Result<()
     let Some(page) = head.stripes.page(page_number(series)) else { return Ok(()) };
     page.change(|page| {
         let Some(mut found) = page.series_mut(series) else { return Ok(()) };
-        let deleted = found.delete(mint, maxt, head.block_range_ms);
-        deleted.map_err(|source| Error::HeadChunk { series, source })
+        found.delete(mint, maxt, head.block_range_ms, head.files())
     })
 }
 
 impl Done {
     fn append(&mut self, head: &Head, samples: &[RefSample], context: AppendContext<'_>) {
         let is_near = |a: &RefSample, b: &RefSample| page_number(a.series) == page_number(b.series);
+        let mut filled = Vec::new();
         for of_page in samples.chunk_by(is_near) {
             let Some(page) = head.stripes.page(page_number(of_page[0].series)) else { continue };
-            page.change(|page| {
+            let is_filled = page.change(|page| {
                 for sample in of_page {
                     self.append_one(page, sample, context);
                 }
+                page.queue()
             });
+            if is_filled {
+                filled.push(page);
+            }
         }
+        head.queue_full_chunks(&mut filled);
+        head.write_some_full_chunks();
     }
 
     #[inline]

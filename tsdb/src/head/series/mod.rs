@@ -16,16 +16,19 @@ mod seen;
 mod tests;
 
 use ferula_chunkenc::{Sample, SampleBatch};
+use ferula_index::SeriesRef;
 
 use self::cutting::{MAX_SAMPLES_PER_CHUNK, SAMPLES_PER_CHUNK, longest_span, predicted_span};
-use self::full::Link;
+use self::full::{Link, Stored};
 use self::open::Open;
 use self::pool::{ChainSink, NONE};
 use self::seen::SeenChunk;
+use super::chunk_files::ChunkFiles;
 use super::isolation::{BatchId, Views};
+use crate::error::Error;
 
 pub(crate) use self::cutting::range_end;
-pub(crate) use self::page::{Page, PageState, Series, page_number};
+pub(crate) use self::page::{FullChunk, Page, PageState, Series, page_number};
 pub(crate) use self::seen::{HeadChunk, SeenChunks};
 
 /// Series of one page at most: one bit of a word for each.
@@ -83,9 +86,15 @@ pub(crate) struct SeriesView<'a> {
     page: &'a PageState,
     slot: &'a Slot,
     number: u8,
+    series: SeriesRef,
 }
 
 impl SeriesView<'_> {
+    /// Its ref.
+    pub(crate) fn series_ref(&self) -> SeriesRef {
+        self.series
+    }
+
     /// The newest sample, whether or not it is visible yet.
     pub(crate) fn newest(&self) -> Option<Sample> {
         self.slot.open.last()
@@ -157,17 +166,17 @@ impl SeriesView<'_> {
         let open = self.open_range().filter(|(from, to)| overlaps(*from, *to));
         let open = open.and_then(|(mint, maxt)| {
             let data = self.slot.open.to_data(self.page.cells())?;
-            Some(SeenChunk { mint, maxt, data })
+            Some(SeenChunk { mint, maxt, data: Stored::Kept(data) })
         });
         let full = self.page.full();
         let seen = full.iter(self.slot.full).take_while(|link| link.maxt() >= mint);
         let seen = seen.filter(|link| link.mint() <= maxt).filter_map(|link| {
-            let data = full.data(link)?.clone();
+            let data = full.stored(link)?;
             Some(SeenChunk { mint: link.mint(), maxt: link.maxt(), data })
         });
         let mut chunks: Vec<SeenChunk> = open.into_iter().chain(seen).collect();
         chunks.reverse();
-        Some(SeenChunks { mint, maxt, chunks })
+        Some(SeenChunks { series: self.series, mint, maxt, chunks })
     }
 }
 
@@ -177,6 +186,7 @@ pub(crate) struct SeriesMut<'a> {
     page: &'a mut PageState,
     index: usize,
     number: u8,
+    series: SeriesRef,
 }
 
 impl SeriesMut<'_> {
@@ -192,7 +202,7 @@ impl SeriesMut<'_> {
 
     /// Looks at the series.
     pub(crate) fn view(&self) -> SeriesView<'_> {
-        SeriesView { page: self.page, slot: self.slot(), number: self.number }
+        SeriesView { page: self.page, slot: self.slot(), number: self.number, series: self.series }
     }
 
     /// The newest sample, whether or not it is visible yet.
@@ -303,13 +313,14 @@ impl SeriesMut<'_> {
         mint: i64,
         maxt: i64,
         block_range_ms: i64,
-    ) -> Result<(), ferula_chunkenc::Error> {
+        files: Option<&ChunkFiles>,
+    ) -> Result<(), Error> {
         let all = BatchId::REPLAYED;
         let is_hit = self.view().has_samples(mint, maxt, all);
         let chunks = self.view().chunks(i64::MIN, i64::MAX, all).filter(|_| is_hit);
         let Some(chunks) = chunks else { return Ok(()) };
         let mut samples = SampleBatch::new();
-        chunks.decode_into(&mut samples)?;
+        chunks.decode_into(files, &mut samples)?;
         self.page.clear_slot(self.index);
         let views = Views::default();
         let context = AppendContext { batch: all, views: &views, block_range_ms };

@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
-use ferula_index::SeriesRef;
+use ferula_chunkenc::Encoding;
+use ferula_index::{ChunkRef, SeriesRef};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::full::FullChunks;
+use super::full::{ChunkData, FullChunks, Stored};
 use super::isolated::Isolated;
 use super::open::Open;
 use super::pool::{Cell, Pool};
@@ -42,7 +43,7 @@ impl Page {
     /// Makes a page without series.
     pub(crate) fn new(number: u64, counters: Arc<Counters>) -> Self {
         counters.add_page();
-        Self { number, counters, state: Mutex::new(PageState::default()) }
+        Self { number, counters, state: Mutex::new(PageState { number, ..PageState::default() }) }
     }
 
     /// What all refs of the page have in common.
@@ -102,6 +103,7 @@ impl Series {
 /// The series of a page. Guarded by its lock.
 #[derive(Debug, Default)]
 pub(crate) struct PageState {
+    number: u64,
     /// Which series there are, by the place of their refs.
     occupied: u64,
     /// Which of them are logged and in the index.
@@ -112,6 +114,18 @@ pub(crate) struct PageState {
     cells: Pool<Cell>,
     full: FullChunks,
     n_open: usize,
+    /// Whether somebody is about to write the full chunks that are kept in memory.
+    is_queued: bool,
+}
+
+/// A full chunk that is kept in memory.
+#[derive(Debug)]
+pub(crate) struct FullChunk {
+    pub(crate) series: SeriesRef,
+    pub(crate) mint: i64,
+    pub(crate) maxt: i64,
+    pub(crate) encoding: Encoding,
+    pub(crate) data: Arc<[u8]>,
 }
 
 impl PageState {
@@ -134,14 +148,16 @@ impl PageState {
     pub(crate) fn view(&self, series: SeriesRef) -> Option<SeriesView<'_>> {
         let number = slot_number(series);
         let slot = &self.slots[self.index_of(number)?];
-        Some(SeriesView { page: self, slot, number })
+        Some(SeriesView { page: self, slot, number, series })
     }
 
-    /// Looks at all series, in the order of their refs. Each comes with the place of its ref.
-    pub(crate) fn views(&self) -> impl Iterator<Item = (u8, SeriesView<'_>)> {
+    /// Looks at all series, in the order of their refs.
+    pub(crate) fn views(&self) -> impl Iterator<Item = SeriesView<'_>> {
         let numbers = (0..64_u8).filter(|number| self.occupied & 1 << number != 0);
-        let views = numbers.zip(&self.slots);
-        views.map(|(number, slot)| (number, SeriesView { page: self, slot, number }))
+        numbers.zip(&self.slots).map(|(number, slot)| {
+            let series = SeriesRef(self.number * PAGE_LEN as u64 + u64::from(number));
+            SeriesView { page: self, slot, number, series }
+        })
     }
 
     /// Changes a series.
@@ -149,7 +165,7 @@ impl PageState {
     pub(crate) fn series_mut(&mut self, series: SeriesRef) -> Option<SeriesMut<'_>> {
         let number = slot_number(series);
         let index = self.index_of(number)?;
-        Some(SeriesMut { page: self, index, number })
+        Some(SeriesMut { page: self, index, number, series })
     }
 
     /// Adds a series without samples. Does nothing if there is one.
@@ -199,6 +215,40 @@ impl PageState {
                 slot.open.move_to(&self.cells, &mut cells);
             }
             self.cells = cells;
+        }
+    }
+
+    /// Tells, once, that there are full chunks to be written.
+    pub(crate) fn queue(&mut self) -> bool {
+        let is_due = !self.is_queued && self.full.n_kept() > 0;
+        self.is_queued |= is_due;
+        is_due
+    }
+
+    /// Collects the full chunks that are kept in memory, those of each series in time order. From
+    /// then on the page can be queued again.
+    pub(crate) fn take_queued(&mut self, chunks: &mut Vec<FullChunk>) {
+        self.is_queued = false;
+        if self.full.n_kept() == 0 {
+            return;
+        }
+        for view in self.views() {
+            let start = chunks.len();
+            chunks.extend(self.full.iter(view.slot.full).filter_map(|link| {
+                let Stored::Kept(ChunkData { encoding, data }) = self.full.stored(link)? else {
+                    return None;
+                };
+                let (series, mint, maxt) = (view.series, link.mint(), link.maxt());
+                Some(FullChunk { series, mint, maxt, encoding, data })
+            }));
+            chunks[start..].reverse();
+        }
+    }
+
+    /// Notes that a full chunk is in a file. Does nothing if it is gone.
+    pub(crate) fn note_written(&mut self, series: SeriesRef, mint: i64, chunk: ChunkRef) {
+        if let Some(index) = self.index_of(slot_number(series)) {
+            self.full.note_written(self.slots[index].full, mint, chunk);
         }
     }
 

@@ -1,0 +1,204 @@
+//! Chunks that stand alone: a header, a column of times, one of values.
+
+use std::ops::Range;
+
+use super::ints::{IntColumn, IntEncoder};
+use super::pick::{ValueEncoder, ValueKind};
+use super::timestamps::{self, TimeColumn};
+use super::values::{ValueColumn, ValueStats};
+use super::{ColumnField, MAX_SAMPLES};
+use crate::cursor::{Cursor, put_u8, put_uvarint};
+use crate::{Error, SampleBatch};
+
+/// The version written, the first byte of a chunk.
+pub(super) const VERSION: u8 = 1;
+
+/// Flags, the second byte.
+const HAS_STARTS: u8 = 1;
+
+/// Writes columnar chunks, keeping its memory from one to the next.
+#[derive(Clone, Debug, Default)]
+pub struct ColumnarEncoder {
+    times: IntEncoder,
+    values: ValueEncoder,
+}
+
+impl ColumnarEncoder {
+    /// Makes an encoder.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a chunk of floats to `out` and tells how the values were written.
+    ///
+    /// `timestamps` ascend; `values` are kept bit for bit; `starts`, if any, are the start
+    /// timestamps of the samples. All have one length, 1 to [`MAX_SAMPLES`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfOrder`] or [`Error::ColumnLength`]; nothing is appended then.
+    pub fn encode(
+        &mut self,
+        timestamps: &[i64],
+        values: &[f64],
+        starts: Option<&[i64]>,
+        out: &mut Vec<u8>,
+    ) -> Result<ValueKind, Error> {
+        timestamps::check(timestamps)?;
+        check_length(values.len(), timestamps.len())?;
+        check_length(starts.map_or(values.len(), <[i64]>::len), timestamps.len())?;
+        put_u8(out, VERSION);
+        put_u8(out, if starts.is_some() { HAS_STARTS } else { 0 });
+        put_uvarint(out, timestamps.len() as u64);
+        timestamps::write(timestamps, &mut self.times, out);
+        if let Some(starts) = starts {
+            timestamps::write_ints(starts, &mut self.times, out);
+        }
+        Ok(self.values.encode(values, &[], out).kind)
+    }
+}
+
+pub(super) fn check_length(found: usize, limit: usize) -> Result<(), Error> {
+    if found == limit { Ok(()) } else { Err(Error::ColumnLength { found, limit }) }
+}
+
+pub(super) fn check_version(cursor: &mut Cursor<'_>) -> Result<(), Error> {
+    let offset = cursor.offset();
+    let found = cursor.u8()?.into();
+    if found == VERSION.into() {
+        return Ok(());
+    }
+    Err(Error::Columnar { offset, field: ColumnField::Version, found })
+}
+
+/// Reads a number of samples, 1 to [`MAX_SAMPLES`].
+pub(super) fn read_count(cursor: &mut Cursor<'_>) -> Result<usize, Error> {
+    let offset = cursor.offset();
+    let found = cursor.uvarint()?;
+    let count = usize::try_from(found).ok().filter(|count| (1..=MAX_SAMPLES).contains(count));
+    count.ok_or(Error::Columnar { offset, field: ColumnField::Count, found })
+}
+
+/// What is known of a chunk without decoding it.
+#[derive(Clone, Copy, Debug)]
+pub struct ChunkStats {
+    /// Number of samples, staleness markers included.
+    pub count: usize,
+    /// Time of the first sample.
+    pub first_timestamp: i64,
+    /// Time of the last sample.
+    pub last_timestamp: i64,
+    /// What is known of the values.
+    pub values: ValueStats,
+}
+
+/// A columnar chunk of floats to be read.
+#[derive(Clone, Debug)]
+pub struct ColumnarChunk<'a> {
+    n: usize,
+    times: TimeColumn<'a>,
+    starts: Option<IntColumn<'a>>,
+    values: ValueColumn<'a>,
+}
+
+impl<'a> ColumnarChunk<'a> {
+    /// Finds the columns of the chunk whose bytes are `data`.
+    ///
+    /// # Errors
+    /// If the bytes are those of another version or malformed.
+    pub fn parse(data: &'a [u8]) -> Result<Self, Error> {
+        let mut cursor = Cursor::new(data);
+        check_version(&mut cursor)?;
+        let flags = cursor.u8()?;
+        if flags > HAS_STARTS {
+            let found = flags.into();
+            return Err(Error::Columnar { offset: 1, field: ColumnField::Flags, found });
+        }
+        let n = read_count(&mut cursor)?;
+        let times = TimeColumn::parse(&mut cursor, n)?;
+        let starts = match flags {
+            HAS_STARTS => Some(timestamps::parse_ints(&mut cursor, n)?),
+            _ => None,
+        };
+        let offset = cursor.offset();
+        let values = ValueColumn::parse(&mut cursor, n)?;
+        if values.is_relative() {
+            return Err(Error::Columnar { offset, field: ColumnField::Reference, found: 0 });
+        }
+        Ok(Self { n, times, starts, values })
+    }
+
+    /// What is known without decoding.
+    pub fn stats(&self) -> ChunkStats {
+        ChunkStats {
+            count: self.n,
+            first_timestamp: self.times.first(),
+            last_timestamp: self.times.last(),
+            values: self.values.stats(),
+        }
+    }
+
+    /// Indexes of the samples from `mint` to `maxt`, both included.
+    ///
+    /// # Errors
+    /// If the column of times is malformed.
+    pub fn range_of(&self, mint: i64, maxt: i64) -> Result<Range<usize>, Error> {
+        self.times.range_of(mint, maxt)
+    }
+
+    /// Appends all samples to `batch`.
+    ///
+    /// # Errors
+    /// If the data is malformed; the batch is then as it was.
+    pub fn decode_into(&self, batch: &mut SampleBatch) -> Result<(), Error> {
+        self.decode_indexes(0..self.n, batch)
+    }
+
+    /// Appends the samples from `mint` to `maxt`, both included, to `batch`.
+    ///
+    /// # Errors
+    /// If the data is malformed; the batch is then as it was.
+    pub fn decode_range(&self, mint: i64, maxt: i64, batch: &mut SampleBatch) -> Result<(), Error> {
+        self.decode_indexes(self.range_of(mint, maxt)?, batch)
+    }
+
+    /// Appends the samples whose indexes are in `range` to `batch`; those that there are not are
+    /// passed over.
+    ///
+    /// # Errors
+    /// If the data is malformed; the batch is then as it was.
+    pub fn decode_indexes(
+        &self,
+        range: Range<usize>,
+        batch: &mut SampleBatch,
+    ) -> Result<(), Error> {
+        let range = within(range, self.n);
+        let before = batch.len();
+        let (times, values) = batch.extend_zeroed(range.len());
+        let decoded = self
+            .times
+            .decode(range.clone(), times)
+            .and_then(|()| self.values.decode(range, values));
+        if decoded.is_err() {
+            batch.truncate(before);
+        }
+        decoded
+    }
+
+    /// Start timestamps of the samples whose indexes are in `range`; none if the chunk has none.
+    ///
+    /// # Errors
+    /// If the data is malformed.
+    pub fn starts(&self, range: Range<usize>) -> Result<Option<Vec<i64>>, Error> {
+        let range = within(range, self.n);
+        let Some(column) = &self.starts else { return Ok(None) };
+        let mut starts = vec![0; range.len()];
+        column.decode(range, &mut starts)?;
+        Ok(Some(starts))
+    }
+}
+
+/// The part of `range` that is below `n`.
+pub(super) fn within(range: Range<usize>, n: usize) -> Range<usize> {
+    let end = range.end.min(n);
+    range.start.min(end)..end
+}

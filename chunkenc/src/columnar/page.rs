@@ -1,0 +1,476 @@
+//! Pages: the chunks of neighbouring series, written together.
+//!
+//! A block has many short chunks, of which neighbours in the order of labels look alike: the
+//! buckets of one histogram, one metric of many targets. A page holds a few hundred of them, 16 to
+//! 64 KiB, and is read as a whole. Chunks of a page refer to columns of times that the block
+//! keeps once ([`TimeTable`](super::TimeTable)), and a column of values may be written as what is
+//! left after subtracting an earlier one, which is what counts of adjacent buckets are made for.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::chunk::{VERSION, check_length, check_version, within};
+use super::ints::{IntColumn, IntEncoder};
+use super::pick::{Reference, ValueEncoder, ValueKind};
+use super::time_table::TimeRef;
+use super::timestamps;
+use super::values::{ValueColumn, ValueStats};
+use super::{ColumnField, MAX_SAMPLES};
+use crate::Error;
+use crate::cursor::{Cursor, put_u8, put_uvarint, put_varint};
+
+/// Flag of a page whose body is a zstd frame.
+const IS_ZSTD: u8 = 1;
+
+/// Bits of the byte in front of each chunk in the directory.
+const DISTANCE_MASK: u8 = 15;
+const SAME_TIMES: u8 = 16;
+const NEXT_TIMES: u8 = 32;
+const HAS_STARTS: u8 = 64;
+
+/// Columns that one is compared with for the smallest difference.
+const MAX_DISTANCE: usize = 8;
+
+/// Columns that must be decoded for one at most: itself and those it is relative to.
+const MAX_CHAIN: usize = 8;
+
+/// Largest body of a page: what one chunk may take and the size at which pages are finished.
+pub const MAX_PAGE_BYTES: usize = 1 << 22;
+
+/// zstd's level; higher ones gain little on what is coded already.
+const ZSTD_LEVEL: i32 = 3;
+
+/// A column that later ones may be relative to.
+#[derive(Clone, Debug)]
+struct Candidate {
+    times: TimeRef,
+    exponent: u8,
+    /// Columns decoded for this one, itself included.
+    chain: usize,
+    ints: Vec<i64>,
+    index: usize,
+}
+
+/// Collects chunks for a page.
+///
+/// ```
+/// use ferula_chunkenc::columnar::{Page, PageWriter, TimeTable, TimeTableWriter};
+///
+/// let times: Vec<i64> = (0..480).map(|i| 1_700_000_000_000 + i * 15_000).collect();
+/// let mut table = TimeTableWriter::new();
+/// let mut writer = PageWriter::new();
+/// for series in 0..3 {
+///     let values: Vec<f64> = (0..480).map(|i| f64::from(i * i % 50 + series)).collect();
+///     let times = table.add(&times)?;
+///     assert_eq!(writer.push(times, &values, None)?.0, series as usize);
+/// }
+/// let (mut page, mut table_bytes) = (Vec::new(), Vec::new());
+/// writer.finish(&mut page);
+/// table.write(&mut table_bytes);
+///
+/// let page = Page::parse(&page)?;
+/// let times = TimeTable::parse(&table_bytes)?.decode(page.times(2)?.column)?;
+/// let mut values = vec![0.0; times.len()];
+/// page.reader().decode(2, 0..480, &mut values)?;
+/// assert_eq!((times[1], values[1]), (1_700_000_015_000, 3.0));
+/// # Ok::<(), ferula_chunkenc::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct PageWriter {
+    values: ValueEncoder,
+    starts: IntEncoder,
+    directory: Vec<u8>,
+    columns: Vec<u8>,
+    n_chunks: usize,
+    last_times: Option<TimeRef>,
+    candidates: VecDeque<Candidate>,
+}
+
+impl PageWriter {
+    /// Starts an empty page.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a chunk of floats; returns its number in the page and how the values were written.
+    ///
+    /// `times` are those of the samples, in the table of the block; `values` and `starts` have as
+    /// many entries.
+    ///
+    /// # Errors
+    /// [`Error::ColumnLength`]; nothing is added then.
+    pub fn push(
+        &mut self,
+        times: TimeRef,
+        values: &[f64],
+        starts: Option<&[i64]>,
+    ) -> Result<(usize, ValueKind), Error> {
+        let n = usize::from(times.count);
+        check_length(values.len(), n)?;
+        check_length(starts.map_or(n, <[i64]>::len), n)?;
+        if n == 0 || n > MAX_SAMPLES {
+            return Err(Error::ColumnLength { found: n, limit: MAX_SAMPLES });
+        }
+        let before = self.columns.len();
+        if let Some(starts) = starts {
+            timestamps::write_ints(starts, &mut self.starts, &mut self.columns);
+        }
+        let usable: Vec<&Candidate> = self
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.times == times && candidate.chain < MAX_CHAIN)
+            .filter(|candidate| self.n_chunks - candidate.index <= usize::from(DISTANCE_MASK))
+            .collect();
+        let references: Vec<Reference<'_>> = usable
+            .iter()
+            .map(|candidate| Reference { exponent: candidate.exponent, ints: &candidate.ints })
+            .collect();
+        let picked = self.values.encode(values, &references, &mut self.columns);
+        let reference = picked.reference.map(|at| (usable[at].index, usable[at].chain));
+        let distance = reference.map_or(0, |(index, _)| self.n_chunks - index);
+        self.put_entry(times, distance, starts.is_some(), self.columns.len() - before);
+        if let Some(exponent) = picked.exponent {
+            self.remember(times, exponent, reference.map_or(1, |(_, chain)| chain + 1));
+        }
+        self.n_chunks += 1;
+        Ok((self.n_chunks - 1, picked.kind))
+    }
+
+    fn put_entry(&mut self, times: TimeRef, distance: usize, has_starts: bool, size: usize) {
+        let last = self.last_times.replace(times);
+        let next = last.map(|last| TimeRef { column: last.column.wrapping_add(1), ..last });
+        let mut head = distance.to_le_bytes()[0];
+        head |= if last == Some(times) { SAME_TIMES } else { 0 };
+        head |= if next == Some(times) { NEXT_TIMES } else { 0 };
+        head |= if has_starts { HAS_STARTS } else { 0 };
+        put_u8(&mut self.directory, head);
+        if head & (SAME_TIMES | NEXT_TIMES) == 0 {
+            let column = last.unwrap_or_default().column;
+            put_varint(&mut self.directory, i64::from(times.column) - i64::from(column));
+            put_uvarint(&mut self.directory, times.start.into());
+            put_uvarint(&mut self.directory, times.count.into());
+        }
+        put_uvarint(&mut self.directory, size as u64);
+    }
+
+    fn remember(&mut self, times: TimeRef, exponent: u8, chain: usize) {
+        let mut ints = match self.candidates.len() {
+            MAX_DISTANCE => self.candidates.pop_front().map(|old| old.ints).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        ints.clear();
+        ints.extend_from_slice(self.values.decimal_ints());
+        let index = self.n_chunks;
+        self.candidates.push_back(Candidate { times, exponent, chain, ints, index });
+    }
+
+    /// Number of chunks so far.
+    pub fn len(&self) -> usize {
+        self.n_chunks
+    }
+
+    /// Tells whether there is no chunk.
+    pub fn is_empty(&self) -> bool {
+        self.n_chunks == 0
+    }
+
+    /// Bytes of the page so far, before it is compressed. Whoever writes pages finishes one when
+    /// this passes what shall be read at once.
+    pub fn size_bytes(&self) -> usize {
+        self.directory.len() + self.columns.len()
+    }
+
+    /// Appends the page to `out` and starts the next one.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        let mut body = std::mem::take(&mut self.directory);
+        body.extend_from_slice(&self.columns);
+        let compressed = zstd::bulk::compress(&body, ZSTD_LEVEL).ok();
+        let compressed = compressed.filter(|frame| frame.len() + frame.len() / 32 < body.len());
+        put_u8(out, VERSION);
+        put_u8(out, if compressed.is_some() { IS_ZSTD } else { 0 });
+        put_uvarint(out, self.n_chunks as u64);
+        put_uvarint(out, body.len() as u64);
+        out.extend_from_slice(compressed.as_deref().unwrap_or(&body));
+        body.clear();
+        self.directory = body;
+        self.columns.clear();
+        self.candidates.clear();
+        self.n_chunks = 0;
+        self.last_times = None;
+    }
+}
+
+/// Where a chunk is in a page.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    times: TimeRef,
+    distance: usize,
+    has_starts: bool,
+    start: usize,
+    end: usize,
+}
+
+/// A page to be read: decompressed and with a directory, its columns not decoded.
+#[derive(Clone, Debug)]
+pub struct Page<'a> {
+    body: Cow<'a, [u8]>,
+    entries: Vec<Entry>,
+}
+
+impl<'a> Page<'a> {
+    /// Reads the directory of the page whose bytes are `data`.
+    ///
+    /// # Errors
+    /// If the bytes are those of another version or malformed.
+    pub fn parse(data: &'a [u8]) -> Result<Self, Error> {
+        let mut cursor = Cursor::new(data);
+        check_version(&mut cursor)?;
+        let flags = cursor.u8()?;
+        if flags > IS_ZSTD {
+            let found = flags.into();
+            return Err(Error::Columnar { offset: 1, field: ColumnField::Flags, found });
+        }
+        let offset = cursor.offset();
+        let n_chunks = cursor.uvarint()?;
+        let size_bytes = cursor.uvarint()?;
+        let invalid = |field, found| Error::Columnar { offset, field, found };
+        let size = usize::try_from(size_bytes).ok().filter(|size| *size <= MAX_PAGE_BYTES);
+        let size = size.ok_or_else(|| invalid(ColumnField::PageSize, size_bytes))?;
+        let body = if flags == IS_ZSTD {
+            let body = zstd::bulk::decompress(cursor.rest(), size);
+            let body = body.map_err(|_| invalid(ColumnField::Compression, size_bytes))?;
+            Cow::Owned(body)
+        } else {
+            Cow::Borrowed(cursor.rest())
+        };
+        if body.len() != size {
+            return Err(invalid(ColumnField::PageSize, size_bytes));
+        }
+        // An entry and the column it stands for have three bytes or more.
+        let n = usize::try_from(n_chunks).ok().filter(|n| *n <= size / 3);
+        let n = n.ok_or_else(|| invalid(ColumnField::Count, n_chunks))?;
+        let entries = read_directory(&body, n)?;
+        Ok(Self { body, entries })
+    }
+
+    /// Number of chunks.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Tells whether there is no chunk.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The times of a chunk.
+    ///
+    /// # Errors
+    /// [`Error::Columnar`] if there is no such chunk.
+    pub fn times(&self, chunk: usize) -> Result<TimeRef, Error> {
+        self.entry(chunk).map(|entry| entry.times)
+    }
+
+    /// What is known of the values of a chunk without decoding them.
+    ///
+    /// # Errors
+    /// If there is no such chunk or its column is malformed.
+    pub fn stats(&self, chunk: usize) -> Result<ValueStats, Error> {
+        Ok(self.column(chunk)?.1.stats())
+    }
+
+    /// Start timestamps of the samples of a chunk whose indexes are in `range`; none if the chunk
+    /// has none.
+    ///
+    /// # Errors
+    /// If there is no such chunk or its column is malformed.
+    pub fn starts(&self, chunk: usize, range: Range<usize>) -> Result<Option<Vec<i64>>, Error> {
+        let entry = self.entry(chunk)?;
+        let Some(column) = self.column(chunk)?.0 else { return Ok(None) };
+        let range = within(range, entry.times.count.into());
+        let mut starts = vec![0; range.len()];
+        column.decode(range, &mut starts)?;
+        Ok(Some(starts))
+    }
+
+    /// Starts reading values.
+    pub fn reader(&self) -> PageReader<'_> {
+        PageReader { page: self, recent: VecDeque::new(), ints: Vec::new() }
+    }
+
+    fn entry(&self, chunk: usize) -> Result<&Entry, Error> {
+        let field = ColumnField::Chunk;
+        let missing = || Error::Columnar { offset: 0, field, found: chunk as u64 };
+        self.entries.get(chunk).ok_or_else(missing)
+    }
+
+    /// The columns of start timestamps and of values.
+    fn column(&self, chunk: usize) -> Result<(Option<IntColumn<'_>>, ValueColumn<'_>), Error> {
+        let entry = self.entry(chunk)?;
+        let mut cursor = Cursor::new(&self.body[..entry.end]);
+        cursor.skip(entry.start)?;
+        let n = entry.times.count.into();
+        let starts = match entry.has_starts {
+            true => Some(timestamps::parse_ints(&mut cursor, n)?),
+            false => None,
+        };
+        let values = ValueColumn::parse(&mut cursor, n)?;
+        if values.is_relative() != (entry.distance > 0) {
+            let (offset, found) = (entry.start, entry.distance as u64);
+            return Err(Error::Columnar { offset, field: ColumnField::Reference, found });
+        }
+        Ok((starts, values))
+    }
+}
+
+fn read_directory(body: &[u8], n: usize) -> Result<Vec<Entry>, Error> {
+    let mut cursor = Cursor::new(body);
+    let mut entries = Vec::with_capacity(n);
+    let mut times = TimeRef::default();
+    let mut start = 0;
+    for index in 0..n {
+        let offset = cursor.offset();
+        let head = cursor.u8()?;
+        match head & (SAME_TIMES | NEXT_TIMES) {
+            SAME_TIMES => {}
+            NEXT_TIMES => times.column = times.column.wrapping_add(1),
+            _ => times = read_times(&mut cursor, times.column)?,
+        }
+        let distance = usize::from(head & DISTANCE_MASK);
+        if distance > index || times.count == 0 || usize::from(times.count) > MAX_SAMPLES {
+            let found = head.into();
+            return Err(Error::Columnar { offset, field: ColumnField::Chunk, found });
+        }
+        let size = usize::try_from(cursor.uvarint()?).unwrap_or(usize::MAX);
+        let end = start + size.min(body.len());
+        entries.push(Entry { times, distance, has_starts: head & HAS_STARTS != 0, start, end });
+        start = end;
+    }
+    // Columns follow the directory.
+    let base = cursor.offset();
+    for entry in &mut entries {
+        entry.start += base;
+        entry.end += base;
+    }
+    if start + base > body.len() {
+        let (needed, available) = (start, body.len() - base);
+        return Err(Error::Truncated { offset: base, needed, available });
+    }
+    Ok(entries)
+}
+
+fn read_times(cursor: &mut Cursor<'_>, last_column: u32) -> Result<TimeRef, Error> {
+    let offset = cursor.offset();
+    let step = cursor.varint()?;
+    let (start, count) = (cursor.uvarint()?, cursor.uvarint()?);
+    let column = i64::from(last_column).checked_add(step).and_then(|at| u32::try_from(at).ok());
+    let times = column.and_then(|column| {
+        let (start, count) = (u16::try_from(start).ok()?, u16::try_from(count).ok()?);
+        start.checked_add(count)?;
+        Some(TimeRef { column, start, count })
+    });
+    let field = ColumnField::TimeColumn;
+    times.ok_or(Error::Columnar { offset, field, found: step.cast_unsigned() })
+}
+
+/// Integers of a column that was decoded whole.
+#[derive(Clone, Debug)]
+struct Recent {
+    chunk: usize,
+    ints: Vec<i64>,
+}
+
+/// Reads the values of the chunks of a page.
+///
+/// It remembers the columns that it decoded last, so that a page that is read in order is decoded
+/// once, however many columns are relative to others.
+#[derive(Clone, Debug)]
+pub struct PageReader<'p> {
+    page: &'p Page<'p>,
+    recent: VecDeque<Recent>,
+    ints: Vec<i64>,
+}
+
+impl PageReader<'_> {
+    /// Fills `out` with the values of a chunk whose indexes are in `range`, of which there are as
+    /// many.
+    ///
+    /// # Errors
+    /// If there is no such chunk, it has fewer values, or its column is malformed.
+    pub fn decode(
+        &mut self,
+        chunk: usize,
+        range: Range<usize>,
+        out: &mut [f64],
+    ) -> Result<(), Error> {
+        let n = usize::from(self.page.entry(chunk)?.times.count);
+        if range.end > n || range.len() != out.len() {
+            return Err(Error::ColumnLength { found: range.end, limit: n });
+        }
+        let (_, column) = self.page.column(chunk)?;
+        let Some(exponent) = column.exponent() else { return column.decode(range, out) };
+        if range.len() < n && !column.is_relative() {
+            return column.decode(range, out);
+        }
+        self.decode_ints(chunk, &column, range.clone())?;
+        super::decimal::to_floats(&self.ints, exponent, out);
+        column.patch(range.clone(), out);
+        if range.len() == n {
+            self.remember(chunk);
+        }
+        Ok(())
+    }
+
+    /// Adds up the columns that make up this one.
+    fn decode_ints(
+        &mut self,
+        chunk: usize,
+        column: &ValueColumn<'_>,
+        range: Range<usize>,
+    ) -> Result<(), Error> {
+        self.ints.clear();
+        self.ints.resize(range.len(), 0);
+        column.decode_ints(range.clone(), &mut self.ints)?;
+        let times = self.page.entry(chunk)?.times;
+        let mut added = Vec::new();
+        let mut at = chunk;
+        for _ in 0..=usize::from(DISTANCE_MASK) {
+            let distance = self.page.entry(at)?.distance;
+            if distance == 0 {
+                return Ok(());
+            }
+            at -= distance;
+            if self.page.entry(at)?.times != times {
+                break;
+            }
+            if let Some(recent) = self.recent.iter().find(|recent| recent.chunk == at) {
+                add(&mut self.ints, recent.ints.get(range).unwrap_or_default());
+                return Ok(());
+            }
+            let (_, column) = self.page.column(at)?;
+            added.resize(range.len(), 0);
+            column.decode_ints(range.clone(), &mut added)?;
+            add(&mut self.ints, &added);
+        }
+        let (offset, found) = (self.page.entry(at)?.start, at as u64);
+        Err(Error::Columnar { offset, field: ColumnField::Reference, found })
+    }
+
+    fn remember(&mut self, chunk: usize) {
+        let mut recent = match self.recent.len() {
+            MAX_DISTANCE => self.recent.pop_front(),
+            _ => None,
+        }
+        .unwrap_or(Recent { chunk, ints: Vec::new() });
+        recent.chunk = chunk;
+        std::mem::swap(&mut recent.ints, &mut self.ints);
+        self.recent.push_back(recent);
+    }
+}
+
+fn add(ints: &mut [i64], others: &[i64]) {
+    for (int, other) in ints.iter_mut().zip(others) {
+        *int = int.wrapping_add(*other);
+    }
+}
