@@ -6,6 +6,7 @@ mod cut;
 mod delete;
 mod open;
 mod read_only;
+mod recover;
 mod retention;
 mod snapshot;
 
@@ -292,7 +293,8 @@ impl Db {
         head.close();
         let closed = head
             .wal()
-            .map_or(Ok(()), |wal| wal.close().map_err(|source| Error::Wal { op: "close", source }));
+            .map_or(Ok(()), |wal| wal.close().map_err(|source| Error::Wal { op: "close", source }))
+            .and_then(|()| self.shared.save());
         // Only now, when nothing writes any more.
         self.lock.lock().take();
         closed
@@ -328,6 +330,16 @@ impl Drop for Db {
 }
 
 impl Shared {
+    /// Writes down what the head holds, when the log is closed.
+    fn save(&self) -> Result<(), Error> {
+        let is_wanted = self.options.head_snapshot && self.head.sizes().0 > 0;
+        if !is_wanted || self.head.has_failed() {
+            return Ok(());
+        }
+        let covered_until = self.view.read().head_from;
+        recover::save(&*self.fs, &self.dir, &self.head, covered_until)
+    }
+
     fn check_open(&self) -> Result<(), Error> {
         if self.is_closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }

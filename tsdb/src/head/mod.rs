@@ -9,7 +9,6 @@
 //! Lock order: the commit, the unpublished series, a stripe, a page.
 
 mod appender;
-#[cfg_attr(not(test), expect(dead_code, reason = "files of an earlier run are not used yet"))]
 mod chunk_files;
 mod commit;
 mod create;
@@ -19,8 +18,7 @@ mod isolation;
 mod memory;
 mod replay;
 mod series;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no snapshot is made yet"))]
-mod snapshot;
+pub(crate) mod snapshot;
 mod stripes;
 
 use std::collections::HashMap;
@@ -33,10 +31,11 @@ use ferula_wal::Wal;
 use parking_lot::Mutex;
 
 pub use appender::{Appender, Committed};
-pub(crate) use chunk_files::{CHUNKS_HEAD_DIR, ChunkFiles};
+pub(crate) use chunk_files::{CHUNKS_HEAD_DIR, ChunkFiles, ChunkFilesReport, FoundChunk};
 pub(crate) use isolation::{BatchId, ReadGuard};
-pub(crate) use replay::{Replay, ReplayStats};
+pub(crate) use replay::{ChunkLoader, Loaded, Replay, ReplayStats};
 pub(crate) use series::{HeadChunk, SeenChunks, Series, range_end};
+pub(crate) use snapshot::Origin;
 pub(crate) use stripes::PageCursor;
 
 use crate::error::Error;
@@ -200,6 +199,11 @@ impl Head {
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         drop(self.commit.lock());
+    }
+
+    /// Tells whether the log failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
     }
 
     /// Fails if no batch can be committed.

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use ferula_chunkenc::Encoding;
+use ferula_chunkenc::{Chunk, Encoding};
 use ferula_index::{ChunkRef, SeriesRef};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -325,6 +325,28 @@ impl PageState {
     pub(super) fn open_chunk(&mut self, index: usize) {
         self.slots[index].open = Open::xor(&mut self.cells);
         self.n_open += 1;
+    }
+
+    /// Goes on with a chunk that holds samples already, where there is no open one.
+    pub(super) fn resume_chunk(
+        &mut self,
+        index: usize,
+        chunk: &Chunk,
+    ) -> Result<(), ferula_chunkenc::Error> {
+        let open = Open::resume(chunk, &mut self.cells)?;
+        self.n_open += usize::from(!open.is_empty());
+        self.slots[index].open = open;
+        Ok(())
+    }
+
+    /// Adds a full chunk that is in a file.
+    pub(super) fn load_chunk(&mut self, index: usize, mint: i64, span: u32, at: ChunkRef) -> bool {
+        self.full.push_stored(&mut self.slots[index].full, mint, span, at)
+    }
+
+    /// Removes the newest full chunk.
+    pub(super) fn pop_full(&mut self, index: usize) {
+        self.full.pop(&mut self.slots[index].full);
     }
 
     /// Moves the open chunk to the full ones.

@@ -39,14 +39,15 @@ pub(super) struct SeenChunk {
 }
 
 impl SeenChunk {
-    fn into_chunk(self, series: SeriesRef, files: Option<&ChunkFiles>) -> Result<Chunk, Error> {
+    fn into_chunk(self, files: Option<&ChunkFiles>) -> Result<Chunk, Error> {
         match (self.data, files) {
             (Stored::Kept(ChunkData { encoding, data }), _) => {
                 Ok(Chunk { encoding, data: Bytes::from_owner(data) })
             }
             (Stored::File(at), Some(files)) => {
                 let stored = files.read(at)?;
-                if (stored.series, stored.mint, stored.maxt) != (series, self.mint, self.maxt) {
+                // It may have been written under another ref of the same series.
+                if (stored.mint, stored.maxt) != (self.mint, self.maxt) {
                     return Err(files.nowhere(at));
                 }
                 Ok(stored.chunk)
@@ -73,7 +74,7 @@ impl SeenChunks {
                     decode(encoding, &data, is_whole, (mint, maxt), batch)
                 }
                 Stored::File(_) => {
-                    let chunk = seen.into_chunk(series, files)?;
+                    let chunk = seen.into_chunk(files)?;
                     decode(chunk.encoding, &chunk.data, is_whole, (mint, maxt), batch)
                 }
             };
@@ -88,7 +89,7 @@ impl SeenChunks {
         let mut found = Vec::with_capacity(chunks.len());
         for seen in chunks {
             let (mint, maxt) = (seen.mint, seen.maxt);
-            let chunk = seen.into_chunk(series, files)?;
+            let chunk = seen.into_chunk(files)?;
             if from <= mint && maxt <= to {
                 found.push(HeadChunk { mint, maxt, chunk });
             } else {
