@@ -275,10 +275,12 @@ impl Db {
 
     /// Writes out the log, ends the background threads and gives the directory free. Waits for a
     /// block that is being cut and for a snapshot; a compaction is broken off. What is not committed
-    /// is lost. Closing twice is no error. Queriers that are open go on.
+    /// is lost. Closing twice is no error. Queriers that are open go on. Writes down what the head
+    /// holds, unless [`Options::head_snapshot`] says otherwise, for the next opening to begin with.
     ///
     /// # Errors
-    /// Whatever keeps the log from being synced.
+    /// Whatever keeps the log from being synced, or the head from being written down; of the latter
+    /// nothing is lost.
     pub fn close(&self) -> Result<(), Error> {
         if self.shared.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());

@@ -162,7 +162,7 @@ fn without_files(
 
 fn at_odds(report: &mut OpenReport) {
     report.loaded_chunks = 0;
-    report.chunk_file_failure = Some("chunks hold samples that the log does not".to_owned());
+    report.chunk_file_failure = Some("chunks hold what the log does not".to_owned());
 }
 
 /// Makes `head` of the snapshot in `dir`, if there is one that is of the log as it is.

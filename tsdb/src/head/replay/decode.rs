@@ -121,7 +121,7 @@ impl<'a> Decoder<'a> {
         let Self { head, workers, mut loaded, mut stats, .. } = self;
         let done = workers.finish()?;
         let is_usable = !loaded.is_unusable() && !done.is_at_odds;
-        if !is_usable || !head.open_loaded(&mut loaded.known)? {
+        if !is_usable || !head.open_loaded(&mut loaded.known) {
             return Ok(None);
         }
         stats.samples += done.samples;

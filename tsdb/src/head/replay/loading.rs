@@ -127,8 +127,9 @@ impl Head {
     }
 
     /// Has series go on with their last full chunk that the log does not go beyond, and removes what
-    /// was made for chunks alone. False if the log does not vouch for all chunks.
-    pub(super) fn open_loaded(&self, known: &mut KnownSeries) -> Result<bool, Error> {
+    /// was made for chunks alone. False if the log does not vouch for all chunks, or one cannot be
+    /// read.
+    pub(super) fn open_loaded(&self, known: &mut KnownSeries) -> bool {
         let (mut to_open, mut nameless) = (Vec::new(), Vec::new());
         let mut is_vouched = true;
         self.stripes.for_each_page(|page| {
@@ -145,14 +146,13 @@ impl Head {
             }
         });
         if !is_vouched {
-            return Ok(false);
+            return false;
         }
         for series in nameless {
             self.stripes.remove_of_page(page_number(series), [series], |view| view.is_empty());
         }
-        let Some(files) = self.files() else { return Ok(to_open.is_empty()) };
-        to_open.into_iter().try_for_each(|series| self.reopen(files, series))?;
-        Ok(true)
+        let Some(files) = self.files() else { return to_open.is_empty() };
+        to_open.into_iter().all(|series| self.reopen(files, series).is_ok())
     }
 
     fn reopen(&self, files: &ChunkFiles, series: SeriesRef) -> Result<(), Error> {
