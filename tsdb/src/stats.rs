@@ -111,10 +111,21 @@ pub struct OpenReport {
     pub segments: u64,
     /// Records read.
     pub records: u64,
-    /// Series made from them.
+    /// Series made.
     pub series: u64,
-    /// Samples put into the head.
+    /// Samples of the log that are in the head now; none are read from it if there is a snapshot.
     pub samples: u64,
+    /// Chunks that were taken over from files, so that their samples were only passed over in the
+    /// log.
+    pub loaded_chunks: u64,
+    /// Why chunks in files were given up and made anew from the log, if some were. Nothing is lost.
+    pub chunk_file_failure: Option<String>,
+    /// Bytes of chunk files that were removed because of that.
+    pub chunk_file_cut_bytes: u64,
+    /// Whether the head was made from a snapshot rather than from the log.
+    pub from_snapshot: bool,
+    /// Why a snapshot that was there was not used. Nothing is lost, for the log has it all.
+    pub snapshot_failure: Option<String>,
     /// Samples that were left out, nearly always because a block already covers their time.
     pub covered_samples: u64,
     /// Histograms that were left out because their parts do not fit together.
