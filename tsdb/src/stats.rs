@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ferula_index::head::IndexMemory;
+
 use crate::block::BlockMeta;
 use crate::compact::Progress;
 
@@ -76,6 +78,8 @@ pub struct MemoryUsage {
     pub full_chunk_bytes: u64,
     /// Buffers of the files of full chunks.
     pub chunk_file_bytes: u64,
+    /// The index of label pairs and series.
+    pub index: IndexMemory,
     /// Series that no committed batch has appended to yet.
     pub unpublished_bytes: u64,
     /// Buffers of batches that ended, for the next ones.
@@ -89,7 +93,8 @@ impl MemoryUsage {
         let Self { chunk_list_bytes, full_chunk_bytes, chunk_file_bytes, .. } = self;
         let open = open_chunk_bytes + spare_chunk_bytes;
         let full = chunk_list_bytes + full_chunk_bytes + chunk_file_bytes;
-        series_bytes + open + full + self.unpublished_bytes + self.batch_bytes
+        let index = self.index.total_bytes();
+        series_bytes + open + full + index + self.unpublished_bytes + self.batch_bytes
     }
 }
 
