@@ -1,6 +1,7 @@
 //! Samples between two encodings: decoded, merged by time, encoded anew.
 //!
-//! Samples keep their kind: floats stay floats, integer histograms integer histograms. A histogram
+//! Samples keep their kind and their start timestamps: floats stay floats, integer histograms
+//! integer histograms. A histogram
 //! knows from its chunk whether a counter was reset before it; where another sample has come
 //! between the two, or one has gone, that is unknown, and the encoder finds out by comparing.
 
@@ -8,8 +9,8 @@ use std::cmp::Ordering;
 
 use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram, Histogram};
 use ferula_chunkenc::{
-    Appended, Chunk, ChunkAppender, ChunkHistogram, ChunkHistograms, Encoding, Error, SampleBatch,
-    XorAppender,
+    Appended, Chunk, ChunkAppender, ChunkHistogram, ChunkHistograms, ChunkIterator, Encoding,
+    Error, Sample, Xor2Appender, XorAppender,
 };
 
 use crate::block::EncodedChunk;
@@ -22,6 +23,8 @@ const CHUNK_SAMPLES: usize = 120;
 #[derive(Clone, Debug)]
 struct Point {
     time: i64,
+    /// Since when it has been counting; zero if that is unknown.
+    start: i64,
     value: Value,
     /// The chunk it comes from, and its place there.
     origin: (usize, usize),
@@ -42,7 +45,6 @@ pub(crate) struct Recoder {
     /// What was decoded since.
     decoded: Vec<Point>,
     n_chunks: usize,
-    batch: SampleBatch,
 }
 
 impl Recoder {
@@ -58,25 +60,29 @@ impl Recoder {
         let origin = self.n_chunks;
         self.n_chunks += 1;
         match chunk.encoding {
-            Encoding::Histogram => {
+            Encoding::Histogram | Encoding::HistogramSt => {
                 self.decode_histograms(chunk.histograms()?, origin, |h| Value::Histogram(h.into()))
             }
-            Encoding::FloatHistogram => {
+            Encoding::FloatHistogram | Encoding::FloatHistogramSt => {
                 let histograms = chunk.float_histograms()?;
                 self.decode_histograms(histograms, origin, |h| Value::FloatHistogram(h.into()))
             }
-            _ => {
-                self.batch.clear();
-                chunk.iter()?.decode_into(&mut self.batch)?;
-                let points = self.batch.iter().enumerate().map(|(place, sample)| Point {
-                    time: sample.timestamp,
-                    value: Value::Float(sample.value),
-                    origin: (origin, place),
-                });
-                self.decoded.extend(points);
-                Ok(())
-            }
+            _ => self.decode_floats(chunk.iter()?, origin),
         }
+    }
+
+    fn decode_floats(
+        &mut self,
+        mut samples: ChunkIterator<'_>,
+        origin: usize,
+    ) -> Result<(), Error> {
+        let mut place = 0;
+        while let Some(Sample { timestamp: time, value }) = samples.next()? {
+            let (start, value) = (samples.start_timestamp(), Value::Float(value));
+            self.decoded.push(Point { time, start, value, origin: (origin, place) });
+            place += 1;
+        }
+        Ok(())
     }
 
     fn decode_histograms<H: ChunkHistogram>(
@@ -87,8 +93,8 @@ impl Recoder {
     ) -> Result<(), Error> {
         let mut place = 0;
         while let Some(time) = histograms.next()? {
-            let value = value(histograms.histogram()?);
-            self.decoded.push(Point { time, value, origin: (origin, place) });
+            let (start, value) = (histograms.start_timestamp(), value(histograms.histogram()?));
+            self.decoded.push(Point { time, start, value, origin: (origin, place) });
             place += 1;
         }
         Ok(())
@@ -156,30 +162,47 @@ fn is_same_kind(a: &Value, b: &Value) -> bool {
     std::mem::discriminant(a) == std::mem::discriminant(b)
 }
 
-/// Encodes samples of one kind.
+/// Encodes samples of one kind, with their start timestamps if any has one.
 fn encode_run(run: &[Point], chunks: &mut Vec<EncodedChunk>) -> Result<(), Error> {
-    let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
+    let Some(first) = run.first() else { return Ok(()) };
     match first.value {
-        Value::Float(_) => {
-            let mut appender = XorAppender::new();
-            for point in run {
-                if let Value::Float(value) = point.value {
-                    appender.append(point.time, value)?;
-                }
-            }
-            let (mint, maxt, chunk) = (first.time, last.time, appender.into_chunk());
-            chunks.push(EncodedChunk { mint, maxt, chunk });
-            Ok(())
-        }
+        Value::Float(_) => chunks.extend(encode_floats(run)?),
         Value::Histogram(_) => encode_histograms(run, chunks, |value| match value {
             Value::Histogram(histogram) => Some(&**histogram),
             _ => None,
-        }),
+        })?,
         Value::FloatHistogram(_) => encode_histograms(run, chunks, |value| match value {
             Value::FloatHistogram(histogram) => Some(&**histogram),
             _ => None,
-        }),
+        })?,
     }
+    Ok(())
+}
+
+fn has_starts(run: &[Point]) -> bool {
+    run.iter().any(|point| point.start != 0)
+}
+
+fn encode_floats(run: &[Point]) -> Result<Option<EncodedChunk>, Error> {
+    let floats = run.iter().filter_map(|point| match point.value {
+        Value::Float(value) => Some((point, value)),
+        _ => None,
+    });
+    let chunk = if has_starts(run) {
+        let mut appender = Xor2Appender::new();
+        for (point, value) in floats {
+            appender.append(point.start, point.time, value)?;
+        }
+        appender.to_chunk()
+    } else {
+        let mut appender = XorAppender::new();
+        for (point, value) in floats {
+            appender.append(point.time, value)?;
+        }
+        appender.into_chunk()
+    };
+    let times = run.first().zip(run.last());
+    Ok(times.map(|(first, last)| EncodedChunk { mint: first.time, maxt: last.time, chunk }))
 }
 
 fn encode_histograms<H: ChunkHistogram>(
@@ -187,11 +210,16 @@ fn encode_histograms<H: ChunkHistogram>(
     chunks: &mut Vec<EncodedChunk>,
     histogram: impl Fn(&Value) -> Option<&H>,
 ) -> Result<(), Error> {
-    let mut appender = ChunkAppender::<H>::new();
+    let mut appender = match has_starts(run) {
+        true => ChunkAppender::<H>::with_start_timestamps(),
+        false => ChunkAppender::<H>::new(),
+    };
     let mut times: Option<(i64, i64)> = None;
-    for Point { time, value, .. } in run {
+    for Point { time, start, value, .. } in run {
         let Some(histogram) = histogram(value) else { continue };
-        if let Appended::Cut { finished, .. } = appender.append(*time, histogram)? {
+        if let Appended::Cut { finished, .. } =
+            appender.append_with_start(*start, *time, histogram)?
+        {
             chunks.extend(times.map(|(mint, maxt)| EncodedChunk { mint, maxt, chunk: finished }));
             times = None;
         }
@@ -209,7 +237,7 @@ fn check(run: &[Point], chunks: &[EncodedChunk]) -> Result<(), Error> {
         recoder.decode(chunk)?;
     }
     let is_same = |(a, b): (&Point, &Point)| {
-        a.time == b.time
+        (a.time, a.start) == (b.time, b.start)
             && match (&a.value, &b.value) {
                 (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits(),
                 (a, b) => is_same_kind(a, b),
