@@ -18,7 +18,6 @@ mod control;
 mod merge;
 mod plan;
 mod populate;
-mod recode;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +30,6 @@ pub use self::control::Progress;
 use self::merge::{MergedSymbols, SeriesMerge};
 pub(crate) use self::plan::{plan, ranges};
 use self::populate::Populator;
-pub(crate) use self::recode::Recoder;
 use crate::block::{Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, WrittenBlock};
 use crate::error::Error;
 

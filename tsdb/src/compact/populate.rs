@@ -10,9 +10,9 @@ use ferula_index::ChunkMeta;
 use ferula_wal::fs::Fs;
 
 use super::merge::Part;
-use super::recode::Recoder;
 use crate::block::{Block, BlockFormat, BlockStream, EncodedChunk};
 use crate::error::Error;
+use crate::recode::Recoder;
 use crate::tombstones::{covers, touches};
 
 /// A chunk of a source.

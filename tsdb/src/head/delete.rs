@@ -68,7 +68,7 @@ impl Head {
     fn newest_of(&self, series: SeriesRef) -> Option<i64> {
         let page = self.stripes.page(page_number(series))?;
         let page = page.lock();
-        Some(page.view(series)?.newest()?.timestamp)
+        Some(page.view(series)?.newest()?.timestamp())
     }
 
     fn log_deletion(&self, deleted: &[Tombstone]) -> Result<(), Error> {

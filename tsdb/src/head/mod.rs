@@ -9,6 +9,8 @@
 //! Lock order: the commit, the unpublished series, a stripe, a page.
 
 mod appender;
+mod apply;
+mod batch;
 #[cfg_attr(not(test), expect(dead_code, reason = "files of an earlier run are not used yet"))]
 mod chunk_files;
 mod commit;
@@ -18,6 +20,7 @@ mod full_chunks;
 mod gc;
 mod isolation;
 mod memory;
+mod records;
 mod replay;
 mod series;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no snapshot is made yet"))]
@@ -37,13 +40,13 @@ pub use appender::{Appender, Committed};
 pub(crate) use chunk_files::{CHUNKS_HEAD_DIR, ChunkFiles};
 pub(crate) use isolation::{BatchId, ReadGuard};
 pub(crate) use replay::{Replay, ReplayStats};
-pub(crate) use series::{HeadChunk, SeenChunks, Series, SeriesView, range_end};
+pub(crate) use series::{SeenChunks, Series, SeriesView, range_end};
 pub(crate) use stripes::PageCursor;
 
 use crate::error::Error;
 use crate::options::{Limits, MAX_TIME_MS};
 use crate::tombstones::Tombstones;
-use appender::SpareBatches;
+use batch::SpareBatches;
 use commit::Commit;
 use create::Unpublished;
 use full_chunks::FullChunkQueue;

@@ -8,10 +8,13 @@ use ferula_index::postings::Postings;
 use ferula_index::{Labels, Matcher, SeriesRef};
 
 use crate::block::EncodedChunk;
-use crate::compact::Recoder;
 use crate::error::Error;
-use crate::head::{Head, HeadChunk, PageCursor, ReadGuard, SeenChunks, Series, SeriesView};
+use crate::head::{Head, PageCursor, ReadGuard, SeenChunks, Series, SeriesView};
+use crate::recode::Recoder;
 use crate::tombstones::{Interval, Tombstones, covers, touches};
+
+/// For how many series labels are made at once.
+const LABELS_BATCH: usize = 1024;
 
 /// A view of the head over a range of time.
 #[derive(Clone, Debug)]
@@ -35,12 +38,7 @@ impl HeadReader {
     }
 
     /// The series that pass all `matchers` and have samples from `mint` to `maxt`, in label order.
-    pub(crate) fn select(
-        &self,
-        matchers: &[Matcher],
-        mint: i64,
-        maxt: i64,
-    ) -> Vec<(Labels, Series)> {
+    pub(crate) fn select(&self, matchers: &[Matcher], mint: i64, maxt: i64) -> Vec<Series> {
         let mint = mint.max(self.guard.from());
         if !self.overlaps(mint, maxt) {
             return Vec::new();
@@ -58,12 +56,41 @@ impl HeadReader {
             .iter()
             .filter_map(|series| self.head.series(series, &mut pages).filter(has_samples))
             .collect();
-        let refs: Vec<SeriesRef> = series.iter().map(|series| series.series_ref()).collect();
-        let labels = self.head.index().labels_of(&refs);
-        let mut found: Vec<(Labels, Series)> =
-            labels.into_iter().zip(series).filter_map(|(l, series)| Some((l?, series))).collect();
-        found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        found
+        let order = self.head.index().order(&refs_of(&series));
+        order.into_iter().map(|at| series[at as usize].clone()).collect()
+    }
+
+    /// The labels of a series.
+    pub(crate) fn labels(&self, series: &Series) -> Labels {
+        // Series with samples that a reader may see stay; those that lost theirs by deletion have
+        // nothing to read either.
+        self.head.index().labels(series.series_ref()).unwrap_or_default()
+    }
+
+    /// The labels of each of `series`.
+    pub(crate) fn labels_of(&self, series: &[Series]) -> impl Iterator<Item = Labels> {
+        self.head.index().labels_of(&refs_of(series)).into_iter().map(Option::unwrap_or_default)
+    }
+
+    /// Each of `series` with its labels, which are made on the way, some at a time.
+    pub(crate) fn with_labels<'a>(
+        &'a self,
+        series: &'a [Series],
+    ) -> impl Iterator<Item = (Labels, &'a Series)> {
+        let batches = series.chunks(LABELS_BATCH);
+        batches.flat_map(|batch| self.labels_of(batch).zip(batch))
+    }
+
+    /// Of each of `series` the labels that have one of `names`.
+    pub(crate) fn labels_among(&self, series: &[Series], names: &[&str]) -> Vec<Labels> {
+        let labels = self.head.index().labels_among(&refs_of(series), names);
+        labels.into_iter().map(Option::unwrap_or_default).collect()
+    }
+
+    /// All label names and values of `series`, sorted.
+    pub(crate) fn symbols_of(&self, series: &[Series]) -> Vec<String> {
+        let refs = refs_of(series).into_iter().collect();
+        self.head.index().symbols_of(&refs)
     }
 
     /// The chunks of a series from `mint` to `maxt`, both inclusive, as a block stores them.
@@ -72,7 +99,7 @@ impl HeadReader {
         series: &Series,
         mint: i64,
         maxt: i64,
-    ) -> Result<Vec<HeadChunk>, Error> {
+    ) -> Result<Vec<EncodedChunk>, Error> {
         let chunks = series.view(|series| series.chunks(mint, maxt, self.guard.seen()));
         let into_chunks = |chunks: SeenChunks| chunks.into_chunks(self.head.files());
         let chunks = chunks.flatten().map_or(Ok(Vec::new()), into_chunks)?;
@@ -92,7 +119,7 @@ impl HeadReader {
         }
         let (oldest, newest) = (series.oldest(), series.newest());
         oldest.zip(newest).is_some_and(|(oldest, newest)| {
-            covers(deleted, mint.max(oldest), maxt.min(newest.timestamp))
+            covers(deleted, mint.max(oldest), maxt.min(newest.timestamp()))
         })
     }
 
@@ -183,24 +210,25 @@ impl HeadReader {
     }
 }
 
+fn refs_of(series: &[Series]) -> Vec<SeriesRef> {
+    series.iter().map(Series::series_ref).collect()
+}
+
 /// Chunks without what is deleted of them.
 fn without_deleted(
-    chunks: Vec<HeadChunk>,
+    chunks: Vec<EncodedChunk>,
     deleted: &[Interval],
-) -> Result<Vec<HeadChunk>, ferula_chunkenc::Error> {
+) -> Result<Vec<EncodedChunk>, ferula_chunkenc::Error> {
     let mut recoder = Recoder::default();
     let mut left = Vec::with_capacity(chunks.len());
-    for HeadChunk { mint, maxt, chunk } in chunks {
+    for EncodedChunk { mint, maxt, chunk } in chunks {
         if !touches(deleted, mint, maxt) {
-            left.push(HeadChunk { mint, maxt, chunk });
+            left.push(EncodedChunk { mint, maxt, chunk });
         } else if !covers(deleted, mint, maxt) {
             recoder.clear();
             recoder.decode(&chunk)?;
             recoder.merge(deleted);
-            let mut encoded = Vec::new();
-            recoder.encode(&mut encoded)?;
-            let chunk = |EncodedChunk { mint, maxt, chunk }| HeadChunk { mint, maxt, chunk };
-            left.extend(encoded.into_iter().map(chunk));
+            recoder.encode(&mut left)?;
         }
     }
     Ok(left)

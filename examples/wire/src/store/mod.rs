@@ -9,6 +9,7 @@ pub(crate) mod memory;
 
 use std::path::Path;
 
+use ferula_index::head::Cardinality;
 use ferula_index::{Labels, Matcher, SeriesRef};
 use ferula_tsdb::{AppendError, Appender, Committed, Db, Error, Stats};
 
@@ -38,6 +39,13 @@ pub trait Store: Send + Sync {
 
     /// Tells what the store holds.
     fn stats(&self) -> Stats;
+
+    /// Counts the series by metric, label and label pair, and keeps the `top` largest of each;
+    /// `None` if that is not known without looking at every series.
+    fn cardinality(&self, top: usize) -> Option<Cardinality> {
+        let _ = top;
+        None
+    }
 }
 
 /// Samples that become visible together or not at all.
@@ -91,6 +99,10 @@ impl Store for Db {
 
     fn stats(&self) -> Stats {
         Self::stats(self)
+    }
+
+    fn cardinality(&self, top: usize) -> Option<Cardinality> {
+        Some(Self::cardinality(self, top))
     }
 }
 

@@ -1,19 +1,19 @@
 //! Samples between two encodings: decoded, merged by time, encoded anew.
 //!
 //! Samples keep their kind and their start timestamps: floats stay floats, integer histograms
-//! integer histograms. A histogram
-//! knows from its chunk whether a counter was reset before it; where another sample has come
+//! integer histograms. A histogram knows from its chunk whether a counter was reset before it; where another sample has come
 //! between the two, or one has gone, that is unknown, and the encoder finds out by comparing.
 
 use std::cmp::Ordering;
 
-use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram, Histogram};
+use ferula_chunkenc::histogram::CounterResetHint;
 use ferula_chunkenc::{
     Appended, Chunk, ChunkAppender, ChunkHistogram, ChunkHistograms, ChunkIterator, Encoding,
     Error, Sample, Xor2Appender, XorAppender,
 };
 
 use crate::block::EncodedChunk;
+use crate::histogram::NativeHistogram;
 use crate::tombstones::{Interval, covers};
 
 /// Samples of a chunk that is encoded here, as in Prometheus.
@@ -30,11 +30,11 @@ struct Point {
     origin: (usize, usize),
 }
 
+/// What a sample holds.
 #[derive(Clone, Debug)]
-enum Value {
+pub(crate) enum Value {
     Float(f64),
-    Histogram(Box<Histogram>),
-    FloatHistogram(Box<FloatHistogram>),
+    Histogram(Box<NativeHistogram>),
 }
 
 /// Decodes, merges and encodes the samples of one series.
@@ -61,11 +61,10 @@ impl Recoder {
         self.n_chunks += 1;
         match chunk.encoding {
             Encoding::Histogram | Encoding::HistogramSt => {
-                self.decode_histograms(chunk.histograms()?, origin, |h| Value::Histogram(h.into()))
+                self.decode_histograms(chunk.histograms()?, origin)
             }
             Encoding::FloatHistogram | Encoding::FloatHistogramSt => {
-                let histograms = chunk.float_histograms()?;
-                self.decode_histograms(histograms, origin, |h| Value::FloatHistogram(h.into()))
+                self.decode_histograms(chunk.float_histograms()?, origin)
             }
             _ => self.decode_floats(chunk.iter()?, origin),
         }
@@ -85,15 +84,15 @@ impl Recoder {
         Ok(())
     }
 
-    fn decode_histograms<H: ChunkHistogram>(
+    fn decode_histograms<H: ChunkHistogram + Into<NativeHistogram>>(
         &mut self,
         mut histograms: ChunkHistograms<'_, H>,
         origin: usize,
-        value: impl Fn(H) -> Value,
     ) -> Result<(), Error> {
         let mut place = 0;
         while let Some(time) = histograms.next()? {
-            let (start, value) = (histograms.start_timestamp(), value(histograms.histogram()?));
+            let value = Value::Histogram(Box::new(histograms.histogram()?.into()));
+            let start = histograms.start_timestamp();
             self.decoded.push(Point { time, start, value, origin: (origin, place) });
             place += 1;
         }
@@ -136,6 +135,12 @@ impl Recoder {
         Ok(())
     }
 
+    /// What was merged, in time order.
+    pub(crate) fn into_samples(mut self) -> impl Iterator<Item = (i64, Value)> {
+        self.forget_false_hints();
+        self.merged.into_iter().map(|Point { time, value, .. }| (time, value))
+    }
+
     /// Marks histograms whose predecessor is not the one that their chunk compared them with.
     fn forget_false_hints(&mut self) {
         let mut last = None;
@@ -146,10 +151,10 @@ impl Recoder {
                 Some(last) => place > 0 && last == (chunk, place - 1),
             };
             last = Some(point.origin);
-            let hint = match &mut point.value {
-                Value::Float(_) => continue,
-                Value::Histogram(histogram) => &mut histogram.counter_reset_hint,
-                Value::FloatHistogram(histogram) => &mut histogram.counter_reset_hint,
+            let Value::Histogram(histogram) = &mut point.value else { continue };
+            let hint = match &mut **histogram {
+                NativeHistogram::Integer(histogram) => &mut histogram.counter_reset_hint,
+                NativeHistogram::Float(histogram) => &mut histogram.counter_reset_hint,
             };
             if !is_next && *hint != CounterResetHint::Gauge {
                 *hint = CounterResetHint::Unknown;
@@ -159,21 +164,27 @@ impl Recoder {
 }
 
 fn is_same_kind(a: &Value, b: &Value) -> bool {
-    std::mem::discriminant(a) == std::mem::discriminant(b)
+    match (a, b) {
+        (Value::Float(_), Value::Float(_)) => true,
+        (Value::Histogram(a), Value::Histogram(b)) => a.is_integer() == b.is_integer(),
+        _ => false,
+    }
 }
 
 /// Encodes samples of one kind, with their start timestamps if any has one.
 fn encode_run(run: &[Point], chunks: &mut Vec<EncodedChunk>) -> Result<(), Error> {
     let Some(first) = run.first() else { return Ok(()) };
-    match first.value {
+    match &first.value {
         Value::Float(_) => chunks.extend(encode_floats(run)?),
-        Value::Histogram(_) => encode_histograms(run, chunks, |value| match value {
-            Value::Histogram(histogram) => Some(&**histogram),
-            _ => None,
-        })?,
-        Value::FloatHistogram(_) => encode_histograms(run, chunks, |value| match value {
-            Value::FloatHistogram(histogram) => Some(&**histogram),
-            _ => None,
+        Value::Histogram(histogram) if histogram.is_integer() => {
+            encode_histograms(run, chunks, |histogram| match histogram {
+                NativeHistogram::Integer(histogram) => Some(histogram),
+                NativeHistogram::Float(_) => None,
+            })?;
+        }
+        Value::Histogram(_) => encode_histograms(run, chunks, |histogram| match histogram {
+            NativeHistogram::Float(histogram) => Some(histogram),
+            NativeHistogram::Integer(_) => None,
         })?,
     }
     Ok(())
@@ -208,7 +219,7 @@ fn encode_floats(run: &[Point]) -> Result<Option<EncodedChunk>, Error> {
 fn encode_histograms<H: ChunkHistogram>(
     run: &[Point],
     chunks: &mut Vec<EncodedChunk>,
-    histogram: impl Fn(&Value) -> Option<&H>,
+    of_kind: impl Fn(&NativeHistogram) -> Option<&H>,
 ) -> Result<(), Error> {
     let mut appender = match has_starts(run) {
         true => ChunkAppender::<H>::with_start_timestamps(),
@@ -216,7 +227,8 @@ fn encode_histograms<H: ChunkHistogram>(
     };
     let mut times: Option<(i64, i64)> = None;
     for Point { time, start, value, .. } in run {
-        let Some(histogram) = histogram(value) else { continue };
+        let Value::Histogram(histogram) = value else { continue };
+        let Some(histogram) = of_kind(histogram) else { continue };
         if let Appended::Cut { finished, .. } =
             appender.append_with_start(*start, *time, histogram)?
         {
