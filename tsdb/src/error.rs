@@ -211,9 +211,17 @@ pub enum Error {
     /// The database was closed.
     #[error("the database is closed")]
     Closed,
-    /// An earlier write or sync of the log failed, so nothing more is acknowledged until the
-    /// database is opened again. Reads go on.
-    #[error("an earlier write to the log failed; open the database again to write")]
+    /// The log has stopped after a failed write or sync: for lack of space, for example. Nothing is
+    /// acknowledged until it can go on, which every commit tries. Reads go on.
+    #[error("the log takes nothing at the moment")]
+    LogStopped {
+        /// Why it stopped.
+        #[source]
+        source: ferula_wal::Error,
+    },
+    /// An earlier batch could not be logged or indexed in whole, so nothing more is acknowledged until
+    /// the database is opened again. Reads go on.
+    #[error("an earlier batch failed half way; open the database again to write")]
     LogFailed,
 }
 

@@ -49,7 +49,7 @@
 //!
 //! - A batch is visible as a whole or not at all, to every reader and after a crash.
 //! - A commit that returned is as durable as the [`SyncPolicy`] says. After a write or sync of the log
-//!   has failed, no commit succeeds until the database is opened again; reads go on.
+//!   has failed, commits are refused ([`Error::LogStopped`]) until it can go on; reads go on meanwhile.
 //! - A block is read back whole before the head gives up what it holds. A block that cannot be read is
 //!   set aside with the reason ([`OpenReport::quarantined`], [`Stats::quarantined`]); the rest serves.
 //! - Files of blocks are mapped into memory. A block may be removed while it is open, but whoever

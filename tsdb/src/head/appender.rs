@@ -232,8 +232,10 @@ impl Appender {
     /// says.
     ///
     /// # Errors
-    /// If the log cannot be written or synced; the batch is not visible then, and no later commit
-    /// succeeds until the database is opened again.
+    /// [`Error::LogStopped`] if the log cannot be written or synced. The batch is not visible then, but
+    /// may have been logged: it becomes visible with the next commit that succeeds, or when the
+    /// database is opened again, or never; whole in any case. Committing the same samples again is
+    /// safe, for what is there already counts as accepted.
     pub fn commit(mut self) -> Result<Committed, Error> {
         self.head.commit(&mut self.batch)
     }
