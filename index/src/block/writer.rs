@@ -51,16 +51,16 @@ pub struct IndexWriter<W> {
     symbols: SymbolTable,
     postings: GapPostings,
     last: Option<Last>,
-    numbers: Vec<(u32, u32)>,
-    /// The numbers of the label pairs of the last series among the postings, and of this one.
-    pairs: (Vec<u32>, Vec<u32>),
     buffer: Vec<u8>,
 }
 
 /// The series before.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Last {
-    labels: Labels,
+    /// Numbers of its names and values.
+    labels: Vec<(u32, u32)>,
+    /// Where in the postings its pairs have their series: the next one has most of them too.
+    places: Vec<u32>,
     chunk: Option<ChunkMeta>,
 }
 
@@ -81,16 +81,7 @@ impl<W: Write> IndexWriter<W> {
         let mut toc = Toc { symbols: out.position(), ..Toc::default() };
         let symbols = symbols::write(&mut out, symbols)?;
         toc.series = out.position();
-        Ok(Self {
-            out,
-            toc,
-            symbols,
-            postings: GapPostings::default(),
-            last: None,
-            numbers: Vec::new(),
-            pairs: Default::default(),
-            buffer,
-        })
+        Ok(Self { out, toc, symbols, postings: GapPostings::default(), last: None, buffer })
     }
 
     /// Adds a series, which must come after the last one in label order. Its chunks must not
@@ -104,14 +95,38 @@ impl<W: Write> IndexWriter<W> {
         labels: &Labels,
         chunks: &[ChunkMeta],
     ) -> Result<SeriesRef, Error> {
-        self.check_order(labels, chunks)?;
-        self.number_pairs(labels)?;
+        let numbers: Vec<(u32, u32)> = labels
+            .iter()
+            .map(|(name, value)| Ok((self.number(name)?, self.number(value)?)))
+            .collect::<Result<_, Error>>()?;
+        self.add_numbered_series(&numbers, chunks)
+    }
 
+    /// Adds a series as [`add_series`](Self::add_series) does, with its labels as pairs of numbers,
+    /// which count the symbols from zero.
+    ///
+    /// # Errors
+    /// Those of [`add_series`](Self::add_series).
+    ///
+    /// # Panics
+    /// If the names do not ascend, or there is no symbol with a number.
+    pub fn add_numbered_series(
+        &mut self,
+        labels: &[(u32, u32)],
+        chunks: &[ChunkMeta],
+    ) -> Result<SeriesRef, Error> {
+        let n_symbols = self.symbols.len() as u64;
+        assert!(
+            labels.is_sorted_by(|a, b| a.0 < b.0)
+                && labels.iter().all(|(name, value)| u64::from(*name.max(value)) < n_symbols),
+            "names ascend, and all are symbols"
+        );
+        self.check_order(labels, chunks)?;
         let start = self.out.position().next_multiple_of(SERIES_ALIGN);
         let series = u32::try_from(start / SERIES_ALIGN).map_err(|_| too_large(start))?;
         self.out.pad(SERIES_ALIGN)?;
         self.buffer.clear();
-        put_series(&mut self.buffer, &self.numbers, chunks);
+        put_series(&mut self.buffer, labels, chunks);
         let mut len = Vec::new();
         put_uvarint(&mut len, self.buffer.len() as u64);
         self.out.write(&len)?;
@@ -119,10 +134,17 @@ impl<W: Write> IndexWriter<W> {
         put_u32_be(&mut self.buffer, crc);
         self.out.write(&self.buffer)?;
 
-        self.postings.add(series, &self.pairs.1);
-        std::mem::swap(&mut self.pairs.0, &mut self.pairs.1);
-        let chunk = chunks.last().copied().or(self.last.as_ref().and_then(|last| last.chunk));
-        self.last = Some(Last { labels: labels.clone(), chunk });
+        let last = self.last.get_or_insert_default();
+        last.places.resize(labels.len(), u32::MAX);
+        for (at, pair) in labels.iter().enumerate() {
+            if last.labels.get(at) != Some(pair) {
+                last.places[at] = self.postings.number(*pair)?;
+            }
+        }
+        self.postings.add(series, &last.places);
+        last.labels.clear();
+        last.labels.extend_from_slice(labels);
+        last.chunk = chunks.last().copied().or(last.chunk);
         Ok(SeriesRef(u64::from(series)))
     }
 
@@ -136,6 +158,7 @@ impl<W: Write> IndexWriter<W> {
         self.toc.postings = self.out.position();
         let postings = std::mem::take(&mut self.postings);
         let all_at = self.write_postings(postings.n_series(), postings.all())?;
+        // Symbols are sorted, so their numbers sort like the text.
         let order = postings.order();
         let mut places = Vec::with_capacity(order.len());
         for &pair in &order {
@@ -159,50 +182,36 @@ impl<W: Write> IndexWriter<W> {
         self.out.finish()
     }
 
-    fn check_order(&self, labels: &Labels, chunks: &[ChunkMeta]) -> Result<(), Error> {
-        let last_labels = self.last.as_ref().map(|last| &last.labels);
-        if let Some(last) = last_labels.filter(|last| *last >= labels) {
-            return Err(Error::SeriesOrder { labels: labels.clone(), last: last.clone() });
+    fn check_order(&self, labels: &[(u32, u32)], chunks: &[ChunkMeta]) -> Result<(), Error> {
+        let last = self.last.as_ref();
+        if let Some(last) = last.filter(|last| last.labels.as_slice() >= labels) {
+            let (labels, last) = (self.labels(labels)?, self.labels(&last.labels)?);
+            return Err(Error::SeriesOrder { labels, last });
         }
-        let mut last_ref = self.last.as_ref().and_then(|last| last.chunk).map(|last| last.chunk);
+        let mut last_ref = last.and_then(|last| last.chunk).map(|last| last.chunk);
         let mut last_maxt = None;
         for chunk in chunks {
             if chunk.maxt < chunk.mint
                 || last_maxt.is_some_and(|maxt| chunk.mint <= maxt)
                 || last_ref.is_some_and(|last| chunk.chunk < last)
             {
-                return Err(Error::ChunkOrder { labels: labels.clone(), chunk: chunk.chunk });
+                let labels = self.labels(labels)?;
+                return Err(Error::ChunkOrder { labels, chunk: chunk.chunk });
             }
             (last_ref, last_maxt) = (Some(chunk.chunk), Some(chunk.maxt));
         }
         Ok(())
     }
 
-    /// Fills `numbers` with the symbols of the labels, and the list of pairs with the numbers of these.
-    /// Series in order share most of what the one before has.
-    fn number_pairs(&mut self, labels: &Labels) -> Result<(), Error> {
-        let Self { symbols, postings, last, numbers, pairs: (last_pairs, pairs), .. } = self;
-        let number = |text: &str| match symbols.lookup(text) {
-            Some(symbol) => Ok(symbol.0),
-            None => Err(Error::UnknownSymbol { symbol: text.to_owned() }),
-        };
-        let before = last.as_ref().map(|last| last.labels.iter()).into_iter().flatten();
-        let mut before = before.zip(last_pairs.iter().copied()).peekable();
-        numbers.clear();
-        for (name, value) in labels {
-            while before.next_if(|((other, _), _)| *other < name).is_some() {}
-            let same_name = before.peek().filter(|((other, _), _)| *other == name);
-            numbers.push(match same_name {
-                Some(((_, other), pair)) if *other == value => postings.pair(*pair),
-                Some((_, pair)) => (postings.pair(*pair).0, number(value)?),
-                None => (number(name)?, number(value)?),
-            });
-        }
-        pairs.clear();
-        for pair in numbers.iter() {
-            pairs.push(postings.number(*pair)?);
-        }
-        Ok(())
+    /// The labels that have these numbers.
+    fn labels(&self, numbers: &[(u32, u32)]) -> Result<Labels, Error> {
+        let text = |number| self.symbols.get(Symbol(number));
+        Labels::from_sorted(numbers.iter().map(|&(name, value)| (text(name), text(value))))
+    }
+
+    fn number(&self, text: &str) -> Result<u32, Error> {
+        let symbol = self.symbols.lookup(text);
+        symbol.map(|s| s.0).ok_or_else(|| Error::UnknownSymbol { symbol: text.to_owned() })
     }
 
     /// Writes one list of series and returns where it is.

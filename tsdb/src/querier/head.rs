@@ -7,8 +7,11 @@ use ferula_chunkenc::SampleBatch;
 use ferula_index::postings::Postings;
 use ferula_index::{Labels, Matcher, SeriesRef};
 
+use crate::block::EncodedChunk;
 use crate::error::Error;
-use crate::head::{Head, HeadChunk, PageCursor, ReadGuard, SeenChunks, Series};
+use crate::head::{Head, PageCursor, ReadGuard, SeenChunks, Series, SeriesView};
+use crate::recode::Recoder;
+use crate::tombstones::{Interval, Tombstones, covers, touches};
 
 /// For how many series labels are made at once.
 const LABELS_BATCH: usize = 1024;
@@ -18,13 +21,15 @@ const LABELS_BATCH: usize = 1024;
 pub(crate) struct HeadReader {
     head: Arc<Head>,
     guard: Arc<ReadGuard>,
+    tombstones: Arc<Tombstones>,
 }
 
 impl HeadReader {
     /// Begins to read what is visible now. Samples before `from` are left to the blocks.
     pub(crate) fn new(head: Arc<Head>, from: i64) -> Self {
         let guard = Arc::new(head.begin_read(from));
-        Self { head, guard }
+        let tombstones = head.tombstones();
+        Self { head, guard, tombstones }
     }
 
     /// What this reader may see.
@@ -41,7 +46,10 @@ impl HeadReader {
         let selected = self.head.index().select(matchers);
         let seen = self.guard.seen();
         let has_samples = |series: &Series| {
-            series.view(|series| series.has_samples(mint, maxt, seen)).unwrap_or_default()
+            let has_samples = |series: SeriesView<'_>| {
+                series.has_samples(mint, maxt, seen) && !self.is_deleted(series, mint, maxt)
+            };
+            series.view(has_samples).unwrap_or_default()
         };
         let mut pages = PageCursor::default();
         let series: Vec<Series> = selected
@@ -91,10 +99,28 @@ impl HeadReader {
         series: &Series,
         mint: i64,
         maxt: i64,
-    ) -> Result<Vec<HeadChunk>, Error> {
+    ) -> Result<Vec<EncodedChunk>, Error> {
         let chunks = series.view(|series| series.chunks(mint, maxt, self.guard.seen()));
         let into_chunks = |chunks: SeenChunks| chunks.into_chunks(self.head.files());
-        chunks.flatten().map_or(Ok(Vec::new()), into_chunks)
+        let chunks = chunks.flatten().map_or(Ok(Vec::new()), into_chunks)?;
+        let deleted = self.tombstones.of(series.series_ref());
+        if deleted.is_empty() {
+            return Ok(chunks);
+        }
+        let without = without_deleted(chunks, deleted);
+        without.map_err(|source| Error::HeadChunk { series: series.series_ref(), source })
+    }
+
+    /// Tells whether what the head has of a series from `mint` to `maxt` is all deleted.
+    fn is_deleted(&self, series: SeriesView<'_>, mint: i64, maxt: i64) -> bool {
+        let deleted = self.tombstones.of(series.series_ref());
+        if deleted.is_empty() {
+            return false;
+        }
+        let (oldest, newest) = (series.oldest(), series.newest());
+        oldest.zip(newest).is_some_and(|(oldest, newest)| {
+            covers(deleted, mint.max(oldest), maxt.min(newest.timestamp()))
+        })
     }
 
     /// Appends the samples of a series from `mint` to `maxt`, both inclusive, to `batch`.
@@ -107,8 +133,12 @@ impl HeadReader {
     ) -> Result<(), Error> {
         let mint = mint.max(self.guard.from());
         let chunks = series.view(|series| series.chunks(mint, maxt, self.guard.seen()));
-        let decode = |chunks: SeenChunks| chunks.decode_into(self.head.files(), batch);
-        chunks.flatten().map_or(Ok(()), decode)
+        let start = batch.len();
+        if let Some(chunks) = chunks.flatten() {
+            chunks.decode_into(self.head.files(), batch)?;
+            self.tombstones.apply(series.series_ref(), batch, start);
+        }
+        Ok(())
     }
 
     /// Time of the oldest sample at or after `from`, as far as the ranges of the chunks tell: it
@@ -154,10 +184,16 @@ impl HeadReader {
         values.into_iter().collect()
     }
 
-    /// The selected series without those that this reader must not learn of yet; `None` if there
-    /// are no such, which is the usual case.
+    /// The selected series without those that this reader must not learn of yet, or not any more;
+    /// `None` if there are no such, which is the usual case.
     fn seen_if_some_are_not(&self, matchers: &[Matcher]) -> Option<Postings> {
-        let unseen = self.head.unseen_series(self.guard.seen());
+        let mut unseen = self.head.unseen_series(self.guard.seen());
+        let mut pages = PageCursor::default();
+        unseen.extend(self.tombstones.series().filter(|series| {
+            let found = self.head.series(*series, &mut pages);
+            let is_gone = |series: SeriesView<'_>| self.is_deleted(series, i64::MIN, i64::MAX);
+            found.is_some_and(|found| found.view(is_gone).unwrap_or_default())
+        }));
         if unseen.is_empty() {
             return None;
         }
@@ -176,4 +212,24 @@ impl HeadReader {
 
 fn refs_of(series: &[Series]) -> Vec<SeriesRef> {
     series.iter().map(Series::series_ref).collect()
+}
+
+/// Chunks without what is deleted of them.
+fn without_deleted(
+    chunks: Vec<EncodedChunk>,
+    deleted: &[Interval],
+) -> Result<Vec<EncodedChunk>, ferula_chunkenc::Error> {
+    let mut recoder = Recoder::default();
+    let mut left = Vec::with_capacity(chunks.len());
+    for EncodedChunk { mint, maxt, chunk } in chunks {
+        if !touches(deleted, mint, maxt) {
+            left.push(EncodedChunk { mint, maxt, chunk });
+        } else if !covers(deleted, mint, maxt) {
+            recoder.clear();
+            recoder.decode(&chunk)?;
+            recoder.merge(deleted);
+            recoder.encode(&mut left)?;
+        }
+    }
+    Ok(left)
 }
