@@ -105,6 +105,13 @@ impl fmt::Display for ColumnField {
     }
 }
 
+/// Runs `work` as compiled for the widest vectors that this machine has; whatever it calls must be
+/// inlined to profit from that.
+#[inline(always)]
+fn vectorized<R>(work: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(work)
+}
+
 /// The eight bytes from `at` on, the first of them lowest; zeros past the end.
 #[inline(always)]
 fn u64_at(data: &[u8], at: usize) -> u64 {

@@ -414,7 +414,8 @@ impl PageReader<'_> {
             return column.decode(range, out);
         }
         self.decode_ints(chunk, &column, range.clone())?;
-        super::decimal::to_floats(&self.ints, exponent, out);
+        out.copy_from_slice(bytemuck::cast_slice(&self.ints));
+        super::decimal::to_floats(out, exponent);
         column.patch(range.clone(), out);
         if range.len() == n {
             self.remember(chunk);
