@@ -21,7 +21,7 @@ fn times(n: usize) -> Vec<i64> {
 
 /// A counter of latencies whose buckets grow, and come one by one.
 fn growing(n: usize) -> Vec<Histogram> {
-    let mut counts = vec![0_i64; 20];
+    let mut counts = [0_i64; 20];
     (0..n)
         .map(|i| {
             let n_buckets = (3 + i / 40).min(20);
@@ -42,7 +42,10 @@ fn growing(n: usize) -> Vec<Histogram> {
                 zero_count: i as u64 / 10,
                 count: own.iter().sum::<i64>().unsigned_abs() + i as u64 / 10,
                 sum: own.iter().sum::<i64>() as f64 * 0.1,
-                positive_spans: vec![Span::new(-4, 3), Span::new(2, n_buckets as u32 - 3)],
+                positive_spans: vec![
+                    Span::new(-4, 3),
+                    Span::new(2, u32::try_from(n_buckets).unwrap() - 3),
+                ],
                 positive_buckets: deltas.collect(),
                 ..Histogram::default()
             }
@@ -164,7 +167,7 @@ fn histograms_that_cannot_be_taken_apart_are_refused() {
     let lacking = Histogram { positive_spans: vec![Span::new(0, 2)], ..Histogram::default() };
     assert!(matches!(refused(lacking), Error::Histogram(_)));
     let wide = Histogram {
-        positive_spans: vec![Span::new(0, MAX_BUCKETS as u32 + 1)],
+        positive_spans: vec![Span::new(0, u32::try_from(MAX_BUCKETS).unwrap() + 1)],
         positive_buckets: vec![0; MAX_BUCKETS + 1],
         ..Histogram::default()
     };
