@@ -19,7 +19,7 @@
 //!
 //! let querier = db.querier(1_700_000_000_000, 1_700_000_060_000)?;
 //! let found = querier.select(&[Matcher::equal("room", "kitchen")])?;
-//! assert_eq!(found.labels(0), &labels);
+//! assert_eq!(found.labels(0), labels);
 //! let mut samples = SampleBatch::new();
 //! found.read(0, &mut samples)?;
 //! assert_eq!(samples.values(), [21.5, 21.6]);
@@ -31,11 +31,13 @@
 //!
 //! # Concepts
 //!
-//! - A [`Db`] owns a directory, laid out as Prometheus's: `wal/`, blocks named by ULID, `lock`.
+//! - A [`Db`] owns a directory, laid out as Prometheus's: `wal/`, `chunks_head/`, blocks named by ULID,
+//!   `lock`.
 //! - An [`Appender`] is a batch of samples, committed or rolled back as a whole. A series is appended
 //!   to by labels once and by its ref from then on. Samples that cannot be stored are refused one by
 //!   one with an [`AppendError`]; the rest of the batch stands.
-//! - The **head** holds the newest samples in memory. When it spans one and a half block ranges, its
+//! - The **head** holds the newest samples: chunks that are being filled in memory, full ones in files.
+//!   [`Db::memory`] tells what it takes. When it spans one and a half block ranges, its
 //!   oldest range is cut into a **block**, and the log is condensed. A thread of the database does
 //!   that; [`Db::maintain`] does it at once.
 //! - A [`Querier`] is a view of what was committed when it was opened, over head and blocks. Its
@@ -73,12 +75,14 @@ mod compact;
 mod db;
 mod error;
 mod head;
+mod histogram;
 mod lock;
 mod mmap;
 mod options;
 #[cfg(feature = "promql")]
 mod promql;
 mod querier;
+mod recode;
 mod repair;
 mod retention;
 mod stats;
@@ -91,6 +95,7 @@ pub use db::{Db, ReadOnlyDb};
 pub use error::{AppendError, BlockFault, Error, SnapshotFault};
 pub use ferula_wal::{Compression, SyncPolicy};
 pub use head::{Appender, Committed};
+pub use histogram::NativeHistogram;
 pub use options::{
     DEFAULT_BLOCK_RANGE_MS, DEFAULT_CHUNK_SEGMENT_BYTES, DEFAULT_MAINTENANCE_INTERVAL,
     DEFAULT_MAX_BATCH_SAMPLES, DEFAULT_MAX_COMPACTED_RANGE_MS, DEFAULT_MAX_LABEL_NAME_BYTES,

@@ -88,20 +88,25 @@ pub(crate) fn covered_until(blocks: &[Arc<Block>]) -> i64 {
     whole.map(|block| block.meta().maxt).max().unwrap_or(i64::MIN)
 }
 
-/// Removes the directories of blocks that nobody will open any more.
+/// Removes the directories of blocks that nobody will open any more, those that are left of them if
+/// an earlier attempt has failed.
 pub(crate) fn remove_blocks(fs: &dyn Fs, parent: &Path, blocks: &[Ulid]) -> Result<(), Error> {
     let mut renamed = Vec::with_capacity(blocks.len());
     for ulid in blocks {
         let dir = parent.join(ulid.to_string());
         let tmp = parent.join(format!("{ulid}{DELETION_SUFFIX}"));
-        fs.rename(&dir, &tmp).map_err(Error::io("rename", &dir))?;
+        if fs.exists(&dir).map_err(Error::io("inspect", &dir))? {
+            fs.rename(&dir, &tmp).map_err(Error::io("rename", &dir))?;
+        }
         renamed.push(tmp);
     }
     // A crash from here on leaves directories that the next opening removes, never half a block
     // under its own name.
     fs.sync_dir(parent).map_err(Error::io("sync", parent))?;
     for tmp in renamed {
-        fs.remove_dir_all(&tmp).map_err(Error::io("remove", &tmp))?;
+        if fs.exists(&tmp).map_err(Error::io("inspect", &tmp))? {
+            fs.remove_dir_all(&tmp).map_err(Error::io("remove", &tmp))?;
+        }
     }
     Ok(())
 }

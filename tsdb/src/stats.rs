@@ -18,6 +18,9 @@ pub struct Stats {
     pub head_mint: Option<i64>,
     /// Time of the latest sample of the head in milliseconds; `None` if it is empty.
     pub head_maxt: Option<i64>,
+    /// Time in milliseconds from which on the head is read and takes samples: what is older is in
+    /// blocks, or deleted.
+    pub head_from: i64,
     /// Metas of the blocks that serve, by time.
     pub blocks: Vec<BlockMeta>,
     /// Blocks that do not serve, with the reason.
@@ -68,8 +71,11 @@ pub struct MemoryUsage {
     pub spare_chunk_bytes: u64,
     /// Lists of the chunks that are full.
     pub chunk_list_bytes: u64,
-    /// Chunks that are full and kept in memory.
+    /// Chunks that are full and kept in memory: until they are written to their files, or for good in
+    /// a database that is only read.
     pub full_chunk_bytes: u64,
+    /// Buffers of the files of full chunks.
+    pub chunk_file_bytes: u64,
     /// Series that no committed batch has appended to yet.
     pub unpublished_bytes: u64,
     /// Buffers of batches that ended, for the next ones.
@@ -80,9 +86,10 @@ impl MemoryUsage {
     /// All parts together.
     pub fn total_bytes(&self) -> u64 {
         let Self { series_bytes, open_chunk_bytes, spare_chunk_bytes, .. } = self;
-        let Self { chunk_list_bytes, full_chunk_bytes, unpublished_bytes, batch_bytes, .. } = self;
-        let chunks = open_chunk_bytes + spare_chunk_bytes + chunk_list_bytes + full_chunk_bytes;
-        series_bytes + chunks + unpublished_bytes + batch_bytes
+        let Self { chunk_list_bytes, full_chunk_bytes, chunk_file_bytes, .. } = self;
+        let open = open_chunk_bytes + spare_chunk_bytes;
+        let full = chunk_list_bytes + full_chunk_bytes + chunk_file_bytes;
+        series_bytes + open + full + self.unpublished_bytes + self.batch_bytes
     }
 }
 
@@ -110,7 +117,9 @@ pub struct OpenReport {
     pub samples: u64,
     /// Samples that were left out, nearly always because a block already covers their time.
     pub covered_samples: u64,
-    /// Records of kinds that this release does not serve, such as histograms. They stay in the log
+    /// Histograms that were left out because their parts do not fit together.
+    pub invalid_histograms: u64,
+    /// Records of kinds that this release does not serve, such as exemplars. They stay in the log
     /// with the series they name, but a block that is cut does not hold them.
     pub skipped_records: u64,
     /// Bytes cut from the end of the log because the last record was not written whole.

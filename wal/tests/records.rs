@@ -1,115 +1,22 @@
 //! Records come back as they were encoded; changed ones are an error or other records, never a panic.
 #![expect(clippy::unwrap_used, reason = "a test stops where something fails")]
 
+mod common;
+
+use common::{Entries, Entry, decode, encode};
 use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram, Histogram, Span};
 use ferula_index::{Labels, SeriesRef};
 use ferula_wal::Error;
 use ferula_wal::record::exemplars::RefExemplar;
-use ferula_wal::record::histograms::{RecordHistogram, RefHistogram};
 use ferula_wal::record::metadata::{MetricType, RefMetadata};
 use ferula_wal::record::mmap_markers::MmapMarker;
 use ferula_wal::record::samples::RefSample;
 use ferula_wal::record::samples_v2::RefStartedSample;
 use ferula_wal::record::tombstones::Tombstone;
-use ferula_wal::record::{
-    Record, exemplars, histograms, metadata, mmap_markers, samples, samples_v2, series, tombstones,
-};
+use ferula_wal::record::{Record, RecordKind};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-
-/// A histogram with its series and times, owned.
-type Entry<H> = (SeriesRef, i64, i64, H);
-
-/// The entries of a record, owned.
-#[derive(Clone, Debug, PartialEq)]
-enum Entries {
-    Series(Vec<(SeriesRef, Labels)>),
-    Samples(Vec<RefSample>),
-    SamplesV2(Vec<RefStartedSample>),
-    Tombstones(Vec<Tombstone>),
-    Exemplars(Vec<RefExemplar>),
-    MmapMarkers(Vec<MmapMarker>),
-    Metadata(Vec<RefMetadata<'static>>),
-    Histograms(Vec<Entry<Histogram>>),
-    FloatHistograms(Vec<Entry<FloatHistogram>>),
-    Other,
-}
-
-/// Collects what a decoder yields.
-macro_rules! collect {
-    ($decoder:ident, $entry:ident => $owned:expr) => {{
-        let mut entries = Vec::new();
-        while let Some($entry) = $decoder.next()? {
-            entries.push($owned);
-        }
-        entries
-    }};
-}
-
-fn owned<H: Clone>(entry: RefHistogram<'_, H>) -> Entry<H> {
-    (entry.series, entry.start_timestamp, entry.timestamp, entry.histogram.clone())
-}
-
-fn decode(record: &[u8]) -> Result<Entries, Error> {
-    Ok(match Record::decode(record)? {
-        Record::Series(mut decoder) => Entries::Series(collect!(decoder, entry => entry)),
-        Record::Samples(mut decoder) => Entries::Samples(collect!(decoder, entry => entry)),
-        Record::SamplesV2(mut decoder) => Entries::SamplesV2(collect!(decoder, entry => entry)),
-        Record::Tombstones(mut decoder) => Entries::Tombstones(collect!(decoder, entry => entry)),
-        Record::Exemplars(mut decoder) => Entries::Exemplars(collect!(decoder, entry => entry)),
-        Record::MmapMarkers(mut decoder) => Entries::MmapMarkers(collect!(decoder, entry => entry)),
-        Record::Metadata(mut decoder) => {
-            Entries::Metadata(collect!(decoder, entry => RefMetadata {
-                unit: entry.unit.into_owned().into(),
-                help: entry.help.into_owned().into(),
-                ..entry
-            }))
-        }
-        Record::Histograms(mut decoder) => {
-            Entries::Histograms(collect!(decoder, entry => owned(entry)))
-        }
-        Record::FloatHistograms(mut decoder) => {
-            Entries::FloatHistograms(collect!(decoder, entry => owned(entry)))
-        }
-        _ => Entries::Other,
-    })
-}
-
-/// Encodes histograms, with their start timestamps unless they have none.
-fn encode_histograms<H: RecordHistogram>(entries: &[Entry<H>], record: &mut Vec<u8>) {
-    let refs = entries.iter().map(|(series, start_timestamp, timestamp, histogram)| RefHistogram {
-        series: *series,
-        start_timestamp: *start_timestamp,
-        timestamp: *timestamp,
-        histogram,
-    });
-    if entries.iter().any(|(_, start, ..)| *start != 0) {
-        histograms::encode_v2(refs, record);
-    } else if histograms::encode(refs.clone(), record) > 0 {
-        record.clear();
-        histograms::encode_custom(refs, record);
-    }
-}
-
-fn encode(entries: &Entries) -> Vec<u8> {
-    let mut record = Vec::new();
-    match entries {
-        Entries::Series(entries) => {
-            series::encode(entries.iter().map(|(series, labels)| (*series, labels)), &mut record);
-        }
-        Entries::Samples(entries) => samples::encode(entries.iter().copied(), &mut record),
-        Entries::SamplesV2(entries) => samples_v2::encode(entries.iter().copied(), &mut record),
-        Entries::Tombstones(entries) => tombstones::encode(entries.iter().copied(), &mut record),
-        Entries::Exemplars(entries) => exemplars::encode(entries, &mut record),
-        Entries::MmapMarkers(entries) => mmap_markers::encode(entries.iter().copied(), &mut record),
-        Entries::Metadata(entries) => metadata::encode(entries.iter().cloned(), &mut record),
-        Entries::Histograms(entries) => encode_histograms(entries, &mut record),
-        Entries::FloatHistograms(entries) => encode_histograms(entries, &mut record),
-        Entries::Other => record.push(200),
-    }
-    record
-}
 
 fn refs() -> impl Strategy<Value = SeriesRef> + Clone {
     prop_oneof![4 => 0..100_000_u64, 1 => any::<u64>()].prop_map(SeriesRef)
@@ -183,10 +90,17 @@ fn as_floats(histogram: &Histogram) -> FloatHistogram {
 
 /// Histograms that go into one record: with custom buckets or without, with start timestamps or
 /// without.
-fn histogram_entries() -> impl Strategy<Value = Vec<Entry<Histogram>>> {
-    (any::<bool>(), any::<bool>()).prop_flat_map(|(is_custom, is_started)| {
+fn histogram_entries(
+    [plain, custom, started]: [RecordKind; 3],
+) -> impl Strategy<Value = (RecordKind, Vec<Entry<Histogram>>)> {
+    (any::<bool>(), any::<bool>()).prop_flat_map(move |(is_custom, is_started)| {
         let start = if is_started { times().boxed() } else { Just(0).boxed() };
-        vec((refs(), start, times(), histogram(is_custom)), 1..6)
+        let kind = match (is_started, is_custom) {
+            (true, _) => started,
+            (false, true) => custom,
+            (false, false) => plain,
+        };
+        (Just(kind), vec((refs(), start, times(), histogram(is_custom)), 1..6))
     })
 }
 
@@ -228,12 +142,22 @@ fn entries() -> impl Strategy<Value = Entries> {
         vec(exemplar, 0..5).prop_map(Entries::Exemplars),
         vec(marker, 0..9).prop_map(Entries::MmapMarkers),
         vec(metadata, 0..5).prop_map(Entries::Metadata),
-        histogram_entries().prop_map(Entries::Histograms),
-        histogram_entries().prop_map(|entries| {
+        histogram_entries([
+            RecordKind::HISTOGRAMS,
+            RecordKind::CUSTOM_HISTOGRAMS,
+            RecordKind::HISTOGRAMS_V2,
+        ])
+        .prop_map(|(kind, entries)| Entries::Histograms(kind, entries)),
+        histogram_entries([
+            RecordKind::FLOAT_HISTOGRAMS,
+            RecordKind::CUSTOM_FLOAT_HISTOGRAMS,
+            RecordKind::FLOAT_HISTOGRAMS_V2,
+        ])
+        .prop_map(|(kind, entries)| {
             let float = |(series, start, t, histogram): &Entry<Histogram>| {
                 (*series, *start, *t, as_floats(histogram))
             };
-            Entries::FloatHistograms(entries.iter().map(float).collect())
+            Entries::FloatHistograms(kind, entries.iter().map(float).collect())
         }),
     ]
 }
@@ -260,7 +184,7 @@ proptest! {
         }
         match decode(&record) {
             // Changed histograms may not go into one record any more.
-            Err(_) | Ok(Entries::Histograms(_) | Entries::FloatHistograms(_)) => {}
+            Err(_) | Ok(Entries::Histograms(..) | Entries::FloatHistograms(..)) => {}
             Ok(entries) => prop_assert_eq!(decode(&encode(&entries)).unwrap(), entries),
         }
     }
@@ -278,7 +202,7 @@ fn a_histogram_record_cut_anywhere_is_refused() {
         ..Histogram::default()
     };
     let entry = (SeriesRef(5), 3, 9, histogram);
-    let record = encode(&Entries::Histograms(vec![entry]));
+    let record = encode(&Entries::Histograms(RecordKind::HISTOGRAMS_V2, vec![entry]));
     for len in 2..record.len() {
         let error = decode(&record[..len]).unwrap_err();
         assert!(matches!(error, Error::RecordBytes { .. }), "{len}: {error}");
@@ -340,7 +264,7 @@ fn schemas_are_read_as_prometheus_reads_them() {
         (SeriesRef(1), 0, t, histogram)
     };
     let entries = [with_schema(99, 1), with_schema(9, 2), with_schema(-10, 3), with_schema(8, 4)];
-    let record = encode(&Entries::Histograms(entries.to_vec()));
+    let record = encode(&Entries::Histograms(RecordKind::HISTOGRAMS, entries.to_vec()));
     let Ok(Record::Histograms(mut decoder)) = Record::decode(&record) else { panic!() };
     let mut read = Vec::new();
     while let Some(entry) = decoder.next().unwrap() {

@@ -21,6 +21,11 @@ impl<'a> BitReader<'a> {
         Self { data, position: 0 }
     }
 
+    /// Begins at a bit other than the first.
+    pub(crate) fn at(data: &'a [u8], position: usize) -> Self {
+        Self { data, position }
+    }
+
     /// Number of bits read so far, those past the end included.
     pub(crate) fn position(&self) -> usize {
         self.position

@@ -1,6 +1,7 @@
 //! Appending to a float chunk whose bytes are kept elsewhere.
 
-use super::decoder::XorDecoder;
+use super::XorDecoder;
+use super::reader::XorReader;
 use super::value::{Window, write_xor};
 use crate::bits::{BitPacker, ByteSink, Tail};
 use crate::cursor::to_zig_zag;
@@ -12,7 +13,7 @@ use crate::{Chunk, Encoding, Error, Sample};
 pub(super) const HEADER_BYTES: usize = 2;
 
 /// Widths of the delta of deltas, by the number of ones in front of it (one, two or three).
-pub(super) const DOD_BITS: [u32; 3] = [14, 17, 20];
+const DOD_BITS: [u32; 3] = [14, 17, 20];
 
 /// What must be known of an open float chunk to append to it: 32 bytes, beside those of the
 /// samples, which may lie wherever their owner likes.
@@ -66,13 +67,14 @@ impl XorState {
     /// # Errors
     /// If `data` does not decode.
     pub fn resume(data: &[u8]) -> Result<(Self, &[u8]), Error> {
-        let mut decoder = XorDecoder::new(data)?;
-        while decoder.next()?.is_some() {}
-        let XorDecoder { bits, timestamp, value_bits, delta, window, count, .. } = decoder;
+        let decoder = XorDecoder::new(data)?;
+        let count = decoder.count();
+        let XorReader { timestamp, delta, value, .. } = decoder.into_last()?;
         let body = &data[HEADER_BYTES..];
-        let tail = Tail::of(body, bits.position());
+        let tail = Tail::of(body, value.position);
+        let (value_bits, window) = (value.value_bits, value.window());
         let state = Self { timestamp, value_bits, delta, count, window, tail };
-        Ok((state, &body[..bits.position() / 8]))
+        Ok((state, &body[..value.position / 8]))
     }
 
     /// Appends one sample, whose bytes go to `out` as far as they are complete.

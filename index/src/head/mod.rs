@@ -14,11 +14,14 @@
 
 mod bulk;
 mod by_hash;
+mod cardinality;
 mod dictionary;
 mod memory;
+mod order;
 mod page;
 mod pending;
 mod postings;
+mod project;
 mod series;
 mod tight;
 
@@ -29,8 +32,10 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 use self::by_hash::HashIndex;
+pub use self::cardinality::{Cardinality, Count};
 use self::dictionary::{Dictionary, PairId};
 pub use self::memory::IndexMemory;
+pub use self::order::Ordered;
 use self::pending::Pending;
 use self::postings::PairPostings;
 use self::series::{SeriesPlace, SeriesTable};
@@ -138,15 +143,7 @@ impl HeadIndex {
         for batch in series.chunks(LABELS_BATCH) {
             // Keeps the numbers of pairs from standing for others between the two steps.
             let _in_use = self.releasing.read_recursive();
-            pairs.clear();
-            ends.clear();
-            for &series in batch {
-                let end = self.series.read(series, |of_series| {
-                    pairs.extend(of_series);
-                    pairs.len()
-                });
-                ends.push(end);
-            }
+            self.pairs_of_each(batch, &mut pairs, &mut ends);
             let dictionary = self.dictionary.read();
             let mut start = 0;
             for end in &ends {
@@ -166,16 +163,6 @@ impl HeadIndex {
         let Ok(mut selected) = select(self, matchers);
         incomplete.drop_from(&mut selected);
         selected
-    }
-
-    /// The labels of `series`, in label order. Series that are gone are left out.
-    pub fn sorted(&self, series: &Postings) -> Vec<(Labels, SeriesRef)> {
-        let series: Vec<SeriesRef> = series.iter().collect();
-        let labels = self.labels_of(&series);
-        let mut sorted: Vec<(Labels, SeriesRef)> =
-            labels.into_iter().zip(series).filter_map(|(l, series)| Some((l?, series))).collect();
-        sorted.sort_unstable();
-        sorted
     }
 
     /// The label names of the series that pass all `matchers`, sorted.
@@ -311,6 +298,24 @@ impl HeadIndex {
         }
         let mut dictionary = self.dictionary.write();
         labels.iter().map(|(name, value)| dictionary.intern(name, value)).collect()
+    }
+
+    /// Fills `pairs` with the label pairs of each of `series`, and `ends` with where those of each
+    /// end, or with nothing for series that are gone.
+    fn pairs_of_each(
+        &self,
+        series: &[SeriesRef],
+        pairs: &mut Vec<PairId>,
+        ends: &mut Vec<Option<usize>>,
+    ) {
+        pairs.clear();
+        ends.clear();
+        ends.extend(series.iter().map(|&series| {
+            self.series.read(series, |of_series| {
+                pairs.extend(of_series);
+                pairs.len()
+            })
+        }));
     }
 
     /// The series at a place, if it has these labels.

@@ -127,6 +127,35 @@ fn many_series_at_once_are_those_one_by_one() {
     assert_eq!((many.len(), many.get(&make(5000))), (2000, Some(SeriesRef(5000))));
 }
 
+#[test]
+fn the_largest_of_each_kind_are_counted() {
+    let index = HeadIndex::new();
+    for i in 0..60 {
+        let (name, pod) = (["a", "b", "b"][i % 3], format!("pod-{}", i / 6));
+        let made = labels(&[("__name__", name), ("pod", &pod), ("x", &i.to_string())]);
+        index.get_or_create(&made).unwrap();
+    }
+    let gone = index.select(&[Matcher::equal("pod", "pod-0")]);
+    index.remove(&gone);
+    let counts = |list: &[Count]| -> Vec<(String, u64)> {
+        list.iter().map(|entry| (entry.name.clone(), entry.count)).collect()
+    };
+    let of = |pairs: &[(&str, u64)]| -> Vec<(String, u64)> {
+        pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    };
+    let found = index.cardinality(2);
+    assert_eq!((found.n_series, found.n_label_names, found.n_label_pairs), (54, 3, 2 + 9 + 54));
+    assert_eq!(counts(&found.series_by_metric), of(&[("b", 36), ("a", 18)]));
+    assert_eq!(counts(&found.values_by_label), of(&[("x", 54), ("pod", 9)]));
+    assert_eq!(counts(&found.value_bytes_by_label), of(&[("pod", 5 * 54), ("x", 4 + 2 * 50)]));
+    assert_eq!(counts(&found.series_by_pair), of(&[("__name__=b", 36), ("__name__=a", 18)]));
+    assert_eq!(found.index_bytes_by_label[0].name, "x");
+    let all = index.cardinality(100);
+    assert_eq!(counts(&all.series_by_label), of(&[("__name__", 54), ("pod", 54), ("x", 54)]));
+    assert_eq!((all.series_by_pair.len(), all.series_by_pair[3].count), (65, 6));
+    assert_eq!(index.cardinality(0).series_by_pair, []);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Create(Labels),
@@ -180,6 +209,35 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
+    #[test]
+    fn order_is_that_of_the_labels(
+        sets in prop::collection::vec(
+            prop::collection::btree_map("[ab_Z]{1,2}", "[abz]{1,3}", 0..7), 0..60
+        ),
+        gone in prop::collection::btree_set(0..60_usize, 0..5),
+    ) {
+        let index = HeadIndex::new();
+        let mut made = Vec::new();
+        for pairs in sets {
+            let labels = Labels::from_pairs(pairs)?;
+            let (series, is_new) = index.get_or_create(&labels)?;
+            made.extend(is_new.then_some((labels, series)));
+        }
+        let refs: Vec<SeriesRef> = made.iter().rev().map(|(_, series)| *series).collect();
+        let gone: Postings = refs.iter().enumerate()
+            .filter(|(at, _)| gone.contains(at)).map(|(_, series)| *series).collect();
+        index.remove(&gone);
+        made.retain(|(_, series)| !gone.contains(*series));
+        made.sort_unstable();
+        let ordered = index.order(&refs).into_iter().map(|at| refs[at as usize]);
+        prop_assert!(ordered.eq(made.iter().map(|(_, series)| *series)));
+        let all: Postings = refs.into_iter().collect();
+        let symbols: BTreeSet<&str> =
+            made.iter().flat_map(|(labels, _)| labels).flat_map(|(n, v)| [n, v]).collect();
+        prop_assert!(index.symbols_of(&all).iter().eq(symbols));
+        prop_assert_eq!(index.sorted(&all), made);
+    }
+
     #[test]
     fn the_index_behaves_like_a_map(steps in prop::collection::vec(step(), 1..60)) {
         let index = HeadIndex::new();

@@ -14,7 +14,7 @@ use ferula_index::Matcher;
 use ulid::Ulid;
 
 use super::{Shared, View};
-use crate::block::{Block, BlockFormat, BlockMeta};
+use crate::block::{Block, BlockFormat, BlockMeta, CREATION_SUFFIX, WrittenBlock};
 use crate::clock::new_ulid;
 use crate::compact::{Compaction, plan, ranges};
 use crate::error::Error;
@@ -92,6 +92,7 @@ impl Shared {
     ) -> Result<Vec<Arc<Block>>, Error> {
         let _maintenance = self.maintenance.lock();
         self.check_open()?;
+        self.remove_unwanted(&[])?;
         let view = self.view.read();
         let intact: Vec<&Arc<Block>> =
             view.blocks.iter().filter(|block| block.damage().is_none()).collect();
@@ -130,15 +131,7 @@ impl Shared {
         };
         let written = compaction.run()?;
         let _maintenance = self.maintenance.lock();
-        let published = match written {
-            Some(mut written) => {
-                for Deletion { matchers, mint, maxt } in self.deletions.lock().iter().flatten() {
-                    written.delete(matchers, *mint, *maxt)?;
-                }
-                Some(Arc::new(written.publish()?))
-            }
-            None => None,
-        };
+        let published = written.map(|written| self.publish(written)).transpose()?;
         let made = published.as_ref().map(|block| block.meta().ulid);
         // Where the newest block ends tells an opening which samples of the log are in blocks, or
         // were before they were deleted. So that one stays even if it holds nothing any more.
@@ -147,8 +140,42 @@ impl Shared {
         let unneeded = sources.iter().filter(|source| !is_needed(source));
         let ulids: Vec<Ulid> = unneeded.map(|source| source.meta().ulid).collect();
         self.replace_blocks(&ulids, published);
-        remove_blocks(&*self.fs, &self.dir, &ulids)?;
+        self.remove_unwanted(&ulids)?;
         Ok(made)
+    }
+
+    fn publish(&self, mut written: WrittenBlock<'_>) -> Result<Arc<Block>, Error> {
+        let ulid = written.ulid();
+        let publish = || {
+            for Deletion { matchers, mint, maxt } in self.deletions.lock().iter().flatten() {
+                written.delete(matchers, *mint, *maxt)?;
+            }
+            written.publish().map(Arc::new)
+        };
+        publish().inspect_err(|_| {
+            // It may have its name, or get it back in a crash.
+            self.unwanted.lock().push(ulid);
+            let tmp = self.dir.join(format!("{ulid}{CREATION_SUFFIX}"));
+            let _ = self.fs.remove_dir_all(&tmp);
+        })
+    }
+
+    /// Removes the directories of `blocks`, which readers do not see any more. What cannot be removed
+    /// is tried again first whenever others are to go: a block that stays longer than the one made
+    /// of it would come back at the next opening.
+    pub(super) fn remove_unwanted(&self, blocks: &[Ulid]) -> Result<(), Error> {
+        let mut unwanted = self.unwanted.lock();
+        let earlier = unwanted.clone();
+        unwanted.extend(blocks);
+        if !earlier.is_empty() {
+            remove_blocks(&*self.fs, &self.dir, &earlier)?;
+            unwanted.drain(..earlier.len());
+        }
+        if !blocks.is_empty() {
+            remove_blocks(&*self.fs, &self.dir, blocks)?;
+            unwanted.clear();
+        }
+        Ok(())
     }
 
     /// Lets readers from now on see `new` blocks in the place of those with the names `old`.

@@ -5,7 +5,6 @@
 //! then on an opening finds it and leaves its range out of the replay. Readers switch to it in one
 //! step. Only then do chunks leave the head, and samples the log.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,20 +12,22 @@ use ferula_wal::fs::Fs;
 use ulid::Ulid;
 
 use super::{Shared, View};
-use crate::block::{
-    Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, Depth, EncodedChunk,
-};
+use crate::block::{Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, Depth};
 use crate::clock::new_ulid;
 use crate::error::Error;
-use crate::head::{HeadChunk, range_end};
+use crate::head::range_end;
 use crate::options::Options;
 use crate::querier::HeadReader;
 
 impl Shared {
-    /// Cuts the blocks that are due: as in Prometheus, when the head spans one and a half ranges.
+    /// Writes full chunks to their files, and cuts the blocks that are due: as in Prometheus, when the head spans one and a half ranges.
     pub(super) fn maintain(&self) -> Result<Vec<Ulid>, Error> {
+        // Chunks that cannot be written stay in memory; all the more reason to cut blocks.
+        let written = self.head.write_full_chunks();
         let range = self.options.block_range_ms;
-        self.cut_while(|mint, maxt| maxt.saturating_sub(mint) > range.saturating_mul(3) / 2)
+        let cut =
+            self.cut_while(|mint, maxt| maxt.saturating_sub(mint) > range.saturating_mul(3) / 2)?;
+        written.map(|()| cut)
     }
 
     /// Cuts the whole head.
@@ -44,6 +45,7 @@ impl Shared {
                 break;
             }
             self.head.check_writable()?;
+            self.remove_unwanted(&[])?;
             // The earliest time of the head counts samples that are in blocks by now.
             let oldest = if mint >= from { Some(mint) } else { self.head.oldest_from(from) };
             let Some(mint) = oldest.filter(|oldest| is_due(*oldest, maxt)) else { break };
@@ -52,13 +54,14 @@ impl Shared {
         }
         // Also what an open reader kept from being removed at an earlier turn.
         let has_covered = self.head.time_range().is_some_and(|(mint, _)| mint < from);
+        let mut truncated = Ok(());
         if !cut.is_empty() || has_covered {
-            self.head.truncate(from);
+            truncated = self.head.truncate(from);
         }
         if !cut.is_empty() {
             self.truncate_log(from)?;
         }
-        Ok(cut)
+        truncated.map(|()| cut)
     }
 
     /// Cuts what lies before `end` and is not in a block yet.
@@ -66,7 +69,10 @@ impl Shared {
         self.head.seal_before(end)?;
         let from = self.view.read().head_from;
         let head = HeadReader::new(Arc::clone(&self.head), from);
-        let block = write_block(&*self.fs, &self.dir, &self.options, &head, from, end)?;
+        let ulid = new_ulid(&*self.options.clock);
+        let block = write_block(&*self.fs, &self.dir, ulid, &self.options, &head, from, end);
+        // It may have its name, or get it back in a crash.
+        let block = block.inspect_err(|_| self.unwanted.lock().push(ulid))?;
         let ulid = block.as_ref().map(|block| block.meta().ulid);
         let mut view = self.view.write();
         let mut blocks = view.blocks.to_vec();
@@ -97,11 +103,12 @@ fn first_segment(fs: &dyn Fs, dir: &Path) -> Result<Option<u32>, Error> {
     Ok(entries.iter().filter(|entry| !entry.is_dir).find_map(|entry| entry.name.parse().ok()))
 }
 
-/// Writes what `head` sees from `mint` to `maxt`, exclusive, as a block into the directory
-/// `parent`. Returns nothing if it sees nothing there.
+/// Writes what `head` sees from `mint` to `maxt`, exclusive, as the block `ulid` into the
+/// directory `parent`. Returns nothing if it sees nothing there.
 pub(super) fn write_block(
     fs: &dyn Fs,
     parent: &Path,
+    ulid: Ulid,
     options: &Options,
     head: &HeadReader,
     mint: i64,
@@ -111,36 +118,36 @@ pub(super) fn write_block(
     if series.is_empty() {
         return Ok(None);
     }
-    let symbols: BTreeSet<&str> =
-        series.iter().flat_map(|(labels, _)| labels).flat_map(|(n, v)| [n, v]).collect();
-    let ulid = new_ulid(&*options.clock);
+    let symbols = head.symbols_of(&series);
     let write = || {
         let mut writer = BlockWriter::create(
             fs,
             parent,
             ulid,
             BlockFormat::Prometheus,
-            symbols.into_iter(),
+            symbols.iter().map(String::as_str),
             options.chunk_segment_bytes,
         )?;
         let mut oldest = i64::MAX;
-        for (labels, series) in &series {
+        for (labels, series) in head.with_labels(&series) {
             let chunks = head.chunks(series, mint, maxt - 1)?;
             if let Some(first) = chunks.first() {
                 oldest = oldest.min(first.mint);
-                let encoded = |HeadChunk { mint, maxt, chunk }| EncodedChunk { mint, maxt, chunk };
-                let chunks: Vec<EncodedChunk> = chunks.into_iter().map(encoded).collect();
-                writer.add(labels, &chunks)?;
+                writer.add(&labels, &chunks)?;
             }
+        }
+        if writer.stats().num_series == 0 {
+            // All of it is deleted.
+            return Ok(None);
         }
         let mint = oldest.max(mint);
         let describe = |stats| BlockMeta::of_head(ulid, mint, maxt, stats);
-        writer.finish(Depth::Samples, describe)?.publish()
+        writer.finish(Depth::Samples, describe)?.publish().map(Some)
     };
     let written = write();
-    if written.is_err() {
+    if !matches!(written, Ok(Some(_))) {
         // The next opening would do it too; the error that counts is the first one.
         let _ = fs.remove_dir_all(&parent.join(format!("{ulid}{CREATION_SUFFIX}")));
     }
-    written.map(Some)
+    written
 }

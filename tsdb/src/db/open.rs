@@ -10,7 +10,7 @@ use ferula_wal::{LogReader, Wal};
 use super::View;
 use crate::block::size_of_dir;
 use crate::error::Error;
-use crate::head::{Head, Replay, ReplayStats};
+use crate::head::{CHUNKS_HEAD_DIR, ChunkFiles, Head, Replay, ReplayStats};
 use crate::options::{DEFAULT_BLOCK_RANGE_MS, Limits, Options};
 use crate::repair::{
     FoundBlocks, covered_until, open_blocks, open_settled_blocks, remove_blocks, remove_leftovers,
@@ -49,6 +49,7 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Op
     let (wal, mut recovery) =
         Wal::open(Arc::clone(fs), dir.join(WAL_DIR), options.wal_options()?).map_err(failed)?;
     let mut head = Head::new(options.limits.clone(), options.block_range_ms, from);
+    head.set_files(open_files(fs, dir)?);
     let replayed = head.replay(|replay| {
         while let Some(record) = recovery.next_record().map_err(failed)? {
             replay.apply(&record)?;
@@ -65,6 +66,13 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Op
     report.blocks = blocks.len();
     report.quarantined = quarantined;
     Ok(Opened { head, view: View::new(blocks, from), report })
+}
+
+/// Opens the files of full chunks. What is in them the log has too, and it is written anew.
+fn open_files(fs: &Arc<dyn Fs>, dir: &Path) -> Result<ChunkFiles, Error> {
+    let (files, _) = ChunkFiles::open(Arc::clone(fs), dir.join(CHUNKS_HEAD_DIR), &mut |_| {})?;
+    files.truncate(i64::MAX)?;
+    Ok(files)
 }
 
 /// Makes a directory whose name is durable, with its missing parents.
@@ -165,6 +173,7 @@ fn report(head: &Head, replayed: ReplayStats, start: Instant) -> OpenReport {
         series: head.sizes().0,
         samples: replayed.samples,
         covered_samples: replayed.covered_samples,
+        invalid_histograms: replayed.invalid_histograms,
         skipped_records: replayed.skipped_records,
         duration: start.elapsed(),
         ..OpenReport::default()

@@ -12,7 +12,6 @@ use super::Shared;
 use super::open::WAL_DIR;
 use crate::block::{Block, BlockMeta, size_of_dir};
 use crate::error::Error;
-use crate::repair::remove_blocks;
 use crate::retention::{Retention, ages, beyond_size, beyond_time};
 
 /// Names of what the head keeps in the data directory, or the beginnings of such.
@@ -29,6 +28,7 @@ impl Shared {
         let _compacting = self.compacting.lock();
         let _maintenance = self.maintenance.lock();
         self.check_open()?;
+        self.remove_unwanted(&[])?;
         let blocks: Vec<Arc<Block>> = self.view.read().blocks.to_vec();
         let metas: Vec<&BlockMeta> = blocks.iter().map(|block| block.meta()).collect();
         let mut beyond = retention.longest_ms().map_or(Vec::new(), |ms| beyond_time(&metas, ms));
@@ -41,7 +41,7 @@ impl Shared {
         beyond.dedup();
         if !beyond.is_empty() {
             self.replace_blocks(&beyond, None);
-            remove_blocks(&*self.fs, &self.dir, &beyond)?;
+            self.remove_unwanted(&beyond)?;
         }
         if retention.rules.is_empty() {
             return Ok(());

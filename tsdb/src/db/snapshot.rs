@@ -10,6 +10,7 @@ use super::Shared;
 use super::cut::write_block;
 use super::open::{WAL_DIR, create_dir};
 use crate::block::{Block, CREATION_SUFFIX};
+use crate::clock::new_ulid;
 use crate::error::Error;
 use crate::head::range_end;
 use crate::querier::HeadReader;
@@ -47,7 +48,8 @@ impl Shared {
         while let Some(oldest) = head.oldest_from(from) {
             let newest = self.head.time_range().map_or(oldest, |(_, newest)| newest);
             let end = range_end(oldest, self.options.block_range_ms).min(newest.saturating_add(1));
-            let block = write_block(&*self.fs, dir, &self.options, head, oldest, end)?;
+            let ulid = new_ulid(&*self.options.clock);
+            let block = write_block(&*self.fs, dir, ulid, &self.options, head, oldest, end)?;
             ulids.extend(block.map(|block| block.meta().ulid));
             from = end;
         }

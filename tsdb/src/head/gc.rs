@@ -10,7 +10,7 @@ use ferula_index::SeriesRef;
 use ferula_index::postings::Postings;
 
 use super::Head;
-use super::series::{PAGE_LEN, SeriesView, page_number};
+use super::series::{SeriesView, page_number};
 use crate::error::Error;
 
 /// Series removed under one hold of the lock that appenders need for new series.
@@ -38,17 +38,19 @@ impl Head {
     }
 
     /// Removes what lies before `mint`, as far as no open reader needs it.
-    pub(crate) fn truncate(&self, mint: i64) {
+    ///
+    /// Fails if files cannot be removed; nothing in them is needed any more.
+    pub(crate) fn truncate(&self, mint: i64) -> Result<(), Error> {
         let mint = self.isolation.oldest_from().map_or(mint, |from| from.min(mint));
         if self.time_range().is_none_or(|(oldest, _)| oldest >= mint) {
-            return;
+            return Ok(());
         }
         self.commit.lock().oldest = i64::MAX;
         let mut oldest = i64::MAX;
         self.stripes.for_each_page(|page| {
             page.change(|page| page.truncate(mint));
             let page = page.lock();
-            let of_page = page.views().filter_map(|(_, series)| series.oldest()).min();
+            let of_page = page.views().filter_map(|series| series.oldest()).min();
             oldest = of_page.map_or(oldest, |time| time.min(oldest));
         });
         {
@@ -57,6 +59,9 @@ impl Head {
             self.times.mint.store(oldest.min(commit.oldest), Ordering::Release);
         }
         self.remove_empty_series();
+        self.truncate_tombstones(mint);
+        let Some(files) = &self.files else { return Ok(()) };
+        files.truncate(mint).map(drop)
     }
 
     /// Removes the series that have no samples, unless some batch holds one.
@@ -66,10 +71,9 @@ impl Head {
         };
         let mut empty = Vec::new();
         self.stripes.for_each_page(|page| {
-            let first = page.number() * PAGE_LEN as u64;
-            let due = page.lock();
-            let due = due.views().filter(|(_, series)| is_due(*series));
-            empty.extend(due.map(|(slot, _)| SeriesRef(first + u64::from(slot))));
+            let page = page.lock();
+            let due = page.views().filter(|series| is_due(*series));
+            empty.extend(due.map(|series| series.series_ref()));
         });
         for batch in empty.chunks(REMOVAL_BATCH) {
             // With this lock held nobody makes a series, so none is made twice.

@@ -3,19 +3,24 @@
 //! A sample goes from a batch ([`appender`]) to the log and to the open chunk of its series
 //! ([`commit`], [`series`]), and becomes visible with its batch ([`isolation`]). Series are found by
 //! ref in [`stripes`] and by labels in the index, which holds only series of committed batches
-//! ([`create`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`memory`]
+//! ([`create`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`delete`] what is not wanted, [`memory`]
 //! counts what all of it takes.
 //!
 //! Lock order: the commit, the unpublished series, a stripe, a page.
 
 mod appender;
-#[cfg_attr(not(test), expect(dead_code, reason = "full chunks are not handed out yet"))]
+mod apply;
+mod batch;
+#[cfg_attr(not(test), expect(dead_code, reason = "files of an earlier run are not used yet"))]
 mod chunk_files;
 mod commit;
 mod create;
+mod delete;
+mod full_chunks;
 mod gc;
 mod isolation;
 mod memory;
+mod records;
 mod replay;
 mod series;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no snapshot is made yet"))]
@@ -29,19 +34,22 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use ferula_index::SeriesRef;
 use ferula_index::head::HeadIndex;
 use ferula_wal::Wal;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 pub use appender::{Appender, Committed};
+pub(crate) use chunk_files::{CHUNKS_HEAD_DIR, ChunkFiles};
 pub(crate) use isolation::{BatchId, ReadGuard};
 pub(crate) use replay::{Replay, ReplayStats};
-pub(crate) use series::{HeadChunk, SeenChunks, Series, range_end};
+pub(crate) use series::{SeenChunks, Series, SeriesView, range_end};
 pub(crate) use stripes::PageCursor;
 
 use crate::error::Error;
 use crate::options::{Limits, MAX_TIME_MS};
-use appender::SpareBatches;
+use crate::tombstones::Tombstones;
+use batch::SpareBatches;
 use commit::Commit;
 use create::Unpublished;
+use full_chunks::FullChunkQueue;
 use isolation::Isolation;
 use stripes::Stripes;
 
@@ -65,6 +73,11 @@ pub(crate) struct Head {
     times: Times,
     /// Absent in a head that is only read.
     wal: Option<Wal>,
+    /// Absent in a head that keeps full chunks in memory.
+    files: Option<ChunkFiles>,
+    full_chunks: FullChunkQueue,
+    /// What is deleted of the samples in memory.
+    tombstones: RwLock<Arc<Tombstones>>,
     commit: Mutex<Commit>,
     /// Set when the log failed: nothing is acknowledged any more.
     has_failed: AtomicBool,
@@ -104,6 +117,9 @@ impl Head {
                 valid_from: AtomicI64::new(valid_from),
             },
             wal: None,
+            files: None,
+            full_chunks: FullChunkQueue::default(),
+            tombstones: RwLock::default(),
             commit: Mutex::new(Commit::new()),
             has_failed: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
@@ -116,6 +132,16 @@ impl Head {
     /// Logs batches to `wal` from now on.
     pub(crate) fn set_wal(&mut self, wal: Wal) {
         self.wal = Some(wal);
+    }
+
+    /// Writes full chunks to `files` from now on.
+    pub(crate) fn set_files(&mut self, files: ChunkFiles) {
+        self.files = Some(files);
+    }
+
+    /// The files of full chunks, if this head has some.
+    pub(crate) fn files(&self) -> Option<&ChunkFiles> {
+        self.files.as_ref()
     }
 
     /// The log, if this head has one.
@@ -152,7 +178,7 @@ impl Head {
         let mut oldest = None;
         self.stripes.for_each_page(|page| {
             let page = page.lock();
-            let of_page = page.views().filter_map(|(_, series)| series.oldest_from(from, seen));
+            let of_page = page.views().filter_map(|series| series.oldest_from(from, seen));
             oldest = oldest.into_iter().chain(of_page).min();
         });
         oldest

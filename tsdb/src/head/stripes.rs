@@ -198,8 +198,7 @@ mod tests {
         }
         let mut left = Vec::new();
         stripes.for_each_page(|page| {
-            let state = page.lock();
-            left.extend(state.views().map(|(number, _)| page.number() * 64 + u64::from(number)));
+            left.extend(page.lock().views().map(|series| series.series_ref().0));
         });
         left.sort_unstable();
         assert_eq!(left, [7, 8, 1 << 63]);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ferula_chunkenc::SampleBatch;
-use ferula_index::{Labels, SeriesRef};
+use ferula_index::{Labels, MatchOp, Matcher, SeriesRef};
 use ferula_tsdb::{AppendError, Appender, Clock, Db, Error};
 use ferula_wal::fs::{Fault, FaultFs, Fs, Survival};
 
@@ -17,6 +17,9 @@ const DATA: &str = "/data";
 
 /// How often opening is tried while faults are met.
 const OPEN_ATTEMPTS: u32 = 16;
+
+/// How often reading is tried again while reads are to fail.
+const READ_ATTEMPTS: u32 = 8;
 
 /// A clock that advances by one with each look at it.
 #[derive(Debug, Default)]
@@ -153,6 +156,12 @@ impl Machine<'_> {
             Op::Churn { by } => self.churn += by,
             Op::Maintain => self.cut(false),
             Op::CompactHead => self.cut(true),
+            Op::Compact => {
+                self.tally.blocks += self.db().compact().map_or(0, |made| made.len()) as u64
+            }
+            Op::Delete { series, n, back } => self.delete(series, n, back)?,
+            // What fails is not lost, as the next check shows.
+            Op::CleanTombstones => drop(self.db().clean_tombstones()),
             Op::Snapshot => self.snapshot()?,
             Op::Check => self.check(Gap::None)?,
             Op::Reopen => self.reopen()?,
@@ -221,8 +230,7 @@ impl Machine<'_> {
     }
 
     fn all_samples(&self) -> impl Iterator<Item = &Written> {
-        let committed = self.model.batches.iter().flat_map(|batch| &batch.samples);
-        committed.chain(self.pending.iter().flatten())
+        self.model.samples().chain(self.pending.iter().flatten())
     }
 
     fn scrape(&mut self, first: u16, n: u16, advance: i64) -> Result<(), String> {
@@ -324,6 +332,23 @@ impl Machine<'_> {
         let blocks = self.db().stats().blocks;
         let covered = blocks.iter().map(|meta| meta.maxt).max().unwrap_or(i64::MIN);
         self.valid_from = self.valid_from.max(covered);
+    }
+
+    /// Deletes what blocks hold of some series, from a moment on.
+    fn delete(&mut self, first: u16, n: u16, back: i64) -> Result<(), String> {
+        let (from, to) = (self.newest_time() - back, self.valid_from.saturating_sub(1));
+        if from > to {
+            return Ok(());
+        }
+        let series = self.churn + first..self.churn + first + n;
+        let pattern = series.clone().map(|series| series.to_string()).collect::<Vec<_>>().join("|");
+        let matcher = Matcher::new(MatchOp::Regex, "series", &pattern).expect("numbers");
+        let deleted = self.db().delete(&[matcher], from, to);
+        let is_deleted = |sample: &Written| {
+            series.contains(&sample.series) && (from..=to).contains(&sample.timestamp)
+        };
+        self.model.delete(is_deleted, deleted.is_err());
+        self.check(Gap::None)
     }
 
     /// Copies the database; the copy must hold what the original does.
@@ -431,8 +456,16 @@ impl Machine<'_> {
         self.check(gap)
     }
 
+    /// What is visible. A read that is to fail may fail here; it is tried again then.
     fn content(&self) -> Result<Content, String> {
-        content_of(self.db())
+        let mut content = content_of(self.db());
+        for _ in 0..READ_ATTEMPTS {
+            if content.is_ok() || !self.may_miss_blocks {
+                break;
+            }
+            content = content_of(self.db());
+        }
+        content
     }
 
     fn check(&mut self, gap: Gap) -> Result<(), String> {

@@ -55,23 +55,31 @@ pub(crate) enum Gap {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     pub(crate) batches: Vec<Batch>,
+    /// Samples of a deletion that failed: they may be found or not, one by one.
+    doubtful: BTreeMap<u32, Written>,
 }
 
 impl Model {
     /// Time of the newest sample of each series, of any batch.
     pub(crate) fn newest(&self) -> BTreeMap<u16, i64> {
         let mut newest = BTreeMap::new();
-        for sample in self.batches.iter().flat_map(|batch| &batch.samples) {
+        for sample in self.samples() {
             let time = newest.entry(sample.series).or_insert(sample.timestamp);
             *time = sample.timestamp.max(*time);
         }
         newest
     }
 
+    /// The samples of all batches.
+    pub(crate) fn samples(&self) -> impl Iterator<Item = &Written> {
+        self.batches.iter().flat_map(|batch| &batch.samples).chain(self.doubtful.values())
+    }
+
     /// The newest acknowledged sample of a series.
     pub(crate) fn newest_of(&self, series: u16) -> Option<Written> {
         let acknowledged = self.batches.iter().filter(|batch| batch.is_acknowledged);
         let samples = acknowledged.flat_map(|batch| &batch.samples);
+        let samples = samples.chain(self.doubtful.values());
         samples.filter(|sample| sample.series == series).max_by_key(|s| s.timestamp).copied()
     }
 
@@ -79,6 +87,20 @@ impl Model {
     pub(crate) fn make_durable(&mut self) {
         for batch in self.batches.iter_mut().filter(|batch| batch.is_acknowledged) {
             batch.is_durable = true;
+        }
+    }
+
+    /// Takes note of a deletion: what `is_deleted` names is gone, unless the deletion `has_failed`.
+    pub(crate) fn delete(&mut self, is_deleted: impl Fn(&Written) -> bool, has_failed: bool) {
+        for batch in &mut self.batches {
+            if has_failed {
+                let doubtful = batch.samples.iter().filter(|sample| is_deleted(sample));
+                self.doubtful.extend(doubtful.map(|sample| (sample.serial, *sample)));
+            }
+            batch.samples.retain(|sample| !is_deleted(sample));
+        }
+        if !has_failed {
+            self.doubtful.retain(|_, sample| !is_deleted(sample));
         }
     }
 
@@ -123,7 +145,7 @@ impl Model {
                     }
                 }
             }
-            if batch.is_vague && !batch.is_acknowledged {
+            if gap != Gap::None && batch.is_vague && !batch.is_acknowledged {
                 batch.samples.retain(|sample| found.contains(&sample.serial));
             }
         }
@@ -150,7 +172,9 @@ impl Model {
         for (number, batch) in self.batches.iter().enumerate() {
             known.extend(batch.samples.iter().map(|sample| (sample.serial, (number, *sample))));
         }
-        let mut found_in = vec![Vec::new(); self.batches.len()];
+        let doubtful = self.batches.len();
+        known.extend(self.doubtful.values().map(|sample| (sample.serial, (doubtful, *sample))));
+        let mut found_in = vec![Vec::new(); self.batches.len() + 1];
         let mut series_seen = HashMap::new();
         for (labels, samples) in found {
             ensure!(!samples.is_empty(), "{labels} has no samples");
@@ -158,20 +182,26 @@ impl Model {
                 samples.is_sorted_by(|a, b| a.timestamp < b.timestamp),
                 "{labels} is not in order: {samples:?}"
             );
+            let name = labels.get("series").unwrap_or_default();
             for sample in samples {
                 #[expect(clippy::cast_possible_truncation, reason = "compared below")]
                 #[expect(clippy::cast_sign_loss, reason = "compared below")]
                 let serial = sample.value as u32;
                 let Some((number, written)) = known.remove(&serial) else {
-                    return Err(format!("{labels} has {sample:?}, which is invented or twice"));
+                    return Err(format!(
+                        "series {name} has {sample:?}, which is invented or twice"
+                    ));
                 };
                 ensure!(
                     sample.timestamp == written.timestamp && sample.value == f64::from(serial),
-                    "{labels} has {sample:?}, written was {written:?}"
+                    "series {name} has {sample:?}, written was {written:?}"
                 );
                 let expected =
                     series_seen.entry(written.series).or_insert_with(|| labels_of(written.series));
-                ensure!(expected == labels, "{labels} has {sample:?}, written was {written:?}");
+                ensure!(
+                    expected == labels,
+                    "series {name} has {sample:?}, written was {written:?}"
+                );
                 found_in[number].push(serial);
             }
         }

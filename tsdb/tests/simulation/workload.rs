@@ -6,6 +6,12 @@ use ferula_wal::fs::{Fault, Survival};
 /// Batches that may be open at the same time.
 pub(crate) const N_APPENDERS: usize = 3;
 
+/// Numbers that stand for kinds of operations, as many for each as it is to be frequent.
+pub(crate) const N_KINDS: u64 = 100;
+
+/// Those below this do no harm.
+const N_HARMLESS_KINDS: u64 = 84;
+
 /// One step of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Op {
@@ -25,6 +31,12 @@ pub(crate) enum Op {
     Maintain,
     /// Cuts everything.
     CompactHead,
+    /// Makes blocks of blocks.
+    Compact,
+    /// Deletes samples of some series.
+    Delete { series: u16, n: u16, back: i64 },
+    /// Rewrites blocks without what is deleted.
+    CleanTombstones,
     /// Copies the database and opens the copy.
     Snapshot,
     /// Compares what is visible with what was acknowledged.
@@ -138,14 +150,19 @@ impl Schedule {
 }
 
 fn op(random: &mut Random, config: &Config, has_faults: bool) -> Op {
+    let kind = random.below(if has_faults { N_KINDS } else { N_HARMLESS_KINDS });
+    op_of_kind(kind, random, config)
+}
+
+/// Draws the parameters of an operation; the kind is a number below [`N_KINDS`].
+pub(crate) fn op_of_kind(kind: u64, random: &mut Random, config: &Config) -> Op {
     let range = config.block_range_ms;
     let far = |random: &mut Random| match random.below(12) {
         0..9 => random.below(range.unsigned_abs() / 4 + 1).cast_signed(),
         9 => random.below(range.unsigned_abs() * 3).cast_signed(),
         _ => -random.below(range.unsigned_abs() / 2).cast_signed(),
     };
-    let n_kinds = if has_faults { 100 } else { 84 };
-    match random.below(n_kinds) {
+    match kind {
         0..30 => {
             let n = 1 + if random.one_in(10) { random.small(300) } else { random.small(8) };
             Op::Scrape { first: random.small(6), n, advance: far(random).max(1) }
@@ -160,17 +177,25 @@ fn op(random: &mut Random, config: &Config, has_faults: bool) -> Op {
         54..56 => Op::Rollback { appender: usize::from(random.small(3)) },
         56..59 => Op::Repeat { series: random.small(10) },
         59..62 => Op::Churn { by: 1 + random.small(5) },
-        62..70 => Op::Maintain,
-        70..72 => Op::CompactHead,
-        72 => Op::Snapshot,
-        73..77 => Op::Check,
+        62..68 => Op::Maintain,
+        68..70 => Op::CompactHead,
+        70 => Op::Compact,
+        71 => Op::Delete {
+            series: random.small(10),
+            n: 1 + random.small(6),
+            back: random.below(range.unsigned_abs() * 8).cast_signed(),
+        },
+        72 => Op::CleanTombstones,
+        73 => Op::Snapshot,
+        74..77 => Op::Check,
         77..79 => Op::Reopen,
         79..81 => Op::Kill,
         81..84 => Op::Crash { survival: random.survival() },
         84..95 => {
             let fault = match random.below(8) {
-                0 => Fault::Io,
-                1 => Fault::Lost,
+                // Without syncs nobody was told that what is lost so would be kept.
+                1 if config.is_always => Fault::Lost,
+                0 | 1 => Fault::Io,
                 2 | 3 => Fault::NoSpace,
                 _ => Fault::Stop,
             };

@@ -254,7 +254,7 @@ impl ChunkFiles {
         let (number, offset) = split(chunk);
         let path = self.dir.join(file_name(number));
         let mut files = self.files.write();
-        let nowhere = || Error::ChunkRef { dir: self.dir.clone(), chunk };
+        let nowhere = || self.nowhere(chunk);
         let file = files.get_mut(&number).filter(|file| u64::from(offset) < file.len);
         let file = file.ok_or_else(nowhere)?;
         if let Some(map) = map_start(&*self.fs, &path, file.len)? {
@@ -282,7 +282,7 @@ impl ChunkFiles {
             Error::Chunk { file, offset: offset.into(), source }
         };
         let Some(entry) = read_chunk(bytes).map_err(failed)? else {
-            return Err(Error::ChunkRef { dir: self.dir.clone(), chunk });
+            return Err(self.nowhere(chunk));
         };
         let header = entry.header;
         let encoding = header.encoding().map_err(failed)?;
@@ -442,6 +442,11 @@ impl ChunkFiles {
         let file: Arc<dyn File> = self.fs.open(path, mode).map_err(Error::io("open", path))?.into();
         open.file = Some(Arc::clone(&file));
         Ok(file)
+    }
+
+    /// What is wrong with a ref that does not lead to the chunk that was written under it.
+    pub(crate) fn nowhere(&self, chunk: ChunkRef) -> Error {
+        Error::ChunkRef { dir: self.dir.clone(), chunk }
     }
 
     fn refused(&self, kind: io::ErrorKind) -> Error {

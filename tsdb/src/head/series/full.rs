@@ -1,8 +1,12 @@
 //! The chunks of a series that are not appended to any more: a list, newest first.
+//!
+//! A chunk that is full is kept in memory until it is written to the files of the head, and for
+//! good where the head has none.
 
 use std::sync::Arc;
 
 use ferula_chunkenc::Encoding;
+use ferula_index::ChunkRef;
 
 use super::pool::{Linked, NONE, Pool};
 
@@ -13,12 +17,43 @@ pub(super) struct ChunkData {
     pub(super) data: Arc<[u8]>,
 }
 
+/// Where the bytes of a chunk are: the ref of a chunk in a file, or with the highest bit the number
+/// of one that is kept in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place(u64);
+
+impl Place {
+    const KEPT: Self = Self(1 << 63);
+
+    fn kept(number: u32) -> Self {
+        Self(Self::KEPT.0 | u64::from(number))
+    }
+
+    /// `None` for the refs of files that are numbered from 2^31 on.
+    fn file(chunk: ChunkRef) -> Option<Self> {
+        (chunk.0 < Self::KEPT.0).then_some(Self(chunk.0))
+    }
+
+    fn as_kept(self) -> Option<u32> {
+        let number = self.0.checked_sub(Self::KEPT.0)?;
+        Some(u32::try_from(number).expect("made of 32 bits"))
+    }
+}
+
+/// What is known of the bytes of a chunk.
+#[derive(Clone, Debug)]
+pub(super) enum Stored {
+    /// They are in memory.
+    Kept(ChunkData),
+    /// They are in a file.
+    File(ChunkRef),
+}
+
 /// A full chunk in the list of its series: 24 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
     mint: i64,
-    /// Where its bytes are kept.
-    place: u64,
+    place: Place,
     /// From the first to the last sample, in milliseconds.
     span: u32,
     next: u32,
@@ -26,7 +61,7 @@ pub(super) struct Link {
 
 impl Default for Link {
     fn default() -> Self {
-        Self { mint: 0, place: 0, span: 0, next: NONE }
+        Self { mint: 0, place: Place::KEPT, span: 0, next: NONE }
     }
 }
 
@@ -97,16 +132,45 @@ impl Kept {
 impl FullChunks {
     /// Puts a chunk in front of the list that begins with `first`. It is newer than all of them.
     pub(super) fn push(&mut self, first: &mut u32, mint: i64, span: u32, data: ChunkData) {
-        let place = u64::from(self.kept.get_or_insert_default().add(data));
+        let place = Place::kept(self.kept.get_or_insert_default().add(data));
+        self.link(first, Link { mint, place, span, next: *first });
+    }
+
+    fn link(&mut self, first: &mut u32, link: Link) {
         let taken = self.links.take();
-        *self.links.get_mut(taken) = Link { mint, place, span, next: *first };
+        *self.links.get_mut(taken) = link;
         *first = taken;
     }
 
     /// The bytes of a chunk.
-    pub(super) fn data(&self, link: &Link) -> Option<&ChunkData> {
-        let number = usize::try_from(link.place).ok()?;
-        self.kept.as_ref()?.chunks.get(number)?.as_ref()
+    pub(super) fn stored(&self, link: &Link) -> Option<Stored> {
+        let Some(number) = link.place.as_kept() else {
+            return Some(Stored::File(ChunkRef(link.place.0)));
+        };
+        let data = self.kept.as_ref()?.chunks.get(number as usize)?.as_ref()?;
+        Some(Stored::Kept(data.clone()))
+    }
+
+    /// Number of chunks that are kept in memory.
+    pub(super) fn n_kept(&self) -> usize {
+        self.kept.as_ref().map_or(0, |kept| kept.chunks.len() - kept.free.len())
+    }
+
+    /// Notes that a chunk of the list that begins with `first` is in a file, and no longer keeps
+    /// it. Does nothing if it is gone.
+    pub(super) fn note_written(&mut self, first: u32, mint: i64, chunk: ChunkRef) {
+        let mut next = first;
+        while next != NONE {
+            let link = self.links.get_mut(next);
+            if link.mint == mint {
+                if let Some(place) = Place::file(chunk) {
+                    let before = std::mem::replace(&mut link.place, place);
+                    self.take_data(before);
+                }
+                return;
+            }
+            next = link.next;
+        }
     }
 
     /// The list that begins with `first`: newest first.
@@ -134,8 +198,8 @@ impl FullChunks {
         }
     }
 
-    fn take_data(&mut self, place: u64) -> Option<ChunkData> {
-        let number = u32::try_from(place).ok()?;
+    fn take_data(&mut self, place: Place) -> Option<ChunkData> {
+        let number = place.as_kept()?;
         let kept = self.kept.as_mut()?;
         let taken = kept.take(number);
         if kept.is_empty() {
@@ -174,8 +238,9 @@ impl FullChunks {
             let list: Vec<Link> = self.iter(*first).copied().collect();
             *first = NONE;
             for link in list.into_iter().rev() {
-                if let Some(data) = self.take_data(link.place) {
-                    moved.push(first, link.mint, link.span, data);
+                match self.take_data(link.place) {
+                    Some(data) => moved.push(first, link.mint, link.span, data),
+                    None => moved.link(first, Link { next: *first, ..link }),
                 }
             }
         }

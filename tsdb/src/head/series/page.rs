@@ -7,16 +7,19 @@
 
 use std::sync::Arc;
 
-use ferula_index::SeriesRef;
+use ferula_chunkenc::{Chunk, Encoding, Error};
+use ferula_index::{ChunkRef, SeriesRef};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::full::FullChunks;
+use super::full::{ChunkData, FullChunks, Stored};
+use super::histogram::OpenHistograms;
 use super::isolated::Isolated;
 use super::open::Open;
 use super::pool::{Cell, Pool};
 use super::{PAGE_LEN, SeriesMut, SeriesView, Slot};
 use crate::head::isolation::{BatchId, Views};
 use crate::head::memory::{Counters, PageUsage};
+use crate::histogram::NativeHistogram;
 
 /// Number of the page that the series with this ref belongs to.
 #[inline]
@@ -42,7 +45,7 @@ impl Page {
     /// Makes a page without series.
     pub(crate) fn new(number: u64, counters: Arc<Counters>) -> Self {
         counters.add_page();
-        Self { number, counters, state: Mutex::new(PageState::default()) }
+        Self { number, counters, state: Mutex::new(PageState { number, ..PageState::default() }) }
     }
 
     /// What all refs of the page have in common.
@@ -102,6 +105,7 @@ impl Series {
 /// The series of a page. Guarded by its lock.
 #[derive(Debug, Default)]
 pub(crate) struct PageState {
+    number: u64,
     /// Which series there are, by the place of their refs.
     occupied: u64,
     /// Which of them are logged and in the index.
@@ -112,6 +116,20 @@ pub(crate) struct PageState {
     cells: Pool<Cell>,
     full: FullChunks,
     n_open: usize,
+    /// Bytes of open chunks that do not lie in cells.
+    heap_bytes: usize,
+    /// Whether somebody is about to write the full chunks that are kept in memory.
+    is_queued: bool,
+}
+
+/// A full chunk that is kept in memory.
+#[derive(Debug)]
+pub(crate) struct FullChunk {
+    pub(crate) series: SeriesRef,
+    pub(crate) mint: i64,
+    pub(crate) maxt: i64,
+    pub(crate) encoding: Encoding,
+    pub(crate) data: Arc<[u8]>,
 }
 
 impl PageState {
@@ -134,14 +152,16 @@ impl PageState {
     pub(crate) fn view(&self, series: SeriesRef) -> Option<SeriesView<'_>> {
         let number = slot_number(series);
         let slot = &self.slots[self.index_of(number)?];
-        Some(SeriesView { page: self, slot, number })
+        Some(SeriesView { page: self, slot, number, series })
     }
 
-    /// Looks at all series, in the order of their refs. Each comes with the place of its ref.
-    pub(crate) fn views(&self) -> impl Iterator<Item = (u8, SeriesView<'_>)> {
+    /// Looks at all series, in the order of their refs.
+    pub(crate) fn views(&self) -> impl Iterator<Item = SeriesView<'_>> {
         let numbers = (0..64_u8).filter(|number| self.occupied & 1 << number != 0);
-        let views = numbers.zip(&self.slots);
-        views.map(|(number, slot)| (number, SeriesView { page: self, slot, number }))
+        numbers.zip(&self.slots).map(|(number, slot)| {
+            let series = SeriesRef(self.number * PAGE_LEN as u64 + u64::from(number));
+            SeriesView { page: self, slot, number, series }
+        })
     }
 
     /// Changes a series.
@@ -149,7 +169,7 @@ impl PageState {
     pub(crate) fn series_mut(&mut self, series: SeriesRef) -> Option<SeriesMut<'_>> {
         let number = slot_number(series);
         let index = self.index_of(number)?;
-        Some(SeriesMut { page: self, index, number })
+        Some(SeriesMut { page: self, index, number, series })
     }
 
     /// Adds a series without samples. Does nothing if there is one.
@@ -202,14 +222,48 @@ impl PageState {
         }
     }
 
+    /// Tells, once, that there are full chunks to be written.
+    pub(crate) fn queue(&mut self) -> bool {
+        let is_due = !self.is_queued && self.full.n_kept() > 0;
+        self.is_queued |= is_due;
+        is_due
+    }
+
+    /// Collects the full chunks that are kept in memory, those of each series in time order. From
+    /// then on the page can be queued again.
+    pub(crate) fn take_queued(&mut self, chunks: &mut Vec<FullChunk>) {
+        self.is_queued = false;
+        if self.full.n_kept() == 0 {
+            return;
+        }
+        for view in self.views() {
+            let start = chunks.len();
+            chunks.extend(self.full.iter(view.slot.full).filter_map(|link| {
+                let Stored::Kept(ChunkData { encoding, data }) = self.full.stored(link)? else {
+                    return None;
+                };
+                let (series, mint, maxt) = (view.series, link.mint(), link.maxt());
+                Some(FullChunk { series, mint, maxt, encoding, data })
+            }));
+            chunks[start..].reverse();
+        }
+    }
+
+    /// Notes that a full chunk is in a file. Does nothing if it is gone.
+    pub(crate) fn note_written(&mut self, series: SeriesRef, mint: i64, chunk: ChunkRef) {
+        if let Some(index) = self.index_of(slot_number(series)) {
+            self.full.note_written(self.slots[index].full, mint, chunk);
+        }
+    }
+
     /// What the page takes, and what of it is in use.
     pub(crate) fn usage(&self) -> PageUsage {
         PageUsage {
             n_series: self.slots.len(),
             n_chunks: self.n_open + self.full.len(),
             series_bytes: self.slots.capacity() * size_of::<Slot>() + self.isolated.size_bytes(),
-            open_used_bytes: self.cells.used_bytes(),
-            open_bytes: self.cells.size_bytes(),
+            open_used_bytes: self.cells.used_bytes() + self.heap_bytes,
+            open_bytes: self.cells.size_bytes() + self.heap_bytes,
             list_bytes: self.full.list_bytes(),
             kept_bytes: self.full.kept_bytes(),
         }
@@ -277,22 +331,56 @@ impl PageState {
         self.n_open += 1;
     }
 
+    /// Begins a chunk of histograms.
+    pub(super) fn open_histograms(&mut self, index: usize, open: OpenHistograms) {
+        self.heap_bytes += open.size_bytes();
+        self.slots[index].open = Open::Histograms(Box::new(open));
+        self.n_open += 1;
+    }
+
+    /// Appends to the open chunk of histograms. Tells whether the histogram began another one.
+    pub(super) fn append_histogram(
+        &mut self,
+        index: usize,
+        timestamp: i64,
+        histogram: &NativeHistogram,
+        is_due: bool,
+    ) -> Result<bool, Error> {
+        let slot = &mut self.slots[index];
+        let span = slot.taken_span();
+        let Open::Histograms(open) = &mut slot.open else {
+            unreachable!("a chunk of histograms was opened for this sample")
+        };
+        let before = open.size_bytes();
+        let finished = open.append(timestamp, histogram, is_due)?;
+        self.heap_bytes = self.heap_bytes - before + open.size_bytes();
+        let Some(Chunk { encoding, data }) = finished else { return Ok(false) };
+        let data = ChunkData { encoding, data: Arc::from(&data[..]) };
+        self.full.push(&mut slot.full, slot.open_mint, span, data);
+        Ok(true)
+    }
+
     /// Moves the open chunk to the full ones.
     pub(super) fn end_chunk(&mut self, index: usize, mint: i64, span: u32) {
         let slot = &mut self.slots[index];
         if let Some(data) = slot.open.to_data(&self.cells) {
             self.full.push(&mut slot.full, mint, span, data);
-            slot.open.clear(&mut self.cells);
-            self.n_open -= 1;
+            self.clear_open(index);
         }
+    }
+
+    fn clear_open(&mut self, index: usize) {
+        let open = &mut self.slots[index].open;
+        self.heap_bytes -= open.heap_bytes();
+        open.clear(&mut self.cells);
+        self.n_open -= 1;
     }
 
     pub(super) fn truncate_slot(&mut self, index: usize, mint: i64) {
         let slot = &mut self.slots[index];
         self.full.truncate(&mut slot.full, mint);
-        if slot.open.last().is_some_and(|newest| newest.timestamp < mint) {
-            slot.open.clear(&mut self.cells);
-            self.n_open -= 1;
+        if slot.open.last_timestamp().is_some_and(|newest| newest < mint) {
+            self.clear_open(index);
         }
     }
 
@@ -300,8 +388,7 @@ impl PageState {
         let slot = &mut self.slots[index];
         self.full.clear(&mut slot.full);
         if !slot.open.is_empty() {
-            slot.open.clear(&mut self.cells);
-            self.n_open -= 1;
+            self.clear_open(index);
         }
     }
 }

@@ -1,25 +1,22 @@
 //! The part of a series that a reader may see, taken under its lock and decoded outside of it.
 
 use bytes::Bytes;
-use ferula_chunkenc::{Chunk, ChunkIterator, Error, SampleBatch, XorAppender};
+use ferula_chunkenc::{Chunk, ChunkIterator, Encoding, SampleBatch};
+use ferula_index::SeriesRef;
 
-use super::full::ChunkData;
+use super::full::{ChunkData, Stored};
+use crate::block::EncodedChunk;
+use crate::error::Error;
+use crate::head::chunk_files::ChunkFiles;
 use crate::querier::decode_between;
+use crate::recode::Recoder;
+use crate::tombstones::Interval;
 
-/// A chunk of a series with the times of its first and last sample.
-#[derive(Clone, Debug)]
-pub(crate) struct HeadChunk {
-    /// Time of the first sample.
-    pub(crate) mint: i64,
-    /// Time of the last sample.
-    pub(crate) maxt: i64,
-    /// The samples.
-    pub(crate) chunk: Chunk,
-}
-
-/// The chunks that a reader may see, and from when to when it may see their samples.
+/// The chunks that a reader may see, and from when to when it may see their samples. What lies in
+/// files stays there while the reader is open.
 #[derive(Debug)]
 pub(crate) struct SeenChunks {
+    pub(super) series: SeriesRef,
     pub(super) mint: i64,
     pub(super) maxt: i64,
     /// In time order.
@@ -30,44 +27,92 @@ pub(crate) struct SeenChunks {
 pub(super) struct SeenChunk {
     pub(super) mint: i64,
     pub(super) maxt: i64,
-    pub(super) data: ChunkData,
+    pub(super) data: Stored,
+}
+
+impl SeenChunk {
+    fn into_chunk(self, series: SeriesRef, files: Option<&ChunkFiles>) -> Result<Chunk, Error> {
+        match (self.data, files) {
+            (Stored::Kept(ChunkData { encoding, data }), _) => {
+                Ok(Chunk { encoding, data: Bytes::from_owner(data) })
+            }
+            (Stored::File(at), Some(files)) => {
+                let stored = files.read(at)?;
+                if (stored.series, stored.mint, stored.maxt) != (series, self.mint, self.maxt) {
+                    return Err(files.nowhere(at));
+                }
+                Ok(stored.chunk)
+            }
+            (Stored::File(_), None) => unreachable!("the chunk was written to the files"),
+        }
+    }
 }
 
 impl SeenChunks {
     /// Appends the samples to `batch`.
-    pub(crate) fn decode_into(&self, batch: &mut SampleBatch) -> Result<(), Error> {
-        for SeenChunk { mint, maxt, data } in &self.chunks {
-            let samples = ChunkIterator::new(data.encoding, &data.data)?;
-            if self.mint <= *mint && *maxt <= self.maxt {
-                samples.decode_into(batch)?;
-            } else {
-                decode_between(samples, self.mint, self.maxt, batch)?;
-            }
+    pub(crate) fn decode_into(
+        self,
+        files: Option<&ChunkFiles>,
+        batch: &mut SampleBatch,
+    ) -> Result<(), Error> {
+        let Self { series, mint, maxt, chunks } = self;
+        for seen in chunks {
+            let is_whole = mint <= seen.mint && seen.maxt <= maxt;
+            let decoded = match seen.data {
+                // The usual case of a new chunk; nothing is made of it but samples.
+                Stored::Kept(ChunkData { encoding: Encoding::Xor, data }) if is_whole => {
+                    let samples = ChunkIterator::new(Encoding::Xor, &data);
+                    samples.and_then(|samples| samples.decode_into(batch))
+                }
+                _ => {
+                    let chunk = seen.into_chunk(series, files)?;
+                    decode_between(&chunk, mint, maxt, batch)
+                }
+            };
+            decoded.map_err(|source| Error::HeadChunk { series, source })?;
         }
         Ok(())
     }
 
     /// The chunks as a block stores them: none holds samples outside of the range.
-    pub(crate) fn into_chunks(self) -> Result<Vec<HeadChunk>, Error> {
-        let mut chunks = Vec::with_capacity(self.chunks.len());
-        for SeenChunk { mint, maxt, data: ChunkData { encoding, data } } in self.chunks {
-            if self.mint <= mint && maxt <= self.maxt {
-                let chunk = Chunk { encoding, data: Bytes::from_owner(data) };
-                chunks.push(HeadChunk { mint, maxt, chunk });
+    pub(crate) fn into_chunks(
+        self,
+        files: Option<&ChunkFiles>,
+    ) -> Result<Vec<EncodedChunk>, Error> {
+        let Self { series, mint: from, maxt: to, chunks } = self;
+        let failed = |source| Error::HeadChunk { series, source };
+        let mut found = Vec::with_capacity(chunks.len());
+        let mut recoder = Recoder::default();
+        for seen in chunks {
+            let (mint, maxt) = (seen.mint, seen.maxt);
+            let chunk = seen.into_chunk(series, files)?;
+            if from <= mint && maxt <= to {
+                found.push(EncodedChunk { mint, maxt, chunk });
                 continue;
             }
-            let mut cut = XorAppender::new();
-            let mut samples = ChunkIterator::new(encoding, &data)?;
-            let mut next = samples.seek(self.mint)?;
-            let mint = next.map(|sample| sample.timestamp);
-            while let Some(sample) = next.filter(|sample| sample.timestamp <= self.maxt) {
-                cut.append(sample.timestamp, sample.value)?;
-                next = samples.next()?;
-            }
-            if let (Some(mint), Some(last)) = (mint, cut.last()) {
-                chunks.push(HeadChunk { mint, maxt: last.timestamp, chunk: cut.into_chunk() });
-            }
+            recoder.clear();
+            recoder.decode(&chunk).map_err(failed)?;
+            let before = from.checked_sub(1).map(|end| (i64::MIN, end));
+            let after = to.checked_add(1).map(|start| (start, i64::MAX));
+            let outside: Vec<Interval> = before.into_iter().chain(after).collect();
+            recoder.merge(&outside);
+            recoder.encode(&mut found).map_err(failed)?;
         }
-        Ok(chunks)
+        Ok(found)
+    }
+
+    /// Hands all samples over, each as what it is.
+    pub(crate) fn recode(
+        self,
+        files: Option<&ChunkFiles>,
+        recoder: &mut Recoder,
+    ) -> Result<(), Error> {
+        let series = self.series;
+        for seen in self.chunks {
+            let chunk = seen.into_chunk(series, files)?;
+            let decoded = recoder.decode(&chunk);
+            decoded.map_err(|source| Error::HeadChunk { series, source })?;
+        }
+        Ok(())
     }
 }

@@ -39,7 +39,7 @@ fn view<T>(page: &Page, look: impl FnOnce(SeriesView<'_>) -> T) -> T {
 
 fn ranges(page: &Page) -> Vec<(i64, i64)> {
     let seen = view(page, |series| series.chunks(i64::MIN, i64::MAX, BatchId::REPLAYED));
-    let chunks = seen.map_or(Vec::new(), |seen| seen.into_chunks().unwrap());
+    let chunks = seen.map_or(Vec::new(), |seen| seen.into_chunks(None).unwrap());
     chunks.iter().map(|chunk| (chunk.mint, chunk.maxt)).collect()
 }
 
@@ -157,7 +157,7 @@ fn a_page_gives_back_what_its_series_had() {
         let state = page.lock();
         let seen =
             state.view(series(number)).unwrap().chunks(i64::MIN, i64::MAX, BatchId::REPLAYED);
-        let chunks = seen.unwrap().into_chunks().unwrap();
+        let chunks = seen.unwrap().into_chunks(None).unwrap();
         chunks.iter().map(|chunk| (chunk.mint, chunk.maxt)).collect::<Vec<_>>()
     };
     assert_eq!(kept.map(ranges).to_vec(), expected);
@@ -166,5 +166,5 @@ fn a_page_gives_back_what_its_series_had() {
         page.insert(series(10));
         assert!(page.view(series(10)).unwrap().is_empty());
     });
-    assert_eq!(page.lock().view(series(40)).unwrap().newest().unwrap().timestamp, 299 * 15_000);
+    assert_eq!(page.lock().view(series(40)).unwrap().newest().unwrap().timestamp(), 299 * 15_000);
 }
