@@ -220,7 +220,8 @@ impl<'a> ColumnarChunk<'a> {
         self.times.range_of(mint, maxt)
     }
 
-    /// Appends all samples to `batch`; histograms as ones that count in floats.
+    /// Appends all samples to `batch`, with their start timestamps; histograms as ones that count
+    /// in floats.
     ///
     /// # Errors
     /// If the data is malformed; the batch is then as it was.
@@ -247,18 +248,25 @@ impl<'a> ColumnarChunk<'a> {
         batch: &mut SampleBatch,
     ) -> Result<(), Error> {
         let range = within(range, self.n);
-        let values = match &self.values {
-            Values::Floats(values) => values,
-            Values::Histograms(_) => return self.decode_as_floats(range, batch),
-        };
         let before = batch.len();
-        let (times, floats) = batch.extend_zeroed(range.len());
-        let decoded =
-            self.times.decode(range.clone(), times).and_then(|()| values.decode(range, floats));
-        if decoded.is_err() {
-            batch.truncate(before);
+        let decoded = match &self.values {
+            Values::Floats(values) => {
+                let (times, floats) = batch.extend_zeroed(range.len());
+                let decoded = self.times.decode(range.clone(), times);
+                decoded.and_then(|()| values.decode(range.clone(), floats))
+            }
+            Values::Histograms(_) => self.decode_as_floats(range.clone(), batch),
+        };
+        let decoded = decoded.and_then(|()| self.starts(range));
+        match decoded {
+            Ok(None) => {}
+            Ok(Some(starts)) => batch.set_last_start_timestamps(&starts),
+            Err(error) => {
+                batch.truncate(before);
+                return Err(error);
+            }
         }
-        decoded
+        Ok(())
     }
 
     fn decode_as_floats(&self, range: Range<usize>, batch: &mut SampleBatch) -> Result<(), Error> {
