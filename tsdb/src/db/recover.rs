@@ -120,6 +120,7 @@ fn note(report: &mut OpenReport, replayed: ReplayStats) {
     report.records = replayed.records;
     report.samples = replayed.samples;
     report.covered_samples = replayed.covered_samples;
+    report.invalid_histograms = replayed.invalid_histograms;
     report.skipped_records = replayed.skipped_records;
 }
 

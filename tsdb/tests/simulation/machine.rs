@@ -18,6 +18,9 @@ const DATA: &str = "/data";
 /// How often opening is tried while faults are met.
 const OPEN_ATTEMPTS: u32 = 16;
 
+/// How often reading is tried again while reads are to fail.
+const READ_ATTEMPTS: u32 = 8;
+
 /// A clock that advances by one with each look at it.
 #[derive(Debug, Default)]
 struct TestClock(std::sync::atomic::AtomicU64);
@@ -453,8 +456,16 @@ impl Machine<'_> {
         self.check(gap)
     }
 
+    /// What is visible. A read that is to fail may fail here; it is tried again then.
     fn content(&self) -> Result<Content, String> {
-        content_of(self.db())
+        let mut content = content_of(self.db());
+        for _ in 0..READ_ATTEMPTS {
+            if content.is_ok() || !self.may_miss_blocks {
+                break;
+            }
+            content = content_of(self.db());
+        }
+        content
     }
 
     fn check(&mut self, gap: Gap) -> Result<(), String> {

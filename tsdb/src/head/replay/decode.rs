@@ -5,14 +5,17 @@ use std::sync::atomic::Ordering;
 use ferula_index::{Labels, SeriesRef};
 use ferula_wal::LogRecord;
 use ferula_wal::record::Record;
+use ferula_wal::record::histograms::RefHistogram;
 use ferula_wal::record::samples::RefSample;
 
 use super::known::{KnownSeries, Named};
 use super::worker::{Job, Workers};
 use super::{Loaded, ReplayStats};
 use crate::error::Error;
+use crate::head::batch::PendingHistogram;
 use crate::head::series::page_number;
 use crate::head::{Head, is_valid_time};
+use crate::histogram::NativeHistogram;
 
 /// Decodes the records of a log.
 #[derive(Debug)]
@@ -66,6 +69,16 @@ impl<'a> Decoder<'a> {
                     }
                 }
             }
+            Record::Histograms(mut histograms) => {
+                while let Some(entry) = histograms.next().map_err(failed)? {
+                    self.add_histogram(&entry);
+                }
+            }
+            Record::FloatHistograms(mut histograms) => {
+                while let Some(entry) = histograms.next().map_err(failed)? {
+                    self.add_histogram(&entry);
+                }
+            }
             _ => self.stats.skipped_records += 1,
         }
         Ok(())
@@ -103,17 +116,33 @@ impl<'a> Decoder<'a> {
 
     #[inline]
     fn add_sample(&mut self, sample: RefSample) {
-        let RefSample { series, timestamp, .. } = sample;
+        if let Some(series) = self.find(sample.series, sample.timestamp) {
+            self.workers.put_sample(RefSample { series, ..sample });
+        }
+    }
+
+    fn add_histogram<H: Clone + Into<NativeHistogram>>(&mut self, entry: &RefHistogram<'_, H>) {
+        let timestamp = entry.timestamp;
+        if let Some(series) = self.find(entry.series, timestamp) {
+            let histogram = entry.histogram.clone().into();
+            self.workers.put_histogram(PendingHistogram { series, timestamp, histogram });
+        }
+    }
+
+    /// The series of a sample that is to be appended, and not in a block or a chunk already.
+    #[inline]
+    fn find(&mut self, series: SeriesRef, timestamp: i64) -> Option<SeriesRef> {
         if timestamp < self.valid_from || !is_valid_time(timestamp) {
             self.stats.covered_samples += 1;
-            return;
+            return None;
         }
         match self.loaded.known.find(series, timestamp) {
-            Named::Series(series) => self.workers.put_sample(RefSample { series, ..sample }),
+            Named::Series(series) => return Some(series),
             Named::InChunk => self.stats.samples += 1,
             // Its record went with a checkpoint, when all of its samples were in blocks.
             Named::Unknown => self.stats.covered_samples += 1,
         }
+        None
     }
 
     /// Ends the replay, when the workers are done. `None` if chunks do not go together with the log.
@@ -126,6 +155,7 @@ impl<'a> Decoder<'a> {
         }
         stats.samples += done.samples;
         stats.covered_samples += done.covered_samples;
+        stats.invalid_histograms += done.invalid_histograms;
         head.times.mint.fetch_min(done.mint.min(loaded.mint), Ordering::Relaxed);
         head.times.maxt.fetch_max(done.maxt.max(loaded.maxt), Ordering::Relaxed);
         Ok(Some(stats))

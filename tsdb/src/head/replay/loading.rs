@@ -7,6 +7,7 @@
 
 use std::sync::atomic::Ordering;
 
+use ferula_chunkenc::Encoding;
 use ferula_index::SeriesRef;
 
 use super::known::KnownSeries;
@@ -168,7 +169,7 @@ impl Head {
     }
 
     /// Tells whether series of the head may have chunks of this encoding.
-    fn serves(encoding: ferula_chunkenc::Encoding) -> bool {
-        encoding == ferula_chunkenc::Encoding::Xor
+    fn serves(encoding: Encoding) -> bool {
+        matches!(encoding, Encoding::Xor | Encoding::Histogram | Encoding::FloatHistogram)
     }
 }

@@ -40,6 +40,7 @@ pub(crate) struct ReplayStats {
     pub(crate) samples: u64,
     pub(crate) covered_samples: u64,
     pub(crate) skipped_records: u64,
+    pub(crate) invalid_histograms: u64,
 }
 
 /// Takes the records of a log.

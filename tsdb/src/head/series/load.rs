@@ -84,7 +84,7 @@ impl SeriesMut<'_> {
         let slot = self.slot_mut();
         slot.open_mint = mint;
         slot.cut_span = longest_span(mint, block_range_ms);
-        if slot.open.sample_count() > SAMPLES_PER_CHUNK / 4 {
+        if slot.open.float_count() > SAMPLES_PER_CHUNK / 4 {
             let mut samples = chunk.iter()?;
             for _ in 1..SAMPLES_PER_CHUNK / 4 {
                 samples.next()?;

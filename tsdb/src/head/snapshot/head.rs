@@ -157,7 +157,7 @@ impl Head {
                 let open = OpenChunk { mint: open.mint, cut_span, chunk };
                 made.restore_open(&open).map_err(malformed)?;
                 mint = mint.min(open.mint);
-                maxt = made.newest().map_or(maxt, |newest| maxt.max(newest.timestamp));
+                maxt = made.newest().map_or(maxt, |newest| maxt.max(newest.timestamp()));
             }
             Ok(())
         })?;
