@@ -39,6 +39,8 @@ pub(super) enum FrameKind {
     Series,
     /// How much there was of everything; the last frame.
     End,
+    /// Intervals that are deleted.
+    Deleted,
 }
 
 impl FrameKind {
@@ -50,13 +52,16 @@ impl FrameKind {
             Self::Pairs => 4,
             Self::Series => 5,
             Self::End => 6,
+            Self::Deleted => 7,
         }
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        let all =
-            [Self::State, Self::ChunkFiles, Self::Aliases, Self::Pairs, Self::Series, Self::End];
-        all.into_iter().find(|kind| kind.to_byte() == byte)
+        let (head, series) = (
+            [Self::State, Self::ChunkFiles, Self::Aliases, Self::Deleted],
+            [Self::Pairs, Self::Series, Self::End],
+        );
+        head.into_iter().chain(series).find(|kind| kind.to_byte() == byte)
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Snapshot {
     pub(crate) has_opaque_records: bool,
     /// Refs that the log knows a series by beside its own, each with that one, ascending.
     pub(crate) aliases: Vec<(SeriesRef, SeriesRef)>,
+    /// What is deleted: series, first and last time.
+    pub(crate) deleted: Vec<(SeriesRef, i64, i64)>,
 }
 
 /// A series in a snapshot.

@@ -187,6 +187,13 @@ impl SnapshotReader {
                     self.snapshot.aliases.push(alias);
                 }
             }
+            FrameKind::Deleted => {
+                while !cursor.is_empty() {
+                    let series = SeriesRef(cursor.u64_be()?);
+                    let (mint, maxt) = (cursor.i64_be()?, cursor.i64_be()?);
+                    self.snapshot.deleted.push((series, mint, maxt));
+                }
+            }
             FrameKind::Pairs => {
                 while !cursor.is_empty() {
                     if let Err(fault) = self.read_pair(&mut cursor)? {
