@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ferula_chunkenc::SampleBatch;
 use ferula_index::{Labels, MatchOp, Matcher, SeriesRef};
-use ferula_tsdb::{AppendError, Appender, Clock, Db, Error};
+use ferula_tsdb::{AppendError, Appender, Clock, Db, Error, Querier};
 use ferula_wal::fs::{Fault, FaultFs, Fs, Survival};
 
 use crate::faults::Process;
@@ -59,6 +59,8 @@ struct Machine<'a> {
     churn: u16,
     next_serial: u32,
     n_snapshots: u32,
+    /// A view that was opened some time ago, and what it showed then.
+    held: Option<(Querier, Content)>,
     /// Earliest time that the head takes, if nothing went wrong since it was opened.
     valid_from: i64,
     /// Whether something failed since the database was opened, so that it cannot be known which
@@ -101,6 +103,7 @@ pub(crate) fn run_with(
         churn: 0,
         next_serial: 1,
         n_snapshots: 0,
+        held: None,
         valid_from: i64::MIN,
         has_failed: false,
         may_miss_blocks: false,
@@ -163,6 +166,8 @@ impl Machine<'_> {
             // What fails is not lost, as the next check shows.
             Op::CleanTombstones => drop(self.db().clean_tombstones()),
             Op::Snapshot => self.snapshot()?,
+            Op::Hold => self.hold()?,
+            Op::ReadHeld => self.read_held()?,
             Op::Check => self.check(Gap::None)?,
             Op::Reopen => self.reopen()?,
             Op::Kill => self.kill()?,
@@ -351,6 +356,22 @@ impl Machine<'_> {
         self.check(Gap::None)
     }
 
+    /// Opens a view, as somebody does who takes long to read it.
+    fn hold(&mut self) -> Result<(), String> {
+        let querier = self.db().querier(i64::MIN, i64::MAX).map_err(|error| cause(&error))?;
+        let content = self.retrying(|| content_of(&querier))?;
+        self.held = Some((querier, content));
+        Ok(())
+    }
+
+    /// Whatever was committed, cut, compacted and deleted since, a view shows what it did.
+    fn read_held(&self) -> Result<(), String> {
+        let Some((querier, expected)) = &self.held else { return Ok(()) };
+        let content = self.retrying(|| content_of(querier))?;
+        ensure!(content == *expected, "an open view shows {content:?}, before {expected:?}");
+        Ok(())
+    }
+
     /// Copies the database; the copy must hold what the original does.
     fn snapshot(&mut self) -> Result<(), String> {
         let dir = format!("/copies/{}", self.n_snapshots);
@@ -364,7 +385,7 @@ impl Machine<'_> {
         let options = self.options();
         let copy = Db::open_with(Arc::new(self.fs.clone()), &dir, options);
         let copy = copy.map_err(|error| format!("the copy does not open: {}", cause(&error)))?;
-        ensure!(content_of(&copy)? == expected, "the copy differs");
+        ensure!(all_of(&copy)? == expected, "the copy differs");
         drop(copy);
         self.fs.remove_dir_all(Path::new(&dir)).map_err(|error| error.to_string())
     }
@@ -381,6 +402,8 @@ impl Machine<'_> {
             && db.close().is_ok()
         {
             self.model.make_durable();
+            // Views that are open go on.
+            self.read_held()?;
         }
         let gap = if self.fs.is_stopped() { self.lose_power(None) } else { Gap::Process };
         self.open(gap)
@@ -410,6 +433,7 @@ impl Machine<'_> {
         Gap::Power
     }
 
+    /// Forgets what belongs to one opening.
     fn drop_batches(&mut self) {
         self.appenders = Default::default();
         self.pending = Default::default();
@@ -450,20 +474,26 @@ impl Machine<'_> {
 
     fn opened(&mut self, gap: Gap) -> Result<(), String> {
         self.tally.openings += 1;
+        self.held = None;
         self.has_failed = false;
         self.valid_from = i64::MIN;
         self.note_valid_from();
         self.check(gap)
     }
 
-    /// What is visible. A read that is to fail may fail here; it is tried again then.
+    /// What is visible.
     fn content(&self) -> Result<Content, String> {
-        let mut content = content_of(self.db());
+        self.retrying(|| all_of(self.db()))
+    }
+
+    /// Reads. Where a read is to fail it may fail here; it is tried again then.
+    fn retrying(&self, read: impl Fn() -> Result<Content, String>) -> Result<Content, String> {
+        let mut content = read();
         for _ in 0..READ_ATTEMPTS {
             if content.is_ok() || !self.may_miss_blocks {
                 break;
             }
-            content = content_of(self.db());
+            content = read();
         }
         content
     }
@@ -501,9 +531,14 @@ impl Machine<'_> {
 }
 
 /// All that a database holds.
-fn content_of(db: &Db) -> Result<Content, String> {
+fn all_of(db: &Db) -> Result<Content, String> {
+    content_of(&db.querier(i64::MIN, i64::MAX).map_err(|error| cause(&error))?)
+}
+
+/// All that a view shows.
+fn content_of(querier: &Querier) -> Result<Content, String> {
     let read = || -> Result<Content, Error> {
-        let series = db.querier(i64::MIN, i64::MAX)?.select(&[])?;
+        let series = querier.select(&[])?;
         (0..series.len())
             .map(|index| {
                 let mut batch = SampleBatch::new();
