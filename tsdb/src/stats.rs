@@ -18,6 +18,9 @@ pub struct Stats {
     pub head_mint: Option<i64>,
     /// Time of the latest sample of the head in milliseconds; `None` if it is empty.
     pub head_maxt: Option<i64>,
+    /// Time in milliseconds from which on the head is read and takes samples: what is older is in
+    /// blocks, or deleted.
+    pub head_from: i64,
     /// Metas of the blocks that serve, by time.
     pub blocks: Vec<BlockMeta>,
     /// Blocks that do not serve, with the reason.
@@ -114,7 +117,9 @@ pub struct OpenReport {
     pub samples: u64,
     /// Samples that were left out, nearly always because a block already covers their time.
     pub covered_samples: u64,
-    /// Records of kinds that this release does not serve, such as histograms. They stay in the log
+    /// Histograms that were left out because their parts do not fit together.
+    pub invalid_histograms: u64,
+    /// Records of kinds that this release does not serve, such as exemplars. They stay in the log
     /// with the series they name, but a block that is cut does not hold them.
     pub skipped_records: u64,
     /// Bytes cut from the end of the log because the last record was not written whole.

@@ -173,6 +173,7 @@ fn report(head: &Head, replayed: ReplayStats, start: Instant) -> OpenReport {
         series: head.sizes().0,
         samples: replayed.samples,
         covered_samples: replayed.covered_samples,
+        invalid_histograms: replayed.invalid_histograms,
         skipped_records: replayed.skipped_records,
         duration: start.elapsed(),
         ..OpenReport::default()

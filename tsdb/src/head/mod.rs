@@ -3,20 +3,24 @@
 //! A sample goes from a batch ([`appender`]) to the log and to the open chunk of its series
 //! ([`commit`], [`series`]), and becomes visible with its batch ([`isolation`]). Series are found by
 //! ref in [`stripes`] and by labels in the index, which holds only series of committed batches
-//! ([`create`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`memory`]
+//! ([`create`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`delete`] what is not wanted, [`memory`]
 //! counts what all of it takes.
 //!
 //! Lock order: the commit, the unpublished series, a stripe, a page.
 
 mod appender;
+mod apply;
+mod batch;
 #[cfg_attr(not(test), expect(dead_code, reason = "files of an earlier run are not used yet"))]
 mod chunk_files;
 mod commit;
 mod create;
+mod delete;
 mod full_chunks;
 mod gc;
 mod isolation;
 mod memory;
+mod records;
 mod replay;
 mod series;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no snapshot is made yet"))]
@@ -30,18 +34,19 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use ferula_index::SeriesRef;
 use ferula_index::head::HeadIndex;
 use ferula_wal::Wal;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 pub use appender::{Appender, Committed};
 pub(crate) use chunk_files::{CHUNKS_HEAD_DIR, ChunkFiles};
 pub(crate) use isolation::{BatchId, ReadGuard};
 pub(crate) use replay::{Replay, ReplayStats};
-pub(crate) use series::{HeadChunk, SeenChunks, Series, range_end};
+pub(crate) use series::{SeenChunks, Series, SeriesView, range_end};
 pub(crate) use stripes::PageCursor;
 
 use crate::error::Error;
 use crate::options::{Limits, MAX_TIME_MS};
-use appender::SpareBatches;
+use crate::tombstones::Tombstones;
+use batch::SpareBatches;
 use commit::Commit;
 use create::Unpublished;
 use full_chunks::FullChunkQueue;
@@ -71,6 +76,8 @@ pub(crate) struct Head {
     /// Absent in a head that keeps full chunks in memory.
     files: Option<ChunkFiles>,
     full_chunks: FullChunkQueue,
+    /// What is deleted of the samples in memory.
+    tombstones: RwLock<Arc<Tombstones>>,
     commit: Mutex<Commit>,
     /// Set when the log failed: nothing is acknowledged any more.
     has_failed: AtomicBool,
@@ -112,6 +119,7 @@ impl Head {
             wal: None,
             files: None,
             full_chunks: FullChunkQueue::default(),
+            tombstones: RwLock::default(),
             commit: Mutex::new(Commit::new()),
             has_failed: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),

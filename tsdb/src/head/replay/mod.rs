@@ -17,13 +17,16 @@ use std::thread;
 use ferula_index::{Labels, SeriesRef};
 use ferula_wal::LogRecord;
 use ferula_wal::record::Record;
+use ferula_wal::record::histograms::RefHistogram;
 use ferula_wal::record::samples::RefSample;
 
 use self::known::KnownSeries;
 use self::worker::{Job, Workers};
+use super::batch::PendingHistogram;
 use super::series::page_number;
 use super::{Head, is_valid_time};
 use crate::error::Error;
+use crate::histogram::NativeHistogram;
 
 /// What a replay read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +36,7 @@ pub(crate) struct ReplayStats {
     pub(crate) samples: u64,
     pub(crate) covered_samples: u64,
     pub(crate) skipped_records: u64,
+    pub(crate) invalid_histograms: u64,
 }
 
 impl Head {
@@ -106,6 +110,16 @@ impl<'a> Replay<'a> {
                     }
                 }
             }
+            Record::Histograms(mut histograms) => {
+                while let Some(entry) = histograms.next().map_err(failed)? {
+                    self.add_histogram(&entry);
+                }
+            }
+            Record::FloatHistograms(mut histograms) => {
+                while let Some(entry) = histograms.next().map_err(failed)? {
+                    self.add_histogram(&entry);
+                }
+            }
             _ => self.stats.skipped_records += 1,
         }
         Ok(())
@@ -136,12 +150,29 @@ impl<'a> Replay<'a> {
 
     #[inline]
     fn add_sample(&mut self, sample: RefSample) {
-        let is_wanted = sample.timestamp >= self.valid_from && is_valid_time(sample.timestamp);
-        // Otherwise its record went with a checkpoint, when all of its samples were in blocks.
-        match self.known.find(sample.series).filter(|_| is_wanted) {
+        match self.find(sample.series, sample.timestamp) {
             Some(series) => self.workers.put_sample(RefSample { series, ..sample }),
             None => self.stats.covered_samples += 1,
         }
+    }
+
+    fn add_histogram<H: Clone + Into<NativeHistogram>>(&mut self, entry: &RefHistogram<'_, H>) {
+        let timestamp = entry.timestamp;
+        match self.find(entry.series, timestamp) {
+            Some(series) => {
+                let histogram = entry.histogram.clone().into();
+                self.workers.put_histogram(PendingHistogram { series, timestamp, histogram });
+            }
+            None => self.stats.covered_samples += 1,
+        }
+    }
+
+    /// The series of a sample at `timestamp`, unless blocks cover it.
+    #[inline]
+    fn find(&mut self, series: SeriesRef, timestamp: i64) -> Option<SeriesRef> {
+        let is_wanted = timestamp >= self.valid_from && is_valid_time(timestamp);
+        // Otherwise its record went with a checkpoint, when all of its samples were in blocks.
+        self.known.find(series).filter(|_| is_wanted)
     }
 
     /// Ends the replay, when the workers are done.
@@ -150,6 +181,7 @@ impl<'a> Replay<'a> {
         let done = workers.finish()?;
         stats.samples += done.samples;
         stats.covered_samples += done.covered_samples;
+        stats.invalid_histograms += done.invalid_histograms;
         head.times.mint.fetch_min(done.mint, Ordering::Relaxed);
         head.times.maxt.fetch_max(done.maxt, Ordering::Relaxed);
         Ok(stats)

@@ -10,6 +10,7 @@ use ferula_wal::record::tombstones::Tombstone;
 
 use crate::error::Error;
 use crate::head::Head;
+use crate::head::batch::PendingHistogram;
 use crate::head::isolation::{BatchId, Views};
 use crate::head::series::{AppendContext, PageState, page_number};
 
@@ -19,6 +20,9 @@ const MAX_WORKERS: usize = 8;
 /// Samples that are handed over together.
 const BATCH_SAMPLES: usize = 8192;
 
+/// Histograms that are handed over together.
+const BATCH_HISTOGRAMS: usize = 256;
+
 /// What waits for a worker at most, in batches.
 const MAX_WAITING: usize = 4;
 
@@ -27,6 +31,8 @@ const MAX_WAITING: usize = 4;
 pub(super) enum Job {
     /// Samples to append.
     Samples(Vec<RefSample>),
+    /// Histograms to append.
+    Histograms(Vec<PendingHistogram>),
     /// What was deleted when the record was written. Samples logged later stay.
     Delete(Tombstone),
 }
@@ -36,6 +42,8 @@ pub(super) enum Job {
 pub(super) struct Done {
     pub(super) samples: u64,
     pub(super) covered_samples: u64,
+    /// Histograms that make no sense.
+    pub(super) invalid_histograms: u64,
     /// Times of the earliest and latest sample.
     pub(super) mint: i64,
     pub(super) maxt: i64,
@@ -43,7 +51,13 @@ pub(super) struct Done {
 
 impl Default for Done {
     fn default() -> Self {
-        Self { samples: 0, covered_samples: 0, mint: i64::MAX, maxt: i64::MIN }
+        Self {
+            samples: 0,
+            covered_samples: 0,
+            invalid_histograms: 0,
+            mint: i64::MAX,
+            maxt: i64::MIN,
+        }
     }
 }
 
@@ -60,6 +74,8 @@ struct Worker<'scope> {
     jobs: SyncSender<Job>,
     thread: ScopedJoinHandle<'scope, Result<Done, Error>>,
     samples: Vec<RefSample>,
+    /// Those behind the samples.
+    histograms: Vec<PendingHistogram>,
 }
 
 impl<'scope> Workers<'scope> {
@@ -76,7 +92,12 @@ impl<'scope> Workers<'scope> {
             let thread = Builder::new().name("ferula-replay".to_owned());
             let thread = thread.spawn_scoped(scope, move || work(head, &todo, &give_back));
             let thread = thread.map_err(Error::io("start a thread for", "the replay".as_ref()))?;
-            Ok(Worker { jobs, thread, samples: Vec::with_capacity(BATCH_SAMPLES) })
+            Ok(Worker {
+                jobs,
+                thread,
+                samples: Vec::with_capacity(BATCH_SAMPLES),
+                histograms: Vec::new(),
+            })
         };
         Ok(Self { workers: (0..n_workers).map(start).collect::<Result<_, _>>()?, spare })
     }
@@ -85,9 +106,22 @@ impl<'scope> Workers<'scope> {
     #[inline]
     pub(super) fn put_sample(&mut self, sample: RefSample) {
         let worker = self.worker(page_number(sample.series));
+        if !self.workers[worker].histograms.is_empty() {
+            self.hand_over(worker);
+        }
         let samples = &mut self.workers[worker].samples;
         samples.push(sample);
         if samples.len() >= BATCH_SAMPLES {
+            self.hand_over(worker);
+        }
+    }
+
+    /// Hands over a histogram of a series that exists.
+    pub(super) fn put_histogram(&mut self, histogram: PendingHistogram) {
+        let worker = self.worker(page_number(histogram.series));
+        let histograms = &mut self.workers[worker].histograms;
+        histograms.push(histogram);
+        if histograms.len() >= BATCH_HISTOGRAMS {
             self.hand_over(worker);
         }
     }
@@ -112,6 +146,10 @@ impl<'scope> Workers<'scope> {
         if !samples.is_empty() {
             self.send(worker, Job::Samples(samples));
         }
+        let histograms = mem::take(&mut self.workers[worker].histograms);
+        if !histograms.is_empty() {
+            self.send(worker, Job::Histograms(histograms));
+        }
     }
 
     fn send(&self, worker: usize, job: Job) {
@@ -130,6 +168,7 @@ impl<'scope> Workers<'scope> {
             let done = thread.join().expect("a worker does not panic")?;
             all.samples += done.samples;
             all.covered_samples += done.covered_samples;
+            all.invalid_histograms += done.invalid_histograms;
             all.mint = all.mint.min(done.mint);
             all.maxt = all.maxt.max(done.maxt);
         }
@@ -154,6 +193,7 @@ fn work(
                 // Nobody takes it when all was read.
                 let _ = give_back.send(samples);
             }
+            Job::Histograms(histograms) => done.append_histograms(head, &histograms, context),
             Job::Delete(tombstone) => delete(head, tombstone)?,
         }
     }
@@ -196,11 +236,37 @@ impl Done {
         context: AppendContext<'_>,
     ) {
         let Some(mut found) = page.series_mut(series) else { return };
-        if found.newest().is_some_and(|newest| newest.timestamp >= timestamp) {
+        if found.newest().is_some_and(|newest| newest.timestamp() >= timestamp) {
             self.covered_samples += 1;
             return;
         }
         found.append(Sample::new(timestamp, value), context);
+        self.note(timestamp);
+    }
+
+    fn append_histograms(
+        &mut self,
+        head: &Head,
+        histograms: &[PendingHistogram],
+        context: AppendContext<'_>,
+    ) {
+        for PendingHistogram { series, timestamp, histogram } in histograms {
+            let Some(page) = head.stripes.page(page_number(*series)) else { continue };
+            page.change(|page| {
+                let Some(mut found) = page.series_mut(*series) else { return };
+                if found.newest().is_some_and(|newest| newest.timestamp() >= *timestamp) {
+                    self.covered_samples += 1;
+                } else if found.append_histogram(*timestamp, histogram, context).is_ok() {
+                    self.note(*timestamp);
+                } else {
+                    self.invalid_histograms += 1;
+                }
+            });
+        }
+    }
+
+    #[inline]
+    fn note(&mut self, timestamp: i64) {
         self.samples += 1;
         self.mint = self.mint.min(timestamp);
         self.maxt = self.maxt.max(timestamp);

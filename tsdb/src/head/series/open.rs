@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ferula_chunkenc::{Encoding, Sample, XorState};
 
 use super::full::ChunkData;
+use super::histogram::OpenHistograms;
 use super::pool::{Cell, Chain, ChainSink, Pool};
 
 /// The chunk that is appended to, if there is one. Its bytes lie in the cells of the page.
@@ -15,6 +16,26 @@ pub(super) enum Open {
     Empty,
     /// Floats. The chain begins with room for the header.
     Xor { state: XorState, chain: Chain },
+    /// Native histograms.
+    Histograms(Box<OpenHistograms>),
+}
+
+/// The newest sample of a series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Newest {
+    Float(Sample),
+    Histogram { timestamp: i64, is_integer: bool },
+}
+
+impl Newest {
+    /// Its time.
+    #[inline]
+    pub(crate) fn timestamp(self) -> i64 {
+        match self {
+            Self::Float(sample) => sample.timestamp,
+            Self::Histogram { timestamp, .. } => timestamp,
+        }
+    }
 }
 
 impl Open {
@@ -34,18 +55,28 @@ impl Open {
 
     /// The last sample.
     #[inline]
-    pub(super) fn last(&self) -> Option<Sample> {
+    pub(super) fn last(&self) -> Option<Newest> {
         match self {
             Self::Empty => None,
-            Self::Xor { state, .. } => state.last(),
+            Self::Xor { state, .. } => state.last().map(Newest::Float),
+            Self::Histograms(open) => Some(Newest::Histogram {
+                timestamp: open.last_timestamp(),
+                is_integer: open.last().is_integer(),
+            }),
         }
     }
 
-    /// Number of samples.
+    /// Time of the last sample.
     #[inline]
-    pub(super) fn sample_count(&self) -> u16 {
+    pub(super) fn last_timestamp(&self) -> Option<i64> {
+        self.last().map(Newest::timestamp)
+    }
+
+    /// Number of floats.
+    #[inline]
+    pub(super) fn float_count(&self) -> u16 {
         match self {
-            Self::Empty => 0,
+            Self::Empty | Self::Histograms(_) => 0,
             Self::Xor { state, .. } => state.sample_count(),
         }
     }
@@ -61,13 +92,16 @@ impl Open {
                 data.extend(state.last_byte());
                 Some(ChunkData { encoding: Encoding::Xor, data: Arc::from(data) })
             }
+            Self::Histograms(open) => {
+                Some(ChunkData { encoding: open.encoding(), data: Arc::from(open.as_bytes()) })
+            }
         }
     }
 
     /// Drops the chunk and gives its memory back.
     pub(super) fn clear(&mut self, cells: &mut Pool<Cell>) {
         match std::mem::take(self) {
-            Self::Empty => {}
+            Self::Empty | Self::Histograms(_) => {}
             Self::Xor { chain, .. } => cells.release(chain),
         }
     }
@@ -75,8 +109,16 @@ impl Open {
     /// Moves the bytes to another pool.
     pub(super) fn move_to(&mut self, from: &Pool<Cell>, to: &mut Pool<Cell>) {
         match self {
-            Self::Empty => {}
+            Self::Empty | Self::Histograms(_) => {}
             Self::Xor { chain, .. } => *chain = from.move_to(to, *chain),
+        }
+    }
+
+    /// Bytes of memory outside of the cells.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Empty | Self::Xor { .. } => 0,
+            Self::Histograms(open) => open.size_bytes(),
         }
     }
 }
