@@ -500,6 +500,9 @@ impl Machine<'_> {
     }
 }
 
+/// Reads that a schedule has fail at once, at most.
+const MAX_FAILED_READS: usize = 20;
+
 /// All that a database holds.
 fn content_of(db: &Db) -> Result<Content, String> {
     let read = || -> Result<Content, Error> {
@@ -512,5 +515,10 @@ fn content_of(db: &Db) -> Result<Content, String> {
             })
             .collect()
     };
-    read().map_err(|error| format!("cannot be read: {}", cause(&error)))
+    // Full chunks are read from files, and a schedule may have some reads fail, each once.
+    let mut content = read();
+    for _ in 0..MAX_FAILED_READS {
+        content = content.or_else(|_| read());
+    }
+    content.map_err(|error| format!("cannot be read: {}", cause(&error)))
 }
