@@ -52,7 +52,7 @@
 //!
 //! - A batch is visible as a whole or not at all, to every reader and after a crash.
 //! - A commit that returned is as durable as the [`SyncPolicy`] says. After a write or sync of the log
-//!   has failed, no commit succeeds until the database is opened again; reads go on.
+//!   has failed, commits are refused ([`Error::LogStopped`]) until it can go on; reads go on meanwhile.
 //! - A block is read back whole before the head gives up what it holds. A block that cannot be read is
 //!   set aside with the reason ([`OpenReport::quarantined`], [`Stats::quarantined`]); the rest serves.
 //! - What [`Db::delete`] acknowledged is gone for every querier that is opened from then on, and after
@@ -105,9 +105,9 @@ pub use options::{
     DEFAULT_BLOCK_RANGE_MS, DEFAULT_CHUNK_SEGMENT_BYTES, DEFAULT_HEAD_SNAPSHOT,
     DEFAULT_MAINTENANCE_INTERVAL, DEFAULT_MAX_BATCH_SAMPLES, DEFAULT_MAX_COMPACTED_RANGE_MS,
     DEFAULT_MAX_LABEL_NAME_BYTES, DEFAULT_MAX_LABEL_VALUE_BYTES, DEFAULT_MAX_LABELS,
-    DEFAULT_MAX_SERIES, Limits, MAX_BATCH_SAMPLES, MAX_BLOCK_RANGE_MS, MAX_CHUNK_SEGMENT_BYTES,
-    MAX_LABEL_BYTES, MAX_LABEL_SET_BYTES, MAX_LABELS, MAX_SERIES, MAX_TIME_MS, MIN_BLOCK_RANGE_MS,
-    Options, OptionsBuilder,
+    DEFAULT_MAX_SERIES, Limits, MAX_BATCH_HISTOGRAM_BYTES, MAX_BATCH_SAMPLES, MAX_BLOCK_RANGE_MS,
+    MAX_CHUNK_SEGMENT_BYTES, MAX_LABEL_BYTES, MAX_LABEL_SET_BYTES, MAX_LABELS, MAX_SERIES,
+    MAX_TIME_MS, MIN_BLOCK_RANGE_MS, Options, OptionsBuilder,
 };
 pub use querier::{Querier, SeriesSet};
 pub use retention::{Retention, RetentionRule};

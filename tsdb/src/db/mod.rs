@@ -349,9 +349,7 @@ impl Drop for Db {
 impl Shared {
     /// Writes down what the head holds, when the log is closed.
     fn save(&self) -> Result<(), Error> {
-        // Chunks hold what is deleted of them, too; the log tells it apart.
-        let is_whole = self.head.tombstones().is_empty();
-        let is_wanted = self.options.head_snapshot && is_whole && self.head.sizes().0 > 0;
+        let is_wanted = self.options.head_snapshot && self.head.sizes().0 > 0;
         if !is_wanted || self.head.has_failed() {
             return Ok(());
         }

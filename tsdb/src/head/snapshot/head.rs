@@ -1,6 +1,7 @@
 //! Writing down what a head holds, and making one of it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -15,6 +16,7 @@ use super::{
 use crate::error::{Error, SnapshotFault};
 use crate::head::Head;
 use crate::head::series::{ChunkInFile, OpenChunk, PageState, page_number};
+use crate::tombstones::Tombstones;
 
 /// Threads that make series at most.
 const MAX_THREADS: usize = 8;
@@ -32,6 +34,7 @@ impl Head {
             next_ref: self.next_ref.load(Ordering::Acquire),
             has_opaque_records: self.has_opaque_records,
             aliases,
+            deleted: Tombstones::clone(&self.tombstones()),
         };
         let mut file = SnapshotFile::create(fs, dir, &snapshot)?;
         let mut numbers = Vec::new();
@@ -78,6 +81,7 @@ impl Head {
         *self.next_ref.get_mut() = snapshot.next_ref;
         *self.aliases.get_mut() = snapshot.aliases.iter().copied().collect();
         self.has_opaque_records = snapshot.has_opaque_records;
+        *self.tombstones.get_mut() = Arc::new(snapshot.deleted.clone());
         let found = self.restore_series(reader)?;
         let expected = reader.n_series();
         if found != expected {

@@ -187,6 +187,12 @@ impl SnapshotReader {
                     self.snapshot.aliases.push(alias);
                 }
             }
+            FrameKind::Deleted => {
+                while !cursor.is_empty() {
+                    let series = SeriesRef(cursor.u64_be()?);
+                    self.snapshot.deleted.add(series, cursor.i64_be()?, cursor.i64_be()?);
+                }
+            }
             FrameKind::Pairs => {
                 while !cursor.is_empty() {
                     if let Err(fault) = self.read_pair(&mut cursor)? {
