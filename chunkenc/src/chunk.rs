@@ -103,6 +103,42 @@ impl Chunk {
         }
     }
 
+    /// Times of the first and the last sample; of a downsampled chunk, of all its parts. None if
+    /// there are no samples.
+    ///
+    /// There is no way around the samples to the last one, but no histogram is made and nothing is
+    /// stored.
+    ///
+    /// # Errors
+    /// What is wrong with the data.
+    pub fn time_range(&self) -> Result<Option<(i64, i64)>, Error> {
+        match self.encoding {
+            Encoding::Xor | Encoding::Xor2 => {
+                let mut samples = self.iter()?;
+                times(|| Ok(samples.next()?.map(|sample| sample.timestamp)))
+            }
+            Encoding::Histogram | Encoding::HistogramSt => {
+                let mut histograms = self.histograms()?;
+                times(|| histograms.next())
+            }
+            Encoding::FloatHistogram | Encoding::FloatHistogramSt => {
+                let mut histograms = self.float_histograms()?;
+                times(|| histograms.next())
+            }
+            Encoding::Aggr => {
+                let parts = AggrChunk::from_chunk(self)?;
+                let mut range = None;
+                for part in Aggregate::ALL.into_iter().filter_map(|part| parts.get(part)) {
+                    if let Some((first, last)) = part.time_range()? {
+                        let (start, end) = range.unwrap_or((first, last));
+                        range = Some((first.min(start), last.max(end)));
+                    }
+                }
+                Ok(range)
+            }
+        }
+    }
+
     /// Starts before the first float.
     ///
     /// # Errors
@@ -145,4 +181,16 @@ impl Chunk {
             found @ Encoding::Aggr => Err(Error::WrongEncoding { wanted: Encoding::Xor, found }),
         }
     }
+}
+
+/// The first and the last of the times that `next` gives.
+fn times(
+    mut next: impl FnMut() -> Result<Option<i64>, Error>,
+) -> Result<Option<(i64, i64)>, Error> {
+    let Some(first) = next()? else { return Ok(None) };
+    let mut last = first;
+    while let Some(timestamp) = next()? {
+        last = timestamp;
+    }
+    Ok(Some((first, last)))
 }

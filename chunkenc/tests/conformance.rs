@@ -251,6 +251,9 @@ fn what_was_appended_is_read() {
             let chunk = append(encoding, None, &items).unwrap();
             assert_eq!(chunk.encoding, encoding);
             assert_eq!(chunk.sample_count().map(usize::from), Ok(n));
+            let ends = items.first().zip(items.last());
+            let range = ends.map(|(first, last)| (first.timestamp, last.timestamp));
+            assert_eq!(chunk.time_range(), Ok(range));
             let expected: Vec<_> = items.iter().map(|item| item.read_from(encoding)).collect();
             assert_eq!(step_through(&chunk), Ok(expected.clone()), "{encoding}");
             assert_eq!(decode(&chunk), Ok(expected), "{encoding}");

@@ -51,8 +51,11 @@ fn the_histogram_examples_hold() {
     let samples: Vec<_> = block(&page, "histograms").lines().map(histogram).collect();
     let mut integers = HistogramAppender::new();
     let mut floats = FloatHistogramAppender::new();
-    for (timestamp, histogram) in &samples {
+    let mut started = HistogramAppender::with_start_timestamps();
+    let starts = [1_699_999_999_000, 1_700_000_010_000];
+    for (start, (timestamp, histogram)) in starts.into_iter().zip(&samples) {
         assert_eq!(histogram.validate(), Ok(()));
+        started.append_with_start(start, *timestamp, histogram).unwrap();
         integers.append(*timestamp, histogram).unwrap();
         floats.append(*timestamp, &histogram.to_float()).unwrap();
     }
@@ -63,6 +66,9 @@ fn the_histogram_examples_hold() {
         "{:02x?}",
         floats.as_bytes()
     );
+
+    let data = started.as_bytes();
+    assert_eq!(data, bytes(&page, "histogram-st-hex"), "{data:02x?}");
 
     let chunks = [integers.into_chunk(), floats.into_chunk()];
     let mut integers = chunks[0].histograms().unwrap();

@@ -38,6 +38,14 @@ fn the_parts_are_those_that_thanos_finds() {
         }
         let count = aggregates.get(Aggregate::Count).map_or(0, |part| part.sample_count().unwrap());
         assert_eq!(chunk.sample_count(), Ok(count), "{name}");
+        let last = match name {
+            "none" => None,
+            "only_counter" => Some(1),
+            "all" => Some(100),
+            _ => Some(99),
+        };
+        let range = last.map(|last| (1_700_000_000_000, 1_700_000_000_000 + last * 300_000));
+        assert_eq!(chunk.time_range(), Ok(range), "{name}");
         assert_eq!(aggregates.to_chunk(), chunk, "{name}");
     }
 }

@@ -170,3 +170,43 @@ fn operations_on_two_histograms() {
         }
     }
 }
+
+/// The name of a broken rule.
+fn rule(result: Result<(), HistogramError>) -> &'static str {
+    match result {
+        Ok(()) => "ok",
+        Err(HistogramError::InvalidSchema { .. }) => "invalid_schema",
+        Err(HistogramError::SpanOffset { .. }) => "span_offset",
+        Err(HistogramError::SpansBucketsMismatch { .. }) => "spans_buckets_mismatch",
+        // Prometheus has one name for all buckets.
+        Err(HistogramError::NegativeBucketCount { .. } | HistogramError::NegativeZeroCount) => {
+            "negative_bucket_count"
+        }
+        Err(HistogramError::NegativeCount) => "negative_count",
+        Err(HistogramError::CountMismatch { .. }) => "count_mismatch",
+        Err(HistogramError::CountNotBigEnough { .. }) => "count_not_big_enough",
+        Err(HistogramError::CustomBoundNan { .. }) => "custom_bound_nan",
+        Err(HistogramError::CustomBoundsOrder { .. }) => "custom_bounds_order",
+        Err(HistogramError::CustomBoundInfinite) => "custom_bound_infinite",
+        Err(HistogramError::CustomBoundsTooFew { .. }) => "custom_bounds_too_few",
+        Err(HistogramError::CustomZeroCount) => "custom_zero_count",
+        Err(HistogramError::CustomZeroThreshold) => "custom_zero_threshold",
+        Err(HistogramError::CustomNegativeSpans) => "custom_negative_spans",
+        Err(HistogramError::CustomNegativeBuckets) => "custom_negative_buckets",
+        Err(HistogramError::ExponentialCustomBounds) => "exponential_custom_bounds",
+        Err(error) => panic!("no rule of a single histogram: {error}"),
+    }
+}
+
+#[test]
+fn the_same_rules_are_found_broken() {
+    let mut found = "";
+    for line in golden("validate.txt").lines() {
+        let (operation, _, result) = parts(line);
+        match operation {
+            "integer" => found = rule(histogram(result).validate()),
+            "float" => found = rule(float_histogram(result).validate()),
+            _ => assert_eq!(found, result),
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ferula_chunkenc::histogram::HistogramError;
 use ferula_index::{ChunkRef, Labels, SeriesRef};
 use ulid::Ulid;
 
@@ -368,6 +369,20 @@ pub enum AppendError {
         existing: f64,
         /// Value that was refused.
         offered: f64,
+    },
+    /// The series already has another sample at this time, and one of the two is a native histogram.
+    /// An equal histogram is accepted silently.
+    #[error("histogram at {timestamp} differs from what the series has there")]
+    DuplicateHistogram {
+        /// Time of both samples, in milliseconds.
+        timestamp: i64,
+    },
+    /// The parts of a native histogram do not fit together.
+    #[error("the histogram is not valid")]
+    InvalidHistogram {
+        /// What is wrong with it.
+        #[source]
+        source: HistogramError,
     },
     /// The sample lies before what the head still takes.
     #[error("sample at {timestamp} is too old, the head takes samples from {oldest} on")]

@@ -19,7 +19,7 @@
 //!
 //! let querier = db.querier(1_700_000_000_000, 1_700_000_060_000)?;
 //! let found = querier.select(&[Matcher::equal("room", "kitchen")])?;
-//! assert_eq!(found.labels(0), &labels);
+//! assert_eq!(found.labels(0), labels);
 //! let mut samples = SampleBatch::new();
 //! found.read(0, &mut samples)?;
 //! assert_eq!(samples.values(), [21.5, 21.6]);
@@ -75,12 +75,14 @@ mod compact;
 mod db;
 mod error;
 mod head;
+mod histogram;
 mod lock;
 mod mmap;
 mod options;
 #[cfg(feature = "promql")]
 mod promql;
 mod querier;
+mod recode;
 mod repair;
 mod retention;
 mod stats;
@@ -93,13 +95,14 @@ pub use db::{Db, ReadOnlyDb};
 pub use error::{AppendError, BlockFault, Error, SnapshotFault};
 pub use ferula_wal::{Compression, SyncPolicy};
 pub use head::{Appender, Committed};
+pub use histogram::NativeHistogram;
 pub use options::{
-    DEFAULT_BLOCK_RANGE_MS, DEFAULT_CHUNK_SEGMENT_BYTES, DEFAULT_MAINTENANCE_INTERVAL,
-    DEFAULT_MAX_BATCH_SAMPLES, DEFAULT_MAX_COMPACTED_RANGE_MS, DEFAULT_MAX_LABEL_NAME_BYTES,
-    DEFAULT_MAX_LABEL_VALUE_BYTES, DEFAULT_MAX_LABELS, DEFAULT_MAX_SERIES, Limits,
-    MAX_BATCH_SAMPLES, MAX_BLOCK_RANGE_MS, MAX_CHUNK_SEGMENT_BYTES, MAX_LABEL_BYTES,
-    MAX_LABEL_SET_BYTES, MAX_LABELS, MAX_SERIES, MAX_TIME_MS, MIN_BLOCK_RANGE_MS, Options,
-    OptionsBuilder,
+    DEFAULT_BLOCK_RANGE_MS, DEFAULT_CHUNK_SEGMENT_BYTES, DEFAULT_HEAD_SNAPSHOT,
+    DEFAULT_MAINTENANCE_INTERVAL, DEFAULT_MAX_BATCH_SAMPLES, DEFAULT_MAX_COMPACTED_RANGE_MS,
+    DEFAULT_MAX_LABEL_NAME_BYTES, DEFAULT_MAX_LABEL_VALUE_BYTES, DEFAULT_MAX_LABELS,
+    DEFAULT_MAX_SERIES, Limits, MAX_BATCH_SAMPLES, MAX_BLOCK_RANGE_MS, MAX_CHUNK_SEGMENT_BYTES,
+    MAX_LABEL_BYTES, MAX_LABEL_SET_BYTES, MAX_LABELS, MAX_SERIES, MAX_TIME_MS, MIN_BLOCK_RANGE_MS,
+    Options, OptionsBuilder,
 };
 pub use querier::{Querier, SeriesSet};
 pub use retention::{Retention, RetentionRule};

@@ -119,6 +119,14 @@ impl Tombstones {
         true
     }
 
+    /// Forgets what is deleted before `mint`.
+    pub(crate) fn truncate(&mut self, mint: i64) {
+        self.intervals.retain(|_, of_series| {
+            of_series.retain(|(_, maxt)| *maxt >= mint);
+            !of_series.is_empty()
+        });
+    }
+
     /// Tells whether nothing is deleted.
     pub(crate) fn is_empty(&self) -> bool {
         self.intervals.is_empty()

@@ -72,11 +72,6 @@ impl SampleBatch {
         self.start_timestamps.set(last, start);
     }
 
-    /// Sets the start timestamps of the samples from index `from` on.
-    pub(crate) fn set_start_timestamps(&mut self, from: usize, starts: &[i64]) {
-        self.start_timestamps.extend_from_slice(from, starts);
-    }
-
     /// Appends the samples of `other` whose indexes are in `range`.
     ///
     /// # Panics

@@ -4,7 +4,7 @@
 const AHEAD_BYTES: usize = 16;
 
 /// The bytes from the one on in which something begins, as many as are enough for 64 bits behind
-/// at most 44 others, loaded as a word.
+/// less than 64 others.
 pub(crate) type Ahead = [u8; AHEAD_BYTES];
 
 /// A slice that can be read beyond its end, where there are zeros.

@@ -6,19 +6,24 @@
 //! in `docs/formats/chunks.md`. [`XorAppender`] writes what Prometheus's appender writes, bit for
 //! bit; [`XorState`] does without owning the bytes.
 
-mod decoder;
-mod sample;
+mod reader;
 mod state;
 #[cfg(test)]
 mod tests;
 mod value;
+mod value_reader;
 
 use crate::Error;
 use crate::float_appender::FloatAppender;
+use crate::float_decoder::FloatDecoder;
 
-pub(crate) use decoder::XorDecoder;
+pub(crate) use reader::XorReader;
 pub use state::XorState;
-pub(crate) use value::{Window, WindowCodes, XorValue, read_new, read_reused, write_changed};
+pub(crate) use value::{Window, WindowCodes, XorValue, write_changed};
+pub(crate) use value_reader::ValueReader;
+
+/// Decodes the samples of a chunk of encoding 1.
+pub(crate) type XorDecoder<'a> = FloatDecoder<'a, XorReader>;
 
 /// Appends floats to an open chunk of encoding 1.
 pub type XorAppender = FloatAppender<XorState>;

@@ -1,6 +1,7 @@
 //! Appending to a float chunk whose bytes are kept elsewhere.
 
-use super::decoder::XorDecoder;
+use super::XorDecoder;
+use super::reader::XorReader;
 use super::value::{Window, write_xor};
 use crate::bits::{BitPacker, ByteSink, Tail};
 use crate::cursor::to_zig_zag;
@@ -66,20 +67,14 @@ impl XorState {
     /// # Errors
     /// If `data` does not decode.
     pub fn resume(data: &[u8]) -> Result<(Self, &[u8]), Error> {
-        let mut decoder = XorDecoder::new(data)?;
-        while decoder.next()?.is_some() {}
+        let decoder = XorDecoder::new(data)?;
         let count = decoder.count();
-        let reader = decoder.reader;
+        let XorReader { timestamp, delta, value, .. } = decoder.into_last()?;
         let body = &data[HEADER_BYTES..];
-        let state = Self {
-            timestamp: reader.timestamp,
-            value_bits: reader.value_bits,
-            delta: reader.delta,
-            count,
-            window: reader.window(),
-            tail: Tail::of(body, reader.position),
-        };
-        Ok((state, &body[..reader.position / 8]))
+        let tail = Tail::of(body, value.position);
+        let (value_bits, window) = (value.value_bits, value.window());
+        let state = Self { timestamp, value_bits, delta, count, window, tail };
+        Ok((state, &body[..value.position / 8]))
     }
 
     /// Appends one sample, whose bytes go to `out` as far as they are complete.

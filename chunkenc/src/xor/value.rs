@@ -96,57 +96,33 @@ pub(crate) fn write_changed(
     *last_window = Window::new(leading.into(), trailing.into());
 }
 
-/// Reads in which bits a value differs, of which `ahead` holds the next bits; `used` bits before
-/// it were seen but not yet passed. The reader begins at byte `base` of the chunk.
+/// Reads in which bits a value differs, with a reader that begins where the chunk does.
 #[inline(always)]
-pub(super) fn read_xor(
-    bits: &mut BitReader<'_>,
-    window: &mut Window,
-    ahead: u64,
-    used: u32,
-    base: usize,
-) -> Result<u64, Error> {
-    match ahead >> 62 {
-        0b10 => Ok(read_reused(bits, *window, ahead << 2, used + 2)),
-        0b11 => read_new(bits, window, ahead << 2, used + 2, base),
-        _ => {
-            bits.advance(used + 1);
-            Ok(0)
+fn read_xor(bits: &mut BitReader<'_>, last_window: &mut Window) -> Result<u64, Error> {
+    let ahead = bits.peek();
+    let window = match ahead >> 62 {
+        0b10 => {
+            bits.advance(2);
+            *last_window
         }
-    }
-}
-
-/// Reads the bits of the last window.
-#[inline(always)]
-pub(crate) fn read_reused(bits: &mut BitReader<'_>, window: Window, ahead: u64, used: u32) -> u64 {
-    let n = window.significant();
-    if used + n <= BitReader::PEEK_BITS {
-        bits.advance(used + n);
-        return ahead >> (64 - n) << window.trailing;
-    }
-    bits.advance(used);
-    bits.read_bits(n) << window.trailing
-}
-
-/// Reads a window and its bits.
-#[inline(always)]
-pub(crate) fn read_new(
-    bits: &mut BitReader<'_>,
-    last_window: &mut Window,
-    ahead: u64,
-    used: u32,
-    base: usize,
-) -> Result<u64, Error> {
-    let leading = low_byte(ahead >> 59);
-    let width = low_byte(ahead >> 53 & 0x3f);
-    let significant = if width == 0 { 64 } else { width };
-    bits.advance(used + 11);
-    let Some(trailing) = 64_u8.checked_sub(leading + significant) else {
-        let bit = 8 * base + bits.position();
-        return Err(Error::ValueWindow { bit, leading, significant });
+        0b11 => {
+            let leading = low_byte(ahead >> 57) % 32;
+            let width = low_byte(ahead >> 51) % 64;
+            let significant = if width == 0 { 64 } else { width };
+            bits.advance(13);
+            let Some(trailing) = 64_u8.checked_sub(leading + significant) else {
+                let bit = bits.position();
+                return Err(Error::ValueWindow { bit, leading, significant });
+            };
+            *last_window = Window { leading, trailing };
+            *last_window
+        }
+        _ => {
+            bits.advance(1);
+            return Ok(0);
+        }
     };
-    *last_window = Window { leading, trailing };
-    Ok(bits.read_bits(significant.into()) << trailing)
+    Ok(bits.read_bits(window.significant()) << window.trailing)
 }
 
 /// A float that is coded by how it differs from the one before it.
@@ -176,8 +152,7 @@ impl XorValue {
 
     /// Reads the next value with a reader that begins where the chunk does.
     pub(crate) fn read(&mut self, bits: &mut BitReader<'_>) -> Result<f64, Error> {
-        let ahead = bits.peek();
-        self.bits ^= read_xor(bits, &mut self.window, ahead, 0, 0)?;
+        self.bits ^= read_xor(bits, &mut self.window)?;
         Ok(self.get())
     }
 }

@@ -5,16 +5,20 @@
 //! leaves the value that later ones are coded against as it was, and a start timestamp may follow
 //! each sample. The layout is described in `docs/formats/chunks.md`.
 
-mod decoder;
+mod reader;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use crate::Error;
 use crate::float_appender::FloatAppender;
+use crate::float_decoder::FloatDecoder;
 
-pub(crate) use decoder::Xor2Decoder;
+use reader::Xor2Reader;
 pub use state::Xor2State;
+
+/// Decodes the samples of a chunk of encoding 4.
+pub(crate) type Xor2Decoder<'a> = FloatDecoder<'a, Xor2Reader>;
 
 /// Appends floats with start timestamps to an open chunk of encoding 4.
 ///

@@ -1,6 +1,6 @@
 //! Appending to a float chunk with start timestamps whose bytes are kept elsewhere.
 
-use super::decoder::Xor2Decoder;
+use super::Xor2Decoder;
 use crate::bits::{BitPacker, ByteSink, Tail};
 use crate::cursor::to_zig_zag;
 use crate::float_appender::{FloatState, assemble};
@@ -56,22 +56,23 @@ impl Xor2State {
     /// # Errors
     /// If `data` does not decode.
     pub fn resume(data: &[u8]) -> Result<(Self, &[u8]), Error> {
-        let mut decoder = Xor2Decoder::new(data)?;
-        while decoder.next()?.is_some() {}
-        let Xor2Decoder { bits, timestamp, value_bits, delta, window, start, count, .. } = decoder;
+        let decoder = Xor2Decoder::new(data)?;
+        let count = decoder.count();
+        let reader = decoder.into_last()?;
         let body = &data[HEADER_BYTES..];
+        let position = reader.value.position;
         let state = Self {
-            timestamp,
-            value_bits,
-            delta,
-            start,
+            timestamp: reader.timestamp,
+            value_bits: reader.value.value_bits,
+            delta: reader.delta,
+            start: reader.start,
             count,
-            window,
-            tail: Tail::of(body, bits.position()),
-            starts: decoder.starts.up_to(count),
-            is_stale: decoder.is_stale,
+            window: reader.value.window(),
+            tail: Tail::of(body, position),
+            starts: reader.starts.up_to(count),
+            is_stale: reader.is_stale,
         };
-        Ok((state, &body[..bits.position() / 8]))
+        Ok((state, &body[..position / 8]))
     }
 
     /// Appends one sample, whose bytes go to `out` as far as they are complete.

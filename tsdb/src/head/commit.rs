@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ferula_index::{Labels, SeriesRef};
-
-use ferula_wal::record::samples::RefSample;
-use ferula_wal::record::{samples, series as series_record};
+use ferula_wal::record::series as series_record;
 use ferula_wal::{Lsn, Reservation};
 
 use super::Head;
-use super::appender::{Batch, Committed};
+use super::appender::Committed;
+use super::batch::Batch;
 use super::isolation::{BatchId, Views};
-use super::series::{AppendContext, Page, PageState, page_number};
+use super::records::Records;
+use super::series::Page;
 use crate::error::Error;
 
 /// Bytes of labels that are logged together at most, one label set excepted.
@@ -27,7 +27,8 @@ pub(super) struct Commit {
     /// Time of the oldest sample committed since the last truncation began.
     pub(super) oldest: i64,
     new_series: Vec<(SeriesRef, Labels)>,
-    record: Vec<u8>,
+    /// The records of one batch, without those of series.
+    records: Records,
     series_record: Vec<u8>,
     views: Views,
 }
@@ -40,16 +41,6 @@ pub(super) struct Staged {
     lsn: Option<Lsn>,
 }
 
-/// What applying a batch came to.
-#[derive(Debug)]
-struct Applied {
-    refused: usize,
-    mint: i64,
-    maxt: i64,
-    /// Series that no committed batch had appended to.
-    new_series: Vec<SeriesRef>,
-}
-
 impl Commit {
     pub(super) fn new() -> Self {
         Self {
@@ -57,7 +48,7 @@ impl Commit {
             lsn: None,
             oldest: i64::MAX,
             new_series: Vec::new(),
-            record: Vec::new(),
+            records: Records::default(),
             series_record: Vec::new(),
             views: Views::default(),
         }
@@ -144,53 +135,17 @@ impl Head {
         Ok(Staged { done, batch: id, lsn })
     }
 
-    /// Appends the samples of a batch to their series. Those that are there already leave the batch,
-    /// and so do those that were overtaken since the batch accepted them.
-    fn apply(&self, batch: &mut Batch, id: BatchId, views: &Views) -> Applied {
-        let valid_from = self.times.valid_from.load(Ordering::Acquire);
-        let context = AppendContext { batch: id, views, block_range_ms: self.block_range_ms };
-        let mut applied =
-            Applied { refused: 0, mint: i64::MAX, maxt: i64::MIN, new_series: Vec::new() };
-        let mut filled = Vec::new();
-        let floats = batch.unpinned();
-        let (mut n_kept, mut start) = (0, 0);
-        while let Some(first) = floats.get(start) {
-            let number = page_number(first.series);
-            let is_near = |sample: &&RefSample| page_number(sample.series) == number;
-            let end = start + floats[start..].iter().take_while(is_near).count();
-            let found = self.page_of_pinned(number);
-            found.change(|page| {
-                for at in start..end {
-                    let sample = floats[at];
-                    if applied.append(page, sample, valid_from, context) {
-                        floats[n_kept] = sample;
-                        n_kept += 1;
-                    }
-                }
-                if page.queue() {
-                    filled.push(Arc::clone(&found));
-                }
-            });
-            start = end;
-        }
-        floats.truncate(n_kept);
-        self.queue_full_chunks(&mut filled);
-        applied
-    }
-
     /// A page with series that an open batch holds samples of.
     pub(super) fn page_of_pinned(&self, number: u64) -> Arc<Page> {
         self.stripes.page(number).expect("a series stays while a batch holds samples of it")
     }
 }
 
-/// Logs the new series and the samples of a batch. The samples are one record, so that a crash leaves
-/// all of them or none.
+/// Logs the new series and the samples of a batch, so that a crash leaves all of them or none.
 fn log(batch: &Batch, commit: &mut Commit, wal: &Reservation<'_>) -> Result<Lsn, Error> {
-    let Commit { new_series, record, series_record, .. } = commit;
+    let Commit { new_series, records, series_record, .. } = commit;
     let failed = |source| Error::Wal { op: "append to", source };
-    record.clear();
-    samples::encode(batch.floats().iter().copied(), record);
+    records.encode(batch);
 
     let mut rest = new_series.as_slice();
     while !rest.is_empty() {
@@ -203,44 +158,17 @@ fn log(batch: &Batch, commit: &mut Commit, wal: &Reservation<'_>) -> Result<Lsn,
         series_record.clear();
         series_record::encode(now.iter().map(|(series, labels)| (*series, labels)), series_record);
         if later.is_empty() {
-            return wal.log(&[series_record, record]).map_err(failed);
+            let records: Vec<&[u8]> =
+                [series_record.as_slice()].into_iter().chain(records.iter()).collect();
+            return wal.log(&records).map_err(failed);
         }
         // A series without samples is invisible, so the batch is not torn by these.
         wal.log(&[series_record]).map_err(failed)?;
         rest = later;
     }
-    wal.log(&[record]).map_err(failed)
-}
-
-impl Applied {
-    /// Appends a sample to its series. Tells whether it is to be logged.
-    #[inline]
-    fn append(
-        &mut self,
-        page: &mut PageState,
-        sample: RefSample,
-        valid_from: i64,
-        context: AppendContext<'_>,
-    ) -> bool {
-        let RefSample { series, timestamp, value } = sample;
-        let sample = ferula_chunkenc::Sample::new(timestamp, value);
-        let found = page.series_mut(series);
-        let mut found = found.expect("a series stays while a batch holds samples of it");
-        found.unpin();
-        if let Some(newest) = found.newest().filter(|newest| newest.timestamp >= timestamp) {
-            self.refused += usize::from(newest != sample);
-            return false;
-        }
-        if timestamp < valid_from {
-            self.refused += 1;
-            return false;
-        }
-        found.append(sample, context);
-        if found.publish() {
-            self.new_series.push(series);
-        }
-        self.mint = self.mint.min(timestamp);
-        self.maxt = self.maxt.max(timestamp);
-        true
-    }
+    let logged = match records.single() {
+        Some(record) => wal.log(&[record]),
+        None => wal.log(&records.iter().collect::<Vec<_>>()),
+    };
+    logged.map_err(failed)
 }

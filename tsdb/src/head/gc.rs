@@ -58,6 +58,7 @@ impl Head {
             self.times.mint.store(oldest.min(commit.oldest), Ordering::Release);
         }
         self.remove_empty_series();
+        self.truncate_tombstones(mint);
         let Some(files) = &self.files else { return Ok(()) };
         files.truncate(mint).map(drop)
     }

@@ -3,24 +3,26 @@
 //! A sample goes from a batch ([`appender`]) to the log and to the open chunk of its series
 //! ([`commit`], [`series`]), and becomes visible with its batch ([`isolation`]). Series are found by
 //! ref in [`stripes`] and by labels in the index, which holds only series of committed batches
-//! ([`create`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`memory`]
+//! ([`create`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`delete`] what is not wanted, [`memory`]
 //! counts what all of it takes.
 //!
 //! Lock order: the commit, the unpublished series, a stripe, a page.
 
 mod appender;
-#[cfg_attr(not(test), expect(dead_code, reason = "files of an earlier run are not used yet"))]
+mod apply;
+mod batch;
 mod chunk_files;
 mod commit;
 mod create;
+mod delete;
 mod full_chunks;
 mod gc;
 mod isolation;
 mod memory;
+mod records;
 mod replay;
 mod series;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no snapshot is made yet"))]
-mod snapshot;
+pub(crate) mod snapshot;
 mod stripes;
 
 use std::collections::HashMap;
@@ -30,18 +32,20 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use ferula_index::SeriesRef;
 use ferula_index::head::HeadIndex;
 use ferula_wal::Wal;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 pub use appender::{Appender, Committed};
-pub(crate) use chunk_files::{CHUNKS_HEAD_DIR, ChunkFiles};
+pub(crate) use chunk_files::{CHUNKS_HEAD_DIR, ChunkFiles, ChunkFilesReport, FoundChunk};
 pub(crate) use isolation::{BatchId, ReadGuard};
-pub(crate) use replay::{Replay, ReplayStats};
-pub(crate) use series::{HeadChunk, SeenChunks, Series, range_end};
+pub(crate) use replay::{ChunkLoader, Loaded, Replay, ReplayStats};
+pub(crate) use series::{SeenChunks, Series, SeriesView, range_end};
+pub(crate) use snapshot::Origin;
 pub(crate) use stripes::PageCursor;
 
 use crate::error::Error;
 use crate::options::{Limits, MAX_TIME_MS};
-use appender::SpareBatches;
+use crate::tombstones::Tombstones;
+use batch::SpareBatches;
 use commit::Commit;
 use create::Unpublished;
 use full_chunks::FullChunkQueue;
@@ -71,6 +75,8 @@ pub(crate) struct Head {
     /// Absent in a head that keeps full chunks in memory.
     files: Option<ChunkFiles>,
     full_chunks: FullChunkQueue,
+    /// What is deleted of the samples in memory.
+    tombstones: RwLock<Arc<Tombstones>>,
     commit: Mutex<Commit>,
     /// Set when a batch was applied that is not logged and indexed in whole: nothing is acknowledged
     /// any more.
@@ -117,6 +123,7 @@ impl Head {
             wal: None,
             files: None,
             full_chunks: FullChunkQueue::default(),
+            tombstones: RwLock::default(),
             commit: Mutex::new(Commit::new()),
             has_failed: AtomicBool::new(false),
             is_in_doubt: AtomicBool::new(false),
@@ -199,6 +206,14 @@ impl Head {
         (counters.n_series(), counters.n_chunks())
     }
 
+    /// Has later series get other refs than this one, which was read from a file. One that no head
+    /// would hand out, for it leaves no room behind it, is not followed: its like is not reached.
+    fn note_ref(&self, series: SeriesRef) {
+        if series.0 < MAX_FOLLOWED_REF {
+            self.next_ref.fetch_max(series.0 + 1, Ordering::Relaxed);
+        }
+    }
+
     fn new_ref(&self) -> SeriesRef {
         SeriesRef(self.next_ref.fetch_add(1, Ordering::Relaxed))
     }
@@ -207,6 +222,11 @@ impl Head {
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         drop(self.commit.lock());
+    }
+
+    /// Tells whether the log failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
     }
 
     /// Fails if no batch can be committed.
@@ -229,6 +249,9 @@ impl Head {
         })
     }
 }
+
+/// Refs from here on are not handed out, at any rate of new series.
+const MAX_FOLLOWED_REF: u64 = 1 << 62;
 
 /// Tells whether a sample may have this time.
 fn is_valid_time(timestamp: i64) -> bool {

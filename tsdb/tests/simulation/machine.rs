@@ -18,6 +18,9 @@ const DATA: &str = "/data";
 /// How often opening is tried while faults are met.
 const OPEN_ATTEMPTS: u32 = 16;
 
+/// How often reading is tried again while reads are to fail.
+const READ_ATTEMPTS: u32 = 8;
+
 /// A clock that advances by one with each look at it.
 #[derive(Debug, Default)]
 struct TestClock(std::sync::atomic::AtomicU64);
@@ -455,8 +458,16 @@ impl Machine<'_> {
         self.check(gap)
     }
 
+    /// What is visible. A read that is to fail may fail here; it is tried again then.
     fn content(&self) -> Result<Content, String> {
-        content_of(self.db())
+        let mut content = content_of(self.db());
+        for _ in 0..READ_ATTEMPTS {
+            if content.is_ok() || !self.may_miss_blocks {
+                break;
+            }
+            content = content_of(self.db());
+        }
+        content
     }
 
     fn check(&mut self, gap: Gap) -> Result<(), String> {
@@ -491,6 +502,9 @@ impl Machine<'_> {
     }
 }
 
+/// Reads that a schedule has fail at once, at most.
+const MAX_FAILED_READS: usize = 20;
+
 /// All that a database holds.
 fn content_of(db: &Db) -> Result<Content, String> {
     let read = || -> Result<Content, Error> {
@@ -503,5 +517,10 @@ fn content_of(db: &Db) -> Result<Content, String> {
             })
             .collect()
     };
-    read().map_err(|error| format!("cannot be read: {}", cause(&error)))
+    // Full chunks are read from files, and a schedule may have some reads fail, each once.
+    let mut content = read();
+    for _ in 0..MAX_FAILED_READS {
+        content = content.or_else(|_| read());
+    }
+    content.map_err(|error| format!("cannot be read: {}", cause(&error)))
 }

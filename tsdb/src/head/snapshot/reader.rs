@@ -60,11 +60,6 @@ impl SnapshotReader {
         self.n_series
     }
 
-    /// Number of label pairs.
-    pub(crate) fn n_pairs(&self) -> usize {
-        self.pairs.len()
-    }
-
     /// Name and value of the label pair with this number.
     ///
     /// # Panics

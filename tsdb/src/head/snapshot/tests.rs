@@ -121,7 +121,7 @@ fn series_are_spread_over_frames() {
     let bytes = write(&snapshot, &all);
     let reader = SnapshotReader::open(Path::new("head_snapshot"), bytes.into()).unwrap();
     assert!(reader.n_frames() > 3, "{}", reader.n_frames());
-    assert_eq!(reader.n_pairs(), 13_334 + 2);
+    assert_eq!(reader.pair(1), ("n", "0"));
     assert_eq!(read(&reader).unwrap(), all);
 }
 

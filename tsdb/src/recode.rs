@@ -6,13 +6,14 @@
 
 use std::cmp::Ordering;
 
-use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram, Histogram};
+use ferula_chunkenc::histogram::CounterResetHint;
 use ferula_chunkenc::{
     Appended, Chunk, ChunkAppender, ChunkHistogram, ChunkHistograms, Encoding, Error, SampleBatch,
     XorAppender,
 };
 
 use crate::block::EncodedChunk;
+use crate::histogram::NativeHistogram;
 use crate::tombstones::{Interval, covers};
 
 /// Samples of a chunk that is encoded here, as in Prometheus.
@@ -27,16 +28,16 @@ struct Point {
     origin: (usize, usize),
 }
 
+/// What a sample holds.
 #[derive(Clone, Debug)]
-enum Value {
+pub(crate) enum Value {
     Float(f64),
-    Histogram(Box<Histogram>),
-    FloatHistogram(Box<FloatHistogram>),
+    Histogram(Box<NativeHistogram>),
 }
 
 /// Decodes, merges and encodes the samples of one series.
 #[derive(Debug, Default)]
-pub(super) struct Recoder {
+pub(crate) struct Recoder {
     /// What was merged.
     merged: Vec<Point>,
     /// What was decoded since.
@@ -47,23 +48,22 @@ pub(super) struct Recoder {
 
 impl Recoder {
     /// Forgets all samples.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.merged.clear();
         self.decoded.clear();
         self.n_chunks = 0;
     }
 
     /// Decodes a chunk, which comes after those that were decoded since the last merging.
-    pub(super) fn decode(&mut self, chunk: &Chunk) -> Result<(), Error> {
+    pub(crate) fn decode(&mut self, chunk: &Chunk) -> Result<(), Error> {
         let origin = self.n_chunks;
         self.n_chunks += 1;
         match chunk.encoding {
-            Encoding::Histogram => {
-                self.decode_histograms(chunk.histograms()?, origin, |h| Value::Histogram(h.into()))
+            Encoding::Histogram | Encoding::HistogramSt => {
+                self.decode_histograms(chunk.histograms()?, origin)
             }
-            Encoding::FloatHistogram => {
-                let histograms = chunk.float_histograms()?;
-                self.decode_histograms(histograms, origin, |h| Value::FloatHistogram(h.into()))
+            Encoding::FloatHistogram | Encoding::FloatHistogramSt => {
+                self.decode_histograms(chunk.float_histograms()?, origin)
             }
             _ => {
                 self.batch.clear();
@@ -79,15 +79,14 @@ impl Recoder {
         }
     }
 
-    fn decode_histograms<H: ChunkHistogram>(
+    fn decode_histograms<H: ChunkHistogram + Into<NativeHistogram>>(
         &mut self,
         mut histograms: ChunkHistograms<'_, H>,
         origin: usize,
-        value: impl Fn(H) -> Value,
     ) -> Result<(), Error> {
         let mut place = 0;
         while let Some(time) = histograms.next()? {
-            let value = value(histograms.histogram()?);
+            let value = Value::Histogram(Box::new(histograms.histogram()?.into()));
             self.decoded.push(Point { time, value, origin: (origin, place) });
             place += 1;
         }
@@ -96,7 +95,7 @@ impl Recoder {
 
     /// Merges what was decoded, without what is `deleted` of it, with what was merged before. Of two
     /// samples at the same time the one that was merged before stays.
-    pub(super) fn merge(&mut self, deleted: &[Interval]) {
+    pub(crate) fn merge(&mut self, deleted: &[Interval]) {
         let mut decoded = std::mem::take(&mut self.decoded);
         decoded.retain(|point| !covers(deleted, point.time, point.time));
         if self.merged.is_empty() {
@@ -118,7 +117,7 @@ impl Recoder {
     }
 
     /// Encodes what was merged and appends it to `chunks`.
-    pub(super) fn encode(&mut self, chunks: &mut Vec<EncodedChunk>) -> Result<(), Error> {
+    pub(crate) fn encode(&mut self, chunks: &mut Vec<EncodedChunk>) -> Result<(), Error> {
         self.forget_false_hints();
         for run in self.merged.chunk_by(|a, b| is_same_kind(&a.value, &b.value)) {
             for run in run.chunks(CHUNK_SAMPLES) {
@@ -128,6 +127,12 @@ impl Recoder {
             }
         }
         Ok(())
+    }
+
+    /// What was merged, in time order.
+    pub(crate) fn into_samples(mut self) -> impl Iterator<Item = (i64, Value)> {
+        self.forget_false_hints();
+        self.merged.into_iter().map(|Point { time, value, .. }| (time, value))
     }
 
     /// Marks histograms whose predecessor is not the one that their chunk compared them with.
@@ -140,10 +145,10 @@ impl Recoder {
                 Some(last) => place > 0 && last == (chunk, place - 1),
             };
             last = Some(point.origin);
-            let hint = match &mut point.value {
-                Value::Float(_) => continue,
-                Value::Histogram(histogram) => &mut histogram.counter_reset_hint,
-                Value::FloatHistogram(histogram) => &mut histogram.counter_reset_hint,
+            let Value::Histogram(histogram) = &mut point.value else { continue };
+            let hint = match &mut **histogram {
+                NativeHistogram::Integer(histogram) => &mut histogram.counter_reset_hint,
+                NativeHistogram::Float(histogram) => &mut histogram.counter_reset_hint,
             };
             if !is_next && *hint != CounterResetHint::Gauge {
                 *hint = CounterResetHint::Unknown;
@@ -153,13 +158,17 @@ impl Recoder {
 }
 
 fn is_same_kind(a: &Value, b: &Value) -> bool {
-    std::mem::discriminant(a) == std::mem::discriminant(b)
+    match (a, b) {
+        (Value::Float(_), Value::Float(_)) => true,
+        (Value::Histogram(a), Value::Histogram(b)) => a.is_integer() == b.is_integer(),
+        _ => false,
+    }
 }
 
 /// Encodes samples of one kind.
 fn encode_run(run: &[Point], chunks: &mut Vec<EncodedChunk>) -> Result<(), Error> {
     let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
-    match first.value {
+    match &first.value {
         Value::Float(_) => {
             let mut appender = XorAppender::new();
             for point in run {
@@ -171,13 +180,15 @@ fn encode_run(run: &[Point], chunks: &mut Vec<EncodedChunk>) -> Result<(), Error
             chunks.push(EncodedChunk { mint, maxt, chunk });
             Ok(())
         }
-        Value::Histogram(_) => encode_histograms(run, chunks, |value| match value {
-            Value::Histogram(histogram) => Some(&**histogram),
-            _ => None,
-        }),
-        Value::FloatHistogram(_) => encode_histograms(run, chunks, |value| match value {
-            Value::FloatHistogram(histogram) => Some(&**histogram),
-            _ => None,
+        Value::Histogram(histogram) if histogram.is_integer() => {
+            encode_histograms(run, chunks, |histogram| match histogram {
+                NativeHistogram::Integer(histogram) => Some(histogram),
+                NativeHistogram::Float(_) => None,
+            })
+        }
+        Value::Histogram(_) => encode_histograms(run, chunks, |histogram| match histogram {
+            NativeHistogram::Float(histogram) => Some(histogram),
+            NativeHistogram::Integer(_) => None,
         }),
     }
 }
@@ -185,12 +196,13 @@ fn encode_run(run: &[Point], chunks: &mut Vec<EncodedChunk>) -> Result<(), Error
 fn encode_histograms<H: ChunkHistogram>(
     run: &[Point],
     chunks: &mut Vec<EncodedChunk>,
-    histogram: impl Fn(&Value) -> Option<&H>,
+    of_kind: impl Fn(&NativeHistogram) -> Option<&H>,
 ) -> Result<(), Error> {
     let mut appender = ChunkAppender::<H>::new();
     let mut times: Option<(i64, i64)> = None;
     for Point { time, value, .. } in run {
-        let Some(histogram) = histogram(value) else { continue };
+        let Value::Histogram(histogram) = value else { continue };
+        let Some(histogram) = of_kind(histogram) else { continue };
         if let Appended::Cut { finished, .. } = appender.append(*time, histogram)? {
             chunks.extend(times.map(|(mint, maxt)| EncodedChunk { mint, maxt, chunk: finished }));
             times = None;
