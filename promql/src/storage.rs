@@ -110,6 +110,16 @@ pub trait SeriesSet: Send + Sync {
     /// Labels of the series at `index`, which is below [`len`](Self::len).
     fn labels(&self, index: usize) -> Labels;
 
+    /// Labels of all series, in order. Of these only the ones that have one of the `needed` names are
+    /// looked at, if there are any given; what comes cheaper, all labels or these, is fine.
+    ///
+    /// Aggregations of many series ask for few labels. A storage that has to make label sets can
+    /// make few of them, then.
+    fn all_labels(&self, needed: Option<&[&str]>) -> Vec<Labels> {
+        let _ = needed;
+        (0..self.len()).map(|index| self.labels(index)).collect()
+    }
+
     /// Appends the samples of the series at `index` to `batch`, in strictly ascending time, those
     /// of the hinted range at least, staleness markers included.
     ///

@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "mapping a file is unsafe by nature; the argument stands below")]
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use ferula_wal::fs::Fs;
@@ -35,6 +35,48 @@ fn map(os_path: &Path, path: &Path, limit: u64) -> Result<Bytes, Error> {
         found,
         limit: usize::MAX as u64,
     })?;
+    map_options(&MmapOptions::new(), &file, path, len)
+}
+
+/// A file of a block that is looked at through a window.
+#[derive(Debug)]
+pub(crate) struct WindowedFile {
+    path: PathBuf,
+    file: File,
+    len: u64,
+}
+
+impl WindowedFile {
+    /// Opens a file that does not change any more; `None` if the operating system does not know it.
+    pub(crate) fn open(fs: &dyn Fs, path: &Path) -> Result<Option<Self>, Error> {
+        let Some(os_path) = fs.os_path(path) else { return Ok(None) };
+        let file = File::open(os_path).map_err(Error::io("open", path))?;
+        let len = file.metadata().map_err(Error::io("inspect", path))?.len();
+        Ok(Some(Self { path: path.to_path_buf(), file, len }))
+    }
+
+    /// Length in bytes, when it was opened.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// `len` bytes from `offset` on, or fewer if there are not as many.
+    pub(crate) fn window(&self, offset: u64, len: usize) -> Result<Bytes, Error> {
+        let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut options = MmapOptions::new();
+        // All of it is about to be read.
+        options.offset(offset).populate();
+        map_options(&options, &self.file, &self.path, len.min(left))
+    }
+}
+
+/// Maps `len` bytes of a file, which has as many.
+fn map_options(
+    options: &MmapOptions,
+    file: &File,
+    path: &Path,
+    len: usize,
+) -> Result<Bytes, Error> {
     if len == 0 {
         // An empty map is an error on some systems.
         return Ok(Bytes::new());
@@ -48,6 +90,6 @@ fn map(os_path: &Path, path: &Path, limit: u64) -> Result<Bytes, Error> {
     // second writer. Whoever edits a file in place while it is open breaks this condition, as with
     // any program that maps its files.
     let map: Mmap =
-        unsafe { MmapOptions::new().len(len).map(&file) }.map_err(Error::io("map", path))?;
+        unsafe { options.clone().len(len).map(file) }.map_err(Error::io("map", path))?;
     Ok(Bytes::from_owner(map))
 }

@@ -46,7 +46,14 @@ impl StorageSeriesSet for SeriesSet {
     }
 
     fn labels(&self, index: usize) -> Labels {
-        Self::labels(self, index).clone()
+        Self::labels(self, index)
+    }
+
+    fn all_labels(&self, needed: Option<&[&str]>) -> Vec<Labels> {
+        match needed {
+            None => Self::all_labels(self),
+            Some(names) => Self::labels_among(self, names),
+        }
     }
 
     fn read(&self, index: usize, batch: &mut SampleBatch) -> Result<(), StorageError> {

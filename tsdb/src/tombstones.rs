@@ -119,6 +119,14 @@ impl Tombstones {
         true
     }
 
+    /// Forgets what is deleted before `mint`.
+    pub(crate) fn truncate(&mut self, mint: i64) {
+        self.intervals.retain(|_, of_series| {
+            of_series.retain(|(_, maxt)| *maxt >= mint);
+            !of_series.is_empty()
+        });
+    }
+
     /// Tells whether nothing is deleted.
     pub(crate) fn is_empty(&self) -> bool {
         self.intervals.is_empty()
@@ -132,6 +140,12 @@ impl Tombstones {
     /// The series of which something is deleted, in ascending order.
     pub(crate) fn series(&self) -> impl Iterator<Item = SeriesRef> + '_ {
         self.intervals.keys().copied()
+    }
+
+    /// All intervals, in the order of their series.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SeriesRef, Interval)> + '_ {
+        let all = self.intervals.iter();
+        all.flat_map(|(series, of_series)| of_series.iter().map(|interval| (*series, *interval)))
     }
 
     /// What is deleted of `series`: intervals by time, apart from each other.

@@ -86,6 +86,8 @@ struct Pair {
     pending: [Vec<(usize, Sample)>; 2],
     refs: BTreeMap<usize, SeriesRef>,
     model: BTreeMap<usize, BTreeMap<i64, u64>>,
+    /// The newest sample that each series has had, deleted or not.
+    newest: BTreeMap<usize, Sample>,
     clock: i64,
 }
 
@@ -99,6 +101,7 @@ impl Pair {
             pending: [Vec::new(), Vec::new()],
             refs: BTreeMap::new(),
             model: BTreeMap::new(),
+            newest: BTreeMap::new(),
             clock: 0,
         };
         pair.open();
@@ -110,6 +113,13 @@ impl Pair {
         self.pending = [Vec::new(), Vec::new()];
         // Refs are those of one opening.
         self.refs.clear();
+        // What is deleted is not replayed.
+        let newest = |samples: &BTreeMap<i64, u64>| {
+            samples.last_key_value().map(|(t, v)| Sample::new(*t, f64::from_bits(*v)))
+        };
+        let of_series = self.model.iter();
+        self.newest =
+            of_series.filter_map(|(series, samples)| Some((*series, newest(samples)?))).collect();
         self.db = None;
         self.db = Some(Db::open_with(self.fs.clone(), "/data", short_blocks()).unwrap());
     }
@@ -153,8 +163,7 @@ impl Pair {
         }
         // A batch knows its own newest sample unless another batch has touched the series since;
         // then the commit refuses what it let pass.
-        let committed = self.model.get(&series).and_then(|samples| samples.last_key_value());
-        let committed = committed.map(|(t, v)| Sample::new(*t, f64::from_bits(*v)));
+        let committed = self.newest.get(&series).copied();
         let in_batch = self.pending[batch].iter().filter(|(of, _)| *of == series);
         let known: Vec<Sample> = in_batch.map(|(_, sample)| *sample).chain(committed).collect();
         match appended {
@@ -178,31 +187,29 @@ impl Pair {
         let Some(appender) = self.batches[batch].take() else { return };
         let pending = std::mem::take(&mut self.pending[batch]);
         // What another batch or a cut has overtaken since is left out.
-        let stats = self.db().stats();
-        let cut = stats.blocks.iter().map(|meta| meta.maxt).max().unwrap_or(i64::MIN);
+        let cut = self.db().stats().head_from;
         let mut accepted = 0;
         for (series, Sample { timestamp, value }) in pending {
             let of_series = self.model.entry(series).or_default();
-            let newest = of_series.last_key_value().map(|(time, _)| *time);
+            let newest = self.newest.get(&series).map(|newest| newest.timestamp);
             if timestamp >= cut && newest.is_none_or(|newest| newest < timestamp) {
                 of_series.insert(timestamp, value.to_bits());
+                self.newest.insert(series, Sample::new(timestamp, value));
                 accepted += 1;
             }
         }
         assert_eq!(appender.commit().unwrap().samples, accepted);
     }
 
-    /// Deletes what is in blocks.
     fn delete(&mut self, series: Option<usize>, (a, b): (i64, i64)) {
         let (mint, maxt) = (self.clock - a.max(b), self.clock - a.min(b));
         let value = series.map(|series| series.to_string());
         let matchers: Vec<Matcher> =
             value.iter().map(|value| Matcher::equal("series", value)).collect();
         self.db().delete(&matchers, mint, maxt).unwrap();
-        let cut = self.db().stats().blocks.iter().map(|meta| meta.maxt).max().unwrap_or(i64::MIN);
         for (of, samples) in &mut self.model {
             if series.is_none_or(|series| series == *of) {
-                samples.retain(|time, _| *time >= cut || !(mint..=maxt).contains(time));
+                samples.retain(|time, _| !(mint..=maxt).contains(time));
             }
         }
     }

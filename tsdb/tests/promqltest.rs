@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ferula_chunkenc::SampleBatch;
+use ferula_chunkenc::histogram::FloatHistogram;
 use ferula_index::Labels;
 use ferula_promql::Engine;
 use ferula_promql::storage::{Queryable, StorageError};
@@ -41,6 +42,10 @@ impl TestStorage for InHead {
         Ok(())
     }
 
+    fn stores_histograms(&self) -> bool {
+        true
+    }
+
     fn append(&mut self, labels: &Labels, samples: &SampleBatch) -> Result<(), StorageError> {
         self.loaded.push((labels.clone(), samples.clone()));
         Ok(())
@@ -72,6 +77,10 @@ impl TestStorage for InBlocks {
         Ok(())
     }
 
+    fn stores_histograms(&self) -> bool {
+        true
+    }
+
     fn append(&mut self, labels: &Labels, samples: &SampleBatch) -> Result<(), StorageError> {
         self.db = None;
         self.loaded.push((labels.clone(), samples.clone()));
@@ -97,8 +106,16 @@ impl TestStorage for InBlocks {
 fn append(db: &Db, loaded: &[(Labels, SampleBatch)]) -> Result<(), StorageError> {
     let mut appender = db.appender();
     for (labels, samples) in loaded {
-        for sample in samples.iter() {
-            appender.append(labels, sample.timestamp, sample.value)?;
+        for (index, sample) in samples.iter().enumerate() {
+            match samples.histogram(index) {
+                Some(histogram) => {
+                    let histogram = FloatHistogram::clone(histogram);
+                    appender.append_histogram(labels, sample.timestamp, histogram)?;
+                }
+                None => {
+                    appender.append(labels, sample.timestamp, sample.value)?;
+                }
+            }
         }
     }
     appender.commit()?;

@@ -272,9 +272,9 @@ impl Packer {
     }
 }
 
-/// Decompresses records, one after the other.
+/// Decompresses records, one after the other: holds what that takes, and the record last unpacked.
 #[derive(Default)]
-pub(crate) struct Unpacker {
+pub struct Unpacker {
     zstd: Option<zstd::bulk::Decompressor<'static>>,
     snappy: snap::raw::Decoder,
     record: Vec<u8>,
@@ -292,30 +292,34 @@ impl Unpacker {
         &self.record
     }
 
-    /// Decompresses `data`, which is not [`Compression::None`].
+    /// Decompresses `data`; `false` if it is not compressed, and stands for itself.
     pub(crate) fn unpack(
         &mut self,
         data: &[u8],
         compression: Compression,
-    ) -> Result<(), DamageReason> {
+    ) -> Result<bool, DamageReason> {
         match compression {
-            Compression::None => {}
-            Compression::Snappy => {
-                let len = snap::raw::decompress_len(data).map_err(|_| DamageReason::Compression)?;
-                // A copy of two bytes yields at most 64, so a longer claim is a lie.
-                if len > data.len().saturating_mul(64) {
-                    return Err(DamageReason::Compression);
-                }
-                check_len(len)?;
-                self.record.clear();
-                self.record.resize(len, 0);
-                self.snappy
-                    .decompress(data, &mut self.record)
-                    .map_err(|_| DamageReason::Compression)?;
-            }
+            Compression::None if has_lost_flag(data) => return Err(DamageReason::Compression),
+            Compression::None => return Ok(false),
+            Compression::Snappy => self.unpack_snappy(data)?,
             Compression::Zstd => self.unpack_zstd(data)?,
         }
-        if self.record.is_empty() { Err(DamageReason::Compression) } else { Ok(()) }
+        if self.record.is_empty() { Err(DamageReason::Compression) } else { Ok(true) }
+    }
+
+    fn unpack_snappy(&mut self, data: &[u8]) -> Result<(), DamageReason> {
+        let len = snap::raw::decompress_len(data).map_err(|_| DamageReason::Compression)?;
+        // A copy of two bytes yields at most 64, so a longer claim is a lie.
+        if len > data.len().saturating_mul(64) {
+            return Err(DamageReason::Compression);
+        }
+        check_len(len)?;
+        self.record.clear();
+        self.record.resize(len, 0);
+        self.snappy
+            .decompress(data, &mut self.record)
+            .map(drop)
+            .map_err(|_| DamageReason::Compression)
     }
 
     fn unpack_zstd(&mut self, data: &[u8]) -> Result<(), DamageReason> {
@@ -358,7 +362,7 @@ impl Unpacker {
 /// Compressed records are smaller than the original, so one that claims to become larger and does
 /// decompress was one. No record type of Prometheus begins like that; [`Packer`] compresses those
 /// of others that do.
-pub(crate) fn has_lost_flag(record: &[u8]) -> bool {
+fn has_lost_flag(record: &[u8]) -> bool {
     record.starts_with(&ZSTD_MAGIC)
         || snap::raw::decompress_len(record).is_ok_and(|len| len > record.len())
             && Unpacker::default().unpack(record, Compression::Snappy).is_ok()

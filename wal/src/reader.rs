@@ -6,16 +6,17 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::Error;
 use crate::error::DamageReason;
 use crate::frame::{
     Compression, Flags, HEADER_BYTES, Header, Kind, MAX_BATCH_BYTES, PAGE_BYTES, Unpacker,
-    has_lost_flag, page_left,
+    page_left,
 };
 use crate::fs::{File, Fs, OpenMode};
+use crate::packed::{PackedRecord, PackedSource};
 use crate::record::Record;
 use crate::segment::{Listing, checkpoint_path, segment_path};
 
@@ -55,7 +56,7 @@ pub struct LogReader {
 
 #[derive(Clone, Debug)]
 struct Source {
-    path: PathBuf,
+    path: Arc<Path>,
     number: u32,
     is_checkpoint: bool,
 }
@@ -91,12 +92,12 @@ impl LogReader {
                 }
             }
             for segment in segments {
-                let path = segment_path(&dir, segment);
+                let path = segment_path(&dir, segment).into();
                 queue.push_back(Source { path, number, is_checkpoint: true });
             }
         }
         for &number in listing.segments.iter().filter(|&&number| number <= last) {
-            let path = segment_path(dir, number);
+            let path = segment_path(dir, number).into();
             queue.push_back(Source { path, number, is_checkpoint: false });
         }
         Ok(Self { fs, queue, current: None })
@@ -115,20 +116,73 @@ impl LogReader {
 
     /// Goes to the next record; `false` at the end of the log.
     pub(crate) fn advance(&mut self) -> Result<bool, Error> {
+        Ok(self.step(|reader| Ok(reader.advance()?.then_some(())))?.is_some())
+    }
+
+    /// Takes a step in the first segment that has one left.
+    fn step<T>(
+        &mut self,
+        step: impl Fn(&mut SegmentReader) -> Result<Option<T>, ScanError>,
+    ) -> Result<Option<T>, Error> {
         loop {
             if self.current.is_none() {
-                let Some(source) = self.queue.pop_front() else { return Ok(false) };
+                let Some(source) = self.queue.pop_front() else { return Ok(None) };
                 let reader = SegmentReader::open(&*self.fs, &source.path)
                     .map_err(Error::io("open", &source.path))?;
                 self.current = Some((source, reader));
             }
             let (source, reader) = self.current.as_mut().expect("opened above");
-            match reader.advance() {
-                Ok(true) => return Ok(true),
-                Ok(false) => self.current = None,
+            match step(reader) {
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => self.current = None,
                 Err(error) => return Err(error.in_file(&source.path)),
             }
         }
+    }
+
+    /// Reads the next record without unpacking it, which is most of the work and can be done by
+    /// another thread; `false` at the end of the log.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use ferula_wal::fs::StdFs;
+    /// use ferula_wal::{LogReader, Options, PackedRecord, Unpacker, Wal};
+    ///
+    /// # let tmp = tempfile::tempdir()?;
+    /// let (wal, _) = Wal::open(Arc::new(StdFs), tmp.path(), Options::default())?;
+    /// wal.append(&[&[200, 1], &[200, 2]])?;
+    /// let mut reader = LogReader::open(Arc::new(StdFs), tmp.path())?;
+    /// let (sender, receiver) = std::sync::mpsc::sync_channel::<PackedRecord>(8);
+    /// let worker = std::thread::spawn(move || {
+    ///     let mut unpacker = Unpacker::default();
+    ///     receiver.iter().map(|packed| packed.unpack(&mut unpacker).map(|r| r.bytes.len())).sum()
+    /// });
+    /// let mut packed = PackedRecord::default();
+    /// while reader.next_packed(&mut packed)? {
+    ///     sender.send(std::mem::take(&mut packed))?;
+    /// }
+    /// drop(sender);
+    /// let n_bytes: Result<usize, ferula_wal::Error> = worker.join().expect("no panic");
+    /// assert_eq!(n_bytes?, 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`LogReader::next_record`], except that a record that does not decompress is found
+    /// when it is unpacked.
+    pub fn next_packed(&mut self, packed: &mut PackedRecord) -> Result<bool, Error> {
+        let Some(compression) = self.step(SegmentReader::step_in_batch)? else { return Ok(false) };
+        let (source, reader) = self.current.as_ref().expect("stepped in it");
+        packed.fill(PackedSource {
+            file: Arc::clone(&source.path),
+            segment: source.number,
+            is_checkpoint: source.is_checkpoint,
+            offset: reader.record_start,
+            compression,
+            bytes: reader.packed(),
+        });
+        Ok(true)
     }
 
     /// The record gone to last.
@@ -246,8 +300,7 @@ impl SegmentReader {
 
     fn record(&self) -> &[u8] {
         match &self.place {
-            Place::Window(range) => &self.window[range.clone()],
-            Place::Joined => &self.joined,
+            Place::Window(_) | Place::Joined => self.packed(),
             Place::Unpacked => self.unpacker.record(),
         }
     }
@@ -275,29 +328,37 @@ impl SegmentReader {
 
     /// Goes to the next record of a complete batch; `false` at the end of the segment.
     pub(crate) fn advance(&mut self) -> Result<bool, ScanError> {
-        let (start, good_end) = (self.pos, self.good_end);
-        let Some(mut compression) = self.step()? else { return Ok(false) };
-        if start >= self.batch_end {
-            if self.in_batch {
-                // To its end and back: whether a batch is complete is known at its last record.
-                while self.in_batch {
-                    if self.step()?.is_none() {
-                        return Ok(false);
-                    }
-                }
-                let end = self.pos;
-                self.seek(start);
-                self.batch_end = end;
-                compression = self.step()?.ok_or_else(|| damage(start, DamageReason::CutShort))?;
-            } else {
-                self.batch_end = self.pos;
-            }
-        }
+        let good_end = self.good_end;
+        let Some(compression) = self.step_in_batch()? else { return Ok(false) };
         if let Err(reason) = self.unpack(compression) {
             self.good_end = good_end;
             return Err(damage(self.record_start, reason));
         }
         Ok(true)
+    }
+
+    /// Goes to the next record of a complete batch and leaves it compressed; `None` at the end of the
+    /// segment.
+    fn step_in_batch(&mut self) -> Result<Option<Compression>, ScanError> {
+        let start = self.pos;
+        let Some(compression) = self.step()? else { return Ok(None) };
+        if start < self.batch_end {
+            return Ok(Some(compression));
+        }
+        if !self.in_batch {
+            self.batch_end = self.pos;
+            return Ok(Some(compression));
+        }
+        // To its end and back: whether a batch is complete is known at its last record.
+        while self.in_batch {
+            if self.step()?.is_none() {
+                return Ok(None);
+            }
+        }
+        let end = self.pos;
+        self.seek(start);
+        self.batch_end = end;
+        self.step()
     }
 
     /// Goes to the next record and leaves it compressed; `None` at the end of the segment.
@@ -350,16 +411,22 @@ impl SegmentReader {
         }
     }
 
+    /// The current record as it stands in the segment, unless it was unpacked.
+    fn packed(&self) -> &[u8] {
+        match &self.place {
+            Place::Window(range) => &self.window[range.clone()],
+            _ => &self.joined,
+        }
+    }
+
     fn unpack(&mut self, compression: Compression) -> Result<(), DamageReason> {
         let packed = match &self.place {
             Place::Window(range) => &self.window[range.clone()],
             _ => &self.joined,
         };
-        if compression == Compression::None {
-            return if has_lost_flag(packed) { Err(DamageReason::Compression) } else { Ok(()) };
+        if self.unpacker.unpack(packed, compression)? {
+            self.place = Place::Unpacked;
         }
-        self.unpacker.unpack(packed, compression)?;
-        self.place = Place::Unpacked;
         Ok(())
     }
 

@@ -7,13 +7,13 @@ use common::{Entries, Entry, decode, encode};
 use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram, Histogram, Span};
 use ferula_index::{Labels, SeriesRef};
 use ferula_wal::Error;
-use ferula_wal::record::Record;
 use ferula_wal::record::exemplars::RefExemplar;
 use ferula_wal::record::metadata::{MetricType, RefMetadata};
 use ferula_wal::record::mmap_markers::MmapMarker;
 use ferula_wal::record::samples::RefSample;
 use ferula_wal::record::samples_v2::RefStartedSample;
 use ferula_wal::record::tombstones::Tombstone;
+use ferula_wal::record::{Record, RecordKind};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -90,10 +90,17 @@ fn as_floats(histogram: &Histogram) -> FloatHistogram {
 
 /// Histograms that go into one record: with custom buckets or without, with start timestamps or
 /// without.
-fn histogram_entries() -> impl Strategy<Value = Vec<Entry<Histogram>>> {
-    (any::<bool>(), any::<bool>()).prop_flat_map(|(is_custom, is_started)| {
+fn histogram_entries(
+    [plain, custom, started]: [RecordKind; 3],
+) -> impl Strategy<Value = (RecordKind, Vec<Entry<Histogram>>)> {
+    (any::<bool>(), any::<bool>()).prop_flat_map(move |(is_custom, is_started)| {
         let start = if is_started { times().boxed() } else { Just(0).boxed() };
-        vec((refs(), start, times(), histogram(is_custom)), 1..6)
+        let kind = match (is_started, is_custom) {
+            (true, _) => started,
+            (false, true) => custom,
+            (false, false) => plain,
+        };
+        (Just(kind), vec((refs(), start, times(), histogram(is_custom)), 1..6))
     })
 }
 
@@ -135,12 +142,22 @@ fn entries() -> impl Strategy<Value = Entries> {
         vec(exemplar, 0..5).prop_map(Entries::Exemplars),
         vec(marker, 0..9).prop_map(Entries::MmapMarkers),
         vec(metadata, 0..5).prop_map(Entries::Metadata),
-        histogram_entries().prop_map(Entries::Histograms),
-        histogram_entries().prop_map(|entries| {
+        histogram_entries([
+            RecordKind::HISTOGRAMS,
+            RecordKind::CUSTOM_HISTOGRAMS,
+            RecordKind::HISTOGRAMS_V2,
+        ])
+        .prop_map(|(kind, entries)| Entries::Histograms(kind, entries)),
+        histogram_entries([
+            RecordKind::FLOAT_HISTOGRAMS,
+            RecordKind::CUSTOM_FLOAT_HISTOGRAMS,
+            RecordKind::FLOAT_HISTOGRAMS_V2,
+        ])
+        .prop_map(|(kind, entries)| {
             let float = |(series, start, t, histogram): &Entry<Histogram>| {
                 (*series, *start, *t, as_floats(histogram))
             };
-            Entries::FloatHistograms(entries.iter().map(float).collect())
+            Entries::FloatHistograms(kind, entries.iter().map(float).collect())
         }),
     ]
 }
@@ -167,7 +184,7 @@ proptest! {
         }
         match decode(&record) {
             // Changed histograms may not go into one record any more.
-            Err(_) | Ok(Entries::Histograms(_) | Entries::FloatHistograms(_)) => {}
+            Err(_) | Ok(Entries::Histograms(..) | Entries::FloatHistograms(..)) => {}
             Ok(entries) => prop_assert_eq!(decode(&encode(&entries)).unwrap(), entries),
         }
     }
@@ -185,7 +202,7 @@ fn a_histogram_record_cut_anywhere_is_refused() {
         ..Histogram::default()
     };
     let entry = (SeriesRef(5), 3, 9, histogram);
-    let record = encode(&Entries::Histograms(vec![entry]));
+    let record = encode(&Entries::Histograms(RecordKind::HISTOGRAMS_V2, vec![entry]));
     for len in 2..record.len() {
         let error = decode(&record[..len]).unwrap_err();
         assert!(matches!(error, Error::RecordBytes { .. }), "{len}: {error}");
@@ -247,7 +264,7 @@ fn schemas_are_read_as_prometheus_reads_them() {
         (SeriesRef(1), 0, t, histogram)
     };
     let entries = [with_schema(99, 1), with_schema(9, 2), with_schema(-10, 3), with_schema(8, 4)];
-    let record = encode(&Entries::Histograms(entries.to_vec()));
+    let record = encode(&Entries::Histograms(RecordKind::HISTOGRAMS, entries.to_vec()));
     let Ok(Record::Histograms(mut decoder)) = Record::decode(&record) else { panic!() };
     let mut read = Vec::new();
     while let Some(entry) = decoder.next().unwrap() {

@@ -70,7 +70,14 @@ fn work(wal: &Wal) -> Outcome {
     for n in 0..N_BATCHES {
         let batch = batch(n);
         let records: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
-        let Some(lsn) = outcome.retry(|| wal.log(&records)) else { return outcome };
+        // Every fourth is logged whatever happens, once that was promised.
+        let lsn = if n % 4 == 3 {
+            let Some(reserved) = outcome.retry(|| wal.reserve()) else { return outcome };
+            Some(reserved.log(&records).unwrap())
+        } else {
+            outcome.retry(|| wal.log(&records))
+        };
+        let Some(lsn) = lsn else { return outcome };
         outcome.logged = n + 1;
         // Some batches wait for the next one to be committed with it.
         if n % 3 != 1 {
@@ -230,6 +237,58 @@ fn a_stopped_log_says_why_and_refuses_until_there_is_space() {
         assert_eq!(reader.next_record().unwrap().unwrap().bytes, expected);
     }
     assert_eq!(reader.next_record().unwrap(), None);
+}
+
+#[test]
+fn a_reservation_holds_over_a_failure() {
+    let segment = |fs: &FaultFs| fs.list(dir()).unwrap().len();
+    // The log stops between the two, for a write; for a segment that has to be made; not at all.
+    for n_faults in [0, 1, 3] {
+        let fs = FaultFs::new();
+        let wal = open(&fs, SyncPolicy::Always).unwrap();
+        wal.append(&[&[1; 90_000]]).unwrap();
+        let reserved = wal.reserve().unwrap();
+        (0..n_faults).for_each(|i| fs.inject(fs.operations() + i, Fault::NoSpace));
+        if n_faults == 1 {
+            assert!(wal.append(&[b"refused"]).is_err());
+        }
+        // There is no room for this in the first segment.
+        let lsn = reserved.log(&[&[2; 50_000]]).unwrap();
+        assert_eq!(wal.failure().is_some(), n_faults > 0);
+        if n_faults == 3 {
+            assert!(wal.commit(lsn).unwrap_err().is_storage_full());
+            assert!(wal.reserve().unwrap_err().is_storage_full());
+        }
+        wal.commit(lsn).unwrap();
+        wal.close().unwrap();
+        assert!(matches!(wal.reserve(), Err(Error::Closed)));
+        assert_eq!(segment(&fs), if n_faults == 0 { 2 } else { 1 });
+        let mut reader = LogReader::open(Arc::new(fs.crash(Survival::Nothing)), dir()).unwrap();
+        assert_eq!(reader.next_record().unwrap().unwrap().bytes.len(), 90_000);
+        let last = if n_faults == 1 { b"refused".to_vec() } else { vec![2; 50_000] };
+        assert!(reader.next_record().unwrap().unwrap().bytes == last);
+    }
+}
+
+#[test]
+fn a_batch_is_taken_for_a_segment_that_cannot_be_made_yet() {
+    let fs = FaultFs::new();
+    let wal = open(&fs, SyncPolicy::Always).unwrap();
+    wal.append(&[&[1; 90_000]]).unwrap();
+    let reserved = [wal.reserve().unwrap(), wal.reserve().unwrap()];
+    // Padding and a sync complete the segment, then the next one is to be made.
+    (2..6).for_each(|i| fs.inject(fs.operations() + i, Fault::NoSpace));
+    let [first, second] = reserved;
+    first.log(&[&[2; 50_000]]).unwrap();
+    let lsn = second.log(&[&[3; 50_000]]).unwrap();
+    while wal.commit(lsn).is_err() {}
+    assert_eq!(wal.current_segment(), 1);
+    wal.close().unwrap();
+    let mut reader = LogReader::open(Arc::new(fs.crash(Survival::Nothing)), dir()).unwrap();
+    for (segment, byte) in [(0, 1), (1, 2), (1, 3)] {
+        let record = reader.next_record().unwrap().unwrap();
+        assert_eq!((record.segment, record.bytes[0]), (segment, byte));
+    }
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ferula_wal::fs::{FaultFs, StdFs, Survival};
-use ferula_wal::{Compression, Error, LogReader, Options, PAGE_BYTES, SyncPolicy, Wal};
+use ferula_wal::{
+    Compression, Error, LogReader, Options, PAGE_BYTES, PackedRecord, SyncPolicy, Unpacker, Wal,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -26,6 +28,28 @@ fn read_all(dir: &Path) -> Vec<Vec<u8>> {
         records.push(record.bytes.to_vec());
     }
     records
+}
+
+/// The same, unpacked by another thread.
+fn read_all_packed(dir: &Path) -> Vec<Vec<u8>> {
+    let mut reader = LogReader::open(Arc::new(StdFs), dir).unwrap();
+    let (sender, receiver) = std::sync::mpsc::sync_channel::<PackedRecord>(4);
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(move || {
+            let mut unpacker = Unpacker::default();
+            let unpacked = receiver.iter().map(|packed| {
+                assert!(packed.packed_bytes() > 0);
+                packed.unpack(&mut unpacker).unwrap().bytes.to_vec()
+            });
+            unpacked.collect()
+        });
+        let mut packed = PackedRecord::default();
+        while reader.next_packed(&mut packed).unwrap() {
+            sender.send(std::mem::take(&mut packed)).unwrap();
+        }
+        drop(sender);
+        worker.join().unwrap()
+    })
 }
 
 /// Records that compress well or badly, of sizes around those of fragments and pages.
@@ -77,7 +101,8 @@ proptest! {
             wal.close().unwrap();
         }
         if !batches.is_empty() {
-            prop_assert_eq!(read_all(&dir), logged);
+            prop_assert_eq!(&read_all(&dir), &logged);
+            prop_assert_eq!(&read_all_packed(&dir), &logged);
         }
     }
 }

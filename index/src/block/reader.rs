@@ -80,6 +80,36 @@ impl IndexReader {
         Ok(labels)
     }
 
+    /// The labels of a series as pairs of numbers, which count the strings of
+    /// [`symbols`](Self::symbols) from zero: `labels` is filled with them, and `chunks` with its
+    /// chunks, in time order. For whoever copies series, this is several times as fast as
+    /// [`series`](Self::series).
+    ///
+    /// # Errors
+    /// [`Error::UnknownSeries`] if there is none at this ref, [`Error::Corrupt`].
+    pub fn numbered_series(
+        &self,
+        series: SeriesRef,
+        labels: &mut Vec<(u32, u32)>,
+        chunks: &mut Vec<ChunkMeta>,
+    ) -> Result<(), Error> {
+        labels.clear();
+        chunks.clear();
+        let mut entry = self.entry(series)?;
+        read_labels(&mut entry, |name, value| {
+            labels.push((name, value));
+            Ok(())
+        })?;
+        if labels.iter().any(|(name, value)| *name.max(value) >= self.symbols.len()) {
+            return Err(entry.corrupt(Corruption::Symbol));
+        }
+        // Symbols are sorted, so their numbers sort like the text.
+        if !labels.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(entry.corrupt(Corruption::Order));
+        }
+        read_chunks(&mut entry, chunks)
+    }
+
     /// The series that pass all `matchers`, in label order; without matchers, all of them.
     ///
     /// # Errors

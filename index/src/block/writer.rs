@@ -46,16 +46,21 @@ pub struct IndexWriter<W> {
     toc: Toc,
     symbols: SymbolTable,
     all: Vec<u32>,
-    /// The series of each label pair, by the numbers of name and value.
-    postings: HashMap<(u32, u32), Vec<u32>>,
+    /// The series of each label pair, in the order in which the pairs came.
+    postings: Vec<Vec<u32>>,
+    /// Where in `postings` a pair has its series, by the numbers of name and value.
+    places: HashMap<(u32, u32), usize>,
     last: Option<Last>,
     buffer: Vec<u8>,
 }
 
 /// The series before.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Last {
-    labels: Labels,
+    /// Numbers of its names and values.
+    labels: Vec<(u32, u32)>,
+    /// Where in the postings its pairs have their series: the next one has most of them too.
+    places: Vec<usize>,
     chunk: Option<ChunkMeta>,
 }
 
@@ -81,7 +86,8 @@ impl<W: Write> IndexWriter<W> {
             toc,
             symbols,
             all: Vec::new(),
-            postings: HashMap::new(),
+            postings: Vec::new(),
+            places: HashMap::new(),
             last: None,
             buffer,
         })
@@ -98,17 +104,38 @@ impl<W: Write> IndexWriter<W> {
         labels: &Labels,
         chunks: &[ChunkMeta],
     ) -> Result<SeriesRef, Error> {
-        self.check_order(labels, chunks)?;
         let numbers: Vec<(u32, u32)> = labels
             .iter()
             .map(|(name, value)| Ok((self.number(name)?, self.number(value)?)))
             .collect::<Result<_, Error>>()?;
+        self.add_numbered_series(&numbers, chunks)
+    }
 
+    /// Adds a series as [`add_series`](Self::add_series) does, with its labels as pairs of numbers,
+    /// which count the symbols from zero.
+    ///
+    /// # Errors
+    /// Those of [`add_series`](Self::add_series).
+    ///
+    /// # Panics
+    /// If the names do not ascend, or there is no symbol with a number.
+    pub fn add_numbered_series(
+        &mut self,
+        labels: &[(u32, u32)],
+        chunks: &[ChunkMeta],
+    ) -> Result<SeriesRef, Error> {
+        let n_symbols = self.symbols.len() as u64;
+        assert!(
+            labels.is_sorted_by(|a, b| a.0 < b.0)
+                && labels.iter().all(|(name, value)| u64::from(*name.max(value)) < n_symbols),
+            "names ascend, and all are symbols"
+        );
+        self.check_order(labels, chunks)?;
         let start = self.out.position().next_multiple_of(SERIES_ALIGN);
         let series = u32::try_from(start / SERIES_ALIGN).map_err(|_| too_large(start))?;
         self.out.pad(SERIES_ALIGN)?;
         self.buffer.clear();
-        put_series(&mut self.buffer, &numbers, chunks);
+        put_series(&mut self.buffer, labels, chunks);
         let mut len = Vec::new();
         put_uvarint(&mut len, self.buffer.len() as u64);
         self.out.write(&len)?;
@@ -117,11 +144,21 @@ impl<W: Write> IndexWriter<W> {
         self.out.write(&self.buffer)?;
 
         self.all.push(series);
-        for pair in numbers {
-            self.postings.entry(pair).or_default().push(series);
+        let last = self.last.get_or_insert_default();
+        last.places.resize(labels.len(), usize::MAX);
+        for (at, pair) in labels.iter().enumerate() {
+            let place = &mut last.places[at];
+            if last.labels.get(at) != Some(pair) {
+                *place = *self.places.entry(*pair).or_insert(self.postings.len());
+                if *place == self.postings.len() {
+                    self.postings.push(Vec::new());
+                }
+            }
+            self.postings[*place].push(series);
         }
-        let chunk = chunks.last().copied().or(self.last.as_ref().and_then(|last| last.chunk));
-        self.last = Some(Last { labels: labels.clone(), chunk });
+        last.labels.clear();
+        last.labels.extend_from_slice(labels);
+        last.chunk = chunks.last().copied().or(last.chunk);
         Ok(SeriesRef(u64::from(series)))
     }
 
@@ -135,11 +172,12 @@ impl<W: Write> IndexWriter<W> {
         self.toc.postings = self.out.position();
         let all = std::mem::take(&mut self.all);
         let all_at = self.write_postings(&all)?;
-        let mut pairs: Vec<((u32, u32), Vec<u32>)> = self.postings.drain().collect();
+        let mut pairs: Vec<((u32, u32), usize)> = self.places.drain().collect();
         // Symbols are sorted, so their numbers sort like the text.
         pairs.sort_unstable_by_key(|(pair, _)| *pair);
         let mut places = Vec::with_capacity(pairs.len());
-        for (pair, series) in pairs {
+        for (pair, place) in pairs {
+            let series = std::mem::take(&mut self.postings[place]);
             places.push((pair, self.write_postings(&series)?));
         }
 
@@ -157,23 +195,31 @@ impl<W: Write> IndexWriter<W> {
         self.out.finish()
     }
 
-    fn check_order(&self, labels: &Labels, chunks: &[ChunkMeta]) -> Result<(), Error> {
-        let last_labels = self.last.as_ref().map(|last| &last.labels);
-        if let Some(last) = last_labels.filter(|last| *last >= labels) {
-            return Err(Error::SeriesOrder { labels: labels.clone(), last: last.clone() });
+    fn check_order(&self, labels: &[(u32, u32)], chunks: &[ChunkMeta]) -> Result<(), Error> {
+        let last = self.last.as_ref();
+        if let Some(last) = last.filter(|last| last.labels.as_slice() >= labels) {
+            let (labels, last) = (self.labels(labels)?, self.labels(&last.labels)?);
+            return Err(Error::SeriesOrder { labels, last });
         }
-        let mut last_ref = self.last.as_ref().and_then(|last| last.chunk).map(|last| last.chunk);
+        let mut last_ref = last.and_then(|last| last.chunk).map(|last| last.chunk);
         let mut last_maxt = None;
         for chunk in chunks {
             if chunk.maxt < chunk.mint
                 || last_maxt.is_some_and(|maxt| chunk.mint <= maxt)
                 || last_ref.is_some_and(|last| chunk.chunk < last)
             {
-                return Err(Error::ChunkOrder { labels: labels.clone(), chunk: chunk.chunk });
+                let labels = self.labels(labels)?;
+                return Err(Error::ChunkOrder { labels, chunk: chunk.chunk });
             }
             (last_ref, last_maxt) = (Some(chunk.chunk), Some(chunk.maxt));
         }
         Ok(())
+    }
+
+    /// The labels that have these numbers.
+    fn labels(&self, numbers: &[(u32, u32)]) -> Result<Labels, Error> {
+        let text = |number| self.symbols.get(Symbol(number));
+        Labels::from_sorted(numbers.iter().map(|&(name, value)| (text(name), text(value))))
     }
 
     fn number(&self, text: &str) -> Result<u32, Error> {

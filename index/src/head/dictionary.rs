@@ -131,6 +131,16 @@ impl Dictionary {
         self.symbols.get(self.pairs[pair.0 as usize].value)
     }
 
+    /// Name of a pair.
+    pub(super) fn name(&self, pair: PairId) -> Symbol {
+        self.pairs[pair.0 as usize].name
+    }
+
+    /// Those of `names` that are known.
+    pub(super) fn symbols_among(&self, names: &[&str]) -> Vec<Symbol> {
+        names.iter().filter_map(|name| self.symbols.lookup(name)).collect()
+    }
+
     /// Packs the labels of a series, whose pairs are in the order of their names.
     pub(super) fn labels(
         &self,

@@ -14,12 +14,14 @@
 
 mod bulk;
 mod by_hash;
+mod cardinality;
 mod dictionary;
 mod memory;
 mod order;
 mod page;
 mod pending;
 mod postings;
+mod project;
 mod series;
 mod tight;
 
@@ -30,6 +32,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 use self::by_hash::HashIndex;
+pub use self::cardinality::{Cardinality, Count};
 use self::dictionary::{Dictionary, PairId};
 pub use self::memory::IndexMemory;
 pub use self::order::Ordered;
@@ -140,15 +143,7 @@ impl HeadIndex {
         for batch in series.chunks(LABELS_BATCH) {
             // Keeps the numbers of pairs from standing for others between the two steps.
             let _in_use = self.releasing.read_recursive();
-            pairs.clear();
-            ends.clear();
-            for &series in batch {
-                let end = self.series.read(series, |of_series| {
-                    pairs.extend(of_series);
-                    pairs.len()
-                });
-                ends.push(end);
-            }
+            self.pairs_of_each(batch, &mut pairs, &mut ends);
             let dictionary = self.dictionary.read();
             let mut start = 0;
             for end in &ends {
@@ -303,6 +298,24 @@ impl HeadIndex {
         }
         let mut dictionary = self.dictionary.write();
         labels.iter().map(|(name, value)| dictionary.intern(name, value)).collect()
+    }
+
+    /// Fills `pairs` with the label pairs of each of `series`, and `ends` with where those of each
+    /// end, or with nothing for series that are gone.
+    fn pairs_of_each(
+        &self,
+        series: &[SeriesRef],
+        pairs: &mut Vec<PairId>,
+        ends: &mut Vec<Option<usize>>,
+    ) {
+        pairs.clear();
+        ends.clear();
+        ends.extend(series.iter().map(|&series| {
+            self.series.read(series, |of_series| {
+                pairs.extend(of_series);
+                pairs.len()
+            })
+        }));
     }
 
     /// The series at a place, if it has these labels.

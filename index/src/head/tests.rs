@@ -127,6 +127,35 @@ fn many_series_at_once_are_those_one_by_one() {
     assert_eq!((many.len(), many.get(&make(5000))), (2000, Some(SeriesRef(5000))));
 }
 
+#[test]
+fn the_largest_of_each_kind_are_counted() {
+    let index = HeadIndex::new();
+    for i in 0..60 {
+        let (name, pod) = (["a", "b", "b"][i % 3], format!("pod-{}", i / 6));
+        let made = labels(&[("__name__", name), ("pod", &pod), ("x", &i.to_string())]);
+        index.get_or_create(&made).unwrap();
+    }
+    let gone = index.select(&[Matcher::equal("pod", "pod-0")]);
+    index.remove(&gone);
+    let counts = |list: &[Count]| -> Vec<(String, u64)> {
+        list.iter().map(|entry| (entry.name.clone(), entry.count)).collect()
+    };
+    let of = |pairs: &[(&str, u64)]| -> Vec<(String, u64)> {
+        pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    };
+    let found = index.cardinality(2);
+    assert_eq!((found.n_series, found.n_label_names, found.n_label_pairs), (54, 3, 2 + 9 + 54));
+    assert_eq!(counts(&found.series_by_metric), of(&[("b", 36), ("a", 18)]));
+    assert_eq!(counts(&found.values_by_label), of(&[("x", 54), ("pod", 9)]));
+    assert_eq!(counts(&found.value_bytes_by_label), of(&[("pod", 5 * 54), ("x", 4 + 2 * 50)]));
+    assert_eq!(counts(&found.series_by_pair), of(&[("__name__=b", 36), ("__name__=a", 18)]));
+    assert_eq!(found.index_bytes_by_label[0].name, "x");
+    let all = index.cardinality(100);
+    assert_eq!(counts(&all.series_by_label), of(&[("__name__", 54), ("pod", 54), ("x", 54)]));
+    assert_eq!((all.series_by_pair.len(), all.series_by_pair[3].count), (65, 6));
+    assert_eq!(index.cardinality(0).series_by_pair, []);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Create(Labels),

@@ -15,7 +15,7 @@ mod topk;
 
 use crate::ast::AggregateOp;
 use crate::exec::batch::Grid;
-use crate::exec::{BoxOperator, Context, Scalar, build as build_operator, build_nameless};
+use crate::exec::{BoxOperator, Context, Scalar, build as build_operator, build_for_groups};
 use crate::plan::{Aggregate, Node, NodeKind};
 use crate::{Error, ParameterError, Span};
 
@@ -44,10 +44,9 @@ pub(crate) fn build(
         aggregate.op,
         AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK | AggregateOp::LimitRatio
     );
-    let input = if !picks && labels.are_nameless() {
-        build_nameless(&aggregate.input, grid, context)?
-    } else {
-        build_operator(&aggregate.input, grid, context)?
+    let input = match labels.names().filter(|_| !picks && labels.are_nameless()) {
+        Some(names) => build_for_groups(&aggregate.input, &names, grid, context)?,
+        None => build_operator(&aggregate.input, grid, context)?,
     };
     let groups = Groups::new(labels, input.series())?;
     let span = param.map_or(aggregate.input.place(), Node::place);

@@ -43,6 +43,15 @@ impl<'a> GroupLabels<'a> {
         }
     }
 
+    /// Their names, if these are known without the series.
+    pub(super) fn names(self) -> Option<Vec<&'a str>> {
+        match self.grouping {
+            None => Some(Vec::new()),
+            Some(AggregateGrouping::By(names)) => Some(names.iter().map(String::as_str).collect()),
+            Some(AggregateGrouping::Without(_)) => None,
+        }
+    }
+
     /// The name behind which no label is covered, if there is one.
     fn last_name(self) -> Option<&'a str> {
         match self.grouping {
@@ -80,7 +89,14 @@ impl Groups {
         let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut key = Vec::new();
         let last = labels.last_name();
+        let mut before: Option<&SeriesMeta> = None;
         for meta in series {
+            let same = before.replace(meta).filter(|before| before.labels == meta.labels);
+            if let (Some(_), Some(&group)) = (same, groups.of_series.last()) {
+                groups.metas[group].drop_name |= meta.drop_name;
+                groups.of_series.push(group);
+                continue;
+            }
             key.clear();
             // Labels are sorted by name, so the search ends behind the last one of interest.
             let early = meta.labels.iter().take_while(|(name, _)| last.is_none_or(|l| *name <= l));

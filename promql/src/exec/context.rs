@@ -11,7 +11,7 @@ use crate::storage::{Querier, SelectHints, SeriesSet};
 use crate::{AnnotationKind, Annotations, Error, Span};
 
 /// Labels that describe the metric rather than the series, sorted.
-const METADATA_LABELS: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
+pub(super) const METADATA_LABELS: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
 
 /// Tells whether a label describes the metric rather than the series.
 pub(crate) fn is_metadata_label(name: &str) -> bool {
@@ -132,12 +132,14 @@ impl Context {
     pub(crate) fn drop_names(
         &self,
         series: &[SeriesMeta],
-        reader: NameReader,
+        reader: LabelReader<'_>,
     ) -> Result<Unnamed, Error> {
         let delayed = self.features.delayed_name_removal;
-        let same = |pair: &[SeriesMeta]| metadata(&pair[0]).eq(metadata(&pair[1]));
+        let same = |pair: &[SeriesMeta]| {
+            pair[0].labels == pair[1].labels || metadata(&pair[0]).eq(metadata(&pair[1]))
+        };
         let may_clash = !delayed && !series.windows(2).all(same);
-        let keep = delayed || (reader == NameReader::Nobody && !may_clash);
+        let keep = delayed || (reader != LabelReader::Anyone && !may_clash);
         let drop_one = |meta: &SeriesMeta| {
             let labels = if keep { meta.labels.clone() } else { without_metadata(&meta.labels)? };
             Ok(SeriesMeta { labels, drop_name: true })
@@ -147,13 +149,24 @@ impl Context {
     }
 }
 
-/// Who looks at the labels that describe the metric after they were dropped.
+/// Who looks at the labels of the series that come out of an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NameReader {
-    /// Someone may.
+pub(crate) enum LabelReader<'a> {
+    /// Someone may look at all of them.
     Anyone,
-    /// Nobody does, so that they may as well stay.
-    Nobody,
+    /// An aggregation by the labels with these names, none of which describes the metric: others may
+    /// be missing, and those that describe the metric may as well stay where they should go.
+    Groups(&'a [&'a str]),
+}
+
+impl<'a> LabelReader<'a> {
+    /// Names of the labels that are looked at, if not all are.
+    pub(crate) fn needed(self) -> Option<&'a [&'a str]> {
+        match self {
+            Self::Anyone => None,
+            Self::Groups(names) => Some(names),
+        }
+    }
 }
 
 /// Series that lost their names.

@@ -10,7 +10,7 @@ use ferula_chunkenc::histogram::FloatHistogram;
 use ferula_index::{Labels, LabelsBuilder};
 
 use super::batch::{Column, Grid, SeriesMeta};
-use super::context::NameReader;
+use super::context::LabelReader;
 use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same};
 use crate::annotations::ForcedMonotonicity;
 use crate::functions::histogram::{self, Bucket};
@@ -78,7 +78,7 @@ fn finish(
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
-    let metas = context.drop_names(&metas, NameReader::Anyone)?.metas;
+    let metas = context.drop_names(&metas, LabelReader::Anyone)?.metas;
     for (q, span) in wanted.iter().filter_map(Wanted::as_quantile) {
         warn_of_quantile(q, *span, grid, context);
     }

@@ -6,7 +6,7 @@ use ferula_chunkenc::{SampleBatch, stale};
 use ferula_index::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use super::batch::{Column, Grid, SeriesMeta};
-use super::context::{NameReader, Unnamed};
+use super::context::{LabelReader, Unnamed};
 use super::notes::Notes;
 use super::window::{Windowed, Windows};
 use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same, scan, subquery};
@@ -31,10 +31,21 @@ pub(crate) fn source(
     grid: Grid,
     context: &Context,
 ) -> Result<Box<dyn SampleSource>, Error> {
+    source_with(source, None, grid, context)
+}
+
+/// The same, for someone who looks at the `needed` labels only, if there are any given, besides
+/// those that describe the metric.
+fn source_with(
+    source: &RangeSource,
+    needed: Option<&[&str]>,
+    grid: Grid,
+    context: &Context,
+) -> Result<Box<dyn SampleSource>, Error> {
     match source {
         RangeSource::Selector { selector, range_ms } => {
             let set = scan::select(selector, Some(*range_ms), grid, context)?;
-            let metas = scan::metas(&*set);
+            let metas = scan::metas(&*set, needed);
             let (stats_only, context) = (selector.stats_only, context.clone());
             Ok(Box::new(Stored { set, metas, stats_only, context }))
         }
@@ -69,11 +80,11 @@ impl SampleSource for Stored {
 /// Makes the operator of a range function.
 pub(super) fn build(
     call: &RangeCall,
-    reader: NameReader,
+    reader: LabelReader<'_>,
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
-    let source = source(&call.source, grid, context)?;
+    let mut source = source_with(&call.source, reader.needed(), grid, context)?;
     let params = call
         .params
         .iter()
@@ -99,7 +110,14 @@ pub(super) fn build(
     let Unnamed { metas, may_clash } = if call.function.keeps_name() {
         Unnamed { metas: source.series().to_vec(), may_clash: false }
     } else {
-        context.drop_names(source.series(), reader)?
+        let unnamed = context.drop_names(source.series(), reader)?;
+        if unnamed.may_clash && reader.needed().is_some() {
+            // Which of them are the same without their names is told by all their labels.
+            source = source_with(&call.source, None, grid, context)?;
+            context.drop_names(source.series(), reader)?
+        } else {
+            unnamed
+        }
     };
     let operator = Box::new(RangeOperator {
         source,

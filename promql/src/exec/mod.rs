@@ -35,7 +35,7 @@ use crate::functions::signatures::ValueType;
 use crate::plan::{Node, NodeKind};
 
 use self::batch::{Column, Grid, SeriesMeta};
-use self::context::NameReader;
+use self::context::LabelReader;
 pub(crate) use self::context::{Context, is_metadata_label, without_metadata};
 pub(crate) use self::matrix::SampleSource;
 pub(crate) use self::matrix::source as build_source;
@@ -64,7 +64,7 @@ pub(crate) fn build(node: &Node, grid: Grid, context: &Context) -> Result<BoxOpe
     match &node.kind {
         NodeKind::Selector(selector) => scan::instant(selector, node.span, grid, context),
         NodeKind::Call(call) => call::build(call, node.span, grid, context),
-        NodeKind::RangeCall(call) => matrix::build(call, NameReader::Anyone, grid, context),
+        NodeKind::RangeCall(call) => matrix::build(call, LabelReader::Anyone, grid, context),
         NodeKind::Aggregate(aggregate) => {
             crate::aggregate::build(aggregate, node.span, grid, context)
         }
@@ -77,15 +77,21 @@ pub(crate) fn build(node: &Node, grid: Grid, context: &Context) -> Result<BoxOpe
     }
 }
 
-/// Makes an operator like [`build`], for someone who does not look at the labels that describe the
-/// metric. They may be there though the function drops them, which saves making new label sets.
-pub(crate) fn build_nameless(
+/// Makes an operator like [`build`], for an aggregation by the labels called `names`, none of which
+/// describes the metric. Other labels may be missing, and those that describe the metric may be there
+/// though the function drops them, which saves making new label sets.
+pub(crate) fn build_for_groups(
     node: &Node,
+    names: &[&str],
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
+    let reader = LabelReader::Groups(names);
     match &node.kind {
-        NodeKind::RangeCall(call) => matrix::build(call, NameReader::Nobody, grid, context),
+        NodeKind::Selector(selector) => {
+            scan::instant_with(selector, node.span, reader.needed(), grid, context)
+        }
+        NodeKind::RangeCall(call) => matrix::build(call, reader, grid, context),
         _ => build(node, grid, context),
     }
 }

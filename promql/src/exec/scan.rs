@@ -6,6 +6,7 @@ use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram};
 use ferula_chunkenc::{SampleBatch, stale};
 
 use super::batch::{Column, Grid, SeriesMeta};
+use super::context::METADATA_LABELS;
 use super::notes::Notes;
 use super::{BoxOperator, Context, Operator, stats};
 use crate::ast::Boundary;
@@ -30,11 +31,24 @@ pub(super) fn instant(
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
-    if selector.boundary == Some(Boundary::Smoothed) {
-        let scan = Scan::new(selector, Take::Value, grid, context)?;
-        return Ok(Box::new(SmoothedScan { scan, span }));
-    }
-    Ok(Box::new(Scan::new(selector, Take::Value, grid, context)?))
+    instant_with(selector, span, None, grid, context)
+}
+
+/// Makes the operator of an instant selector for someone who looks at the `needed` labels only, if
+/// there are any given, besides those that describe the metric.
+pub(super) fn instant_with(
+    selector: &Selector,
+    span: Span,
+    needed: Option<&[&str]>,
+    grid: Grid,
+    context: &Context,
+) -> Result<BoxOperator, Error> {
+    let scan = Scan::new(selector, Take::Value, needed, grid, context)?;
+    Ok(if selector.boundary == Some(Boundary::Smoothed) {
+        Box::new(SmoothedScan { scan, span })
+    } else {
+        Box::new(scan)
+    })
 }
 
 /// Makes the operator of an instant selector that yields the times of samples.
@@ -43,7 +57,7 @@ pub(super) fn timestamps(
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
-    Ok(Box::new(Scan::new(selector, Take::Timestamp, grid, context)?))
+    Ok(Box::new(Scan::new(selector, Take::Timestamp, None, grid, context)?))
 }
 
 /// Selects the series of a selector for the steps of `grid`.
@@ -61,9 +75,11 @@ pub(super) fn select(
     context.select(&selector.matchers, &hints)
 }
 
-/// Labels of all series of a set.
-pub(super) fn metas(set: &dyn SeriesSet) -> Vec<SeriesMeta> {
-    (0..set.len()).map(|index| SeriesMeta::new(set.labels(index))).collect()
+/// Labels of all series of a set: at least those with the `needed` names, if there are any given,
+/// and those that describe the metric.
+pub(super) fn metas(set: &dyn SeriesSet, needed: Option<&[&str]>) -> Vec<SeriesMeta> {
+    let needed = needed.map(|names| [names, &METADATA_LABELS].concat());
+    set.all_labels(needed.as_deref()).into_iter().map(SeriesMeta::new).collect()
 }
 
 /// Reads a series into `batch`, counting its samples instead of those it held. Buckets of histograms
@@ -98,10 +114,16 @@ struct Scan {
 }
 
 impl Scan {
-    fn new(selector: &Selector, take: Take, grid: Grid, context: &Context) -> Result<Self, Error> {
+    fn new(
+        selector: &Selector,
+        take: Take,
+        needed: Option<&[&str]>,
+        grid: Grid,
+        context: &Context,
+    ) -> Result<Self, Error> {
         let set = select(selector, None, grid, context)?;
         Ok(Self {
-            metas: metas(&*set),
+            metas: metas(&*set, needed),
             set,
             grid,
             shift: selector.shift,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::batch::{Column, Grid, SeriesMeta};
-use super::context::{NameReader, Unnamed};
+use super::context::{LabelReader, Unnamed};
 use super::{BoxOperator, Context, Operator, Overlap, build, merge_same};
 use crate::Error;
 use crate::plan::Node;
@@ -26,7 +26,7 @@ pub(super) fn map_columns(
         let metas = inner.series().to_vec();
         return Ok(Box::new(Mapped { inner, metas, apply }));
     }
-    let Unnamed { metas, may_clash } = context.drop_names(inner.series(), NameReader::Anyone)?;
+    let Unnamed { metas, may_clash } = context.drop_names(inner.series(), LabelReader::Anyone)?;
     let mapped = Box::new(Mapped { inner, metas, apply });
     Ok(if may_clash { merge_same(mapped, Overlap::AtSameStep) } else { mapped })
 }

@@ -11,6 +11,7 @@ use ferula_chunkenc::{Chunk, Encoding};
 use ferula_index::ChunkRef;
 use ferula_wal::fs::Fs;
 
+use super::chunk_stream::SegmentStream;
 use super::output::OutputFile;
 use crate::error::Error;
 use crate::mmap::open_bytes;
@@ -30,13 +31,16 @@ pub(crate) const CHUNKS_DIR: &str = "chunks";
 /// Bytes of a chunk beside its data: length, encoding and checksum, at most.
 const MAX_OVERHEAD_BYTES: u64 = 10 + 1 + 4;
 
+/// Bytes of a chunk behind its length, beside its data: encoding and checksum.
+pub(super) const CHUNK_TAIL_BYTES: usize = 1 + 4;
+
 /// Name of the segment at `index`, which counts from zero; names count from one.
-fn segment_name(index: u32) -> String {
+pub(super) fn segment_name(index: u32) -> String {
     format!("{:06}", u64::from(index) + 1)
 }
 
 /// Index of the segment and offset in it that a ref stands for.
-fn split(chunk: ChunkRef) -> (u32, u32) {
+pub(super) fn split(chunk: ChunkRef) -> (u32, u32) {
     let [a, b, c, d, e, f, g, h] = chunk.0.to_be_bytes();
     (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
 }
@@ -138,22 +142,29 @@ impl ChunkReader {
         let (index, offset) = split(chunk);
         let segment = usize::try_from(index).ok().and_then(|index| self.segments.get(index));
         let start = usize::try_from(offset).ok();
-        let found = segment.zip(start);
-        let found =
-            found.and_then(|(segment, start)| Some((segment, start, segment.get(start..)?)));
-        match found {
-            Some((segment, start, rest)) => {
-                parse(segment, start, rest).map_err(|source| self.error(chunk, source))
+        match segment.zip(start).filter(|(segment, start)| *start <= segment.len()) {
+            Some((segment, start)) => {
+                parse(segment, start).map_err(|source| self.error(chunk, source))
             }
             None => Err(Error::ChunkRef { dir: self.dir.clone(), chunk }),
         }
     }
 
+    /// Reads the chunks anew, front to back.
+    pub(super) fn stream<'a>(&self, fs: &'a dyn Fs) -> SegmentStream<'a> {
+        SegmentStream::new(fs, self.dir.clone())
+    }
+
     /// Adds to an error of the chunk at `chunk` where that is.
     pub(crate) fn error(&self, chunk: ChunkRef, source: ferula_chunkenc::Error) -> Error {
-        let (index, offset) = split(chunk);
-        Error::Chunk { file: self.dir.join(segment_name(index)), offset: offset.into(), source }
+        chunk_error(&self.dir, chunk, source)
     }
+}
+
+/// Adds to an error of the chunk at `chunk`, in the segments in `dir`, where that is.
+pub(super) fn chunk_error(dir: &Path, chunk: ChunkRef, source: ferula_chunkenc::Error) -> Error {
+    let (index, offset) = split(chunk);
+    Error::Chunk { file: dir.join(segment_name(index)), offset: offset.into(), source }
 }
 
 fn check_header(bytes: &[u8], path: &Path) -> Result<(), Error> {
@@ -171,8 +182,9 @@ fn check_header(bytes: &[u8], path: &Path) -> Result<(), Error> {
     cursor.skip(3).map_err(malformed)
 }
 
-fn parse(segment: &Bytes, start: usize, rest: &[u8]) -> Result<Chunk, ferula_chunkenc::Error> {
-    let mut cursor = Cursor::new(rest);
+/// Reads the chunk at `start`, which is not behind the end.
+pub(super) fn parse(segment: &Bytes, start: usize) -> Result<Chunk, ferula_chunkenc::Error> {
+    let mut cursor = Cursor::new(&segment[start..]);
     let len = cursor.uvarint()?;
     let covered_start = cursor.offset();
     let len = usize::try_from(len).unwrap_or(usize::MAX).saturating_add(1);

@@ -41,6 +41,18 @@ pub(crate) trait SeriesReader: fmt::Debug + Send + Sync {
     /// Values of the label `name` among series that pass all `matchers`, sorted.
     fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, Error>;
 
+    /// Labels of a series as pairs of numbers, which count the [`symbols`](Self::symbols) from
+    /// zero, and its chunks.
+    fn numbered_series(
+        &self,
+        series: SeriesRef,
+        labels: &mut Vec<(u32, u32)>,
+        chunks: &mut Vec<ChunkMeta>,
+    ) -> Result<(), Error>;
+
+    /// Reads chunks anew, front to back, without keeping what was read in memory.
+    fn stream<'a>(&'a self, fs: &'a dyn Fs) -> Box<dyn ChunkStream + 'a>;
+
     /// All label names and values, sorted, each once; there may be others among them.
     fn symbols(&self) -> Box<dyn Iterator<Item = Result<&str, Error>> + '_>;
 
@@ -51,11 +63,25 @@ pub(crate) trait SeriesReader: fmt::Debug + Send + Sync {
     fn chunk_error(&self, chunk: ChunkRef, source: ferula_chunkenc::Error) -> Error;
 }
 
+/// Reads the chunks of a block, front to back.
+pub(crate) trait ChunkStream: fmt::Debug {
+    /// Reads a chunk, whose ref is above those read before; its checksum is verified, its content
+    /// is not.
+    fn read(&mut self, chunk: ChunkRef) -> Result<Chunk, Error>;
+}
+
 /// Writes the series of a block, front to back.
 pub(crate) trait SeriesWriter {
     /// Adds a series, which must come after the last one in label order, and its chunks, which
     /// ascend in time. Returns how many chunks they became.
     fn add(&mut self, labels: &Labels, chunks: &[EncodedChunk]) -> Result<u64, Error>;
+
+    /// The same, with labels as pairs of numbers, which count the symbols from zero.
+    fn add_numbered(
+        &mut self,
+        labels: &[(u32, u32)],
+        chunks: &[EncodedChunk],
+    ) -> Result<u64, Error>;
 
     /// Makes everything durable, but for the directory that it is in.
     fn finish(self: Box<Self>) -> Result<(), Error>;
@@ -79,11 +105,10 @@ impl BlockFormat {
 
     /// Tells whether a block of this format takes chunks of this encoding. Others are decoded and
     /// encoded anew before they are given to its writer.
-    pub(crate) fn stores(self, encoding: Encoding) -> bool {
+    pub(crate) fn stores(self, _encoding: Encoding) -> bool {
         match self {
-            Self::Prometheus => {
-                matches!(encoding, Encoding::Xor | Encoding::Histogram | Encoding::FloatHistogram)
-            }
+            // All that Prometheus and Thanos know.
+            Self::Prometheus => true,
         }
     }
 

@@ -6,6 +6,7 @@
 //! files; series and chunks are checked by their checksums when they are read, and a block that
 //! fails then is not read again.
 
+mod chunk_stream;
 mod chunks;
 mod deletion;
 mod format;
@@ -24,8 +25,8 @@ use ferula_index::{ChunkMeta, Labels, Matcher, SeriesRef};
 use ferula_wal::fs::Fs;
 
 use self::deletion::gone_series;
-use self::format::SeriesReader;
 pub(crate) use self::format::{BlockFormat, EncodedChunk};
+use self::format::{ChunkStream, SeriesReader};
 pub use self::meta::{
     BlockCompaction, BlockMeta, BlockParent, BlockStats, FerulaSection, META_VERSION,
 };
@@ -35,6 +36,20 @@ pub(crate) use self::writer::{BlockWriter, CREATION_SUFFIX, DELETION_SUFFIX, Wri
 use crate::error::Error;
 use crate::stats::Quarantined;
 use crate::tombstones::Tombstones;
+
+/// Reads the chunks of a block, front to back.
+#[derive(Debug)]
+pub(crate) struct BlockStream<'a> {
+    block: &'a Block,
+    chunks: Box<dyn ChunkStream + 'a>,
+}
+
+impl BlockStream<'_> {
+    /// Reads a chunk; its checksum is verified, its content is not.
+    pub(crate) fn read(&mut self, chunk: &ChunkMeta) -> Result<Chunk, Error> {
+        self.block.noting_damage(self.chunks.read(chunk.chunk))
+    }
+}
 
 /// An open block. Cloning shares what is open.
 #[derive(Clone, Debug)]
@@ -105,6 +120,22 @@ impl Block {
         chunks: &mut Vec<ChunkMeta>,
     ) -> Result<Labels, Error> {
         self.noting_damage(self.reader.series(series, chunks))
+    }
+
+    /// Labels of a series as pairs of numbers, which count the [`symbols`](Self::symbols) from
+    /// zero, and its chunks.
+    pub(crate) fn numbered_series(
+        &self,
+        series: SeriesRef,
+        labels: &mut Vec<(u32, u32)>,
+        chunks: &mut Vec<ChunkMeta>,
+    ) -> Result<(), Error> {
+        self.noting_damage(self.reader.numbered_series(series, labels, chunks))
+    }
+
+    /// Reads chunks anew, front to back, without keeping what was read in memory.
+    pub(crate) fn stream<'a>(&'a self, fs: &'a dyn Fs) -> BlockStream<'a> {
+        BlockStream { block: self, chunks: self.reader.stream(fs) }
     }
 
     /// All label names and values, sorted, each once; there may be others among them.

@@ -9,7 +9,7 @@ use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, SeriesRef};
 use ferula_wal::fs::Fs;
 
 use super::chunks::{CHUNKS_DIR, ChunkReader, ChunkWriter};
-use super::format::{EncodedChunk, SeriesReader, SeriesWriter};
+use super::format::{ChunkStream, EncodedChunk, SeriesReader, SeriesWriter};
 use super::output::OutputFile;
 use crate::error::Error;
 use crate::mmap::open_bytes;
@@ -60,6 +60,19 @@ impl SeriesReader for PrometheusReader {
         self.of_index(self.index.label_values(name, matchers))
     }
 
+    fn numbered_series(
+        &self,
+        series: SeriesRef,
+        labels: &mut Vec<(u32, u32)>,
+        chunks: &mut Vec<ChunkMeta>,
+    ) -> Result<(), Error> {
+        self.of_index(self.index.numbered_series(series, labels, chunks))
+    }
+
+    fn stream<'a>(&'a self, fs: &'a dyn Fs) -> Box<dyn ChunkStream + 'a> {
+        Box::new(self.chunks.stream(fs))
+    }
+
     fn symbols(&self) -> Box<dyn Iterator<Item = Result<&str, Error>> + '_> {
         Box::new(self.index.symbols().map(|symbol| self.of_index(symbol)))
     }
@@ -99,16 +112,33 @@ impl<'a> PrometheusWriter<'a> {
         })?;
         Ok(Self { file, index, chunks, metas: Vec::new() })
     }
-}
 
-impl SeriesWriter for PrometheusWriter<'_> {
-    fn add(&mut self, labels: &Labels, chunks: &[EncodedChunk]) -> Result<u64, Error> {
+    /// Writes the chunks of a series and keeps where they are.
+    fn write(&mut self, chunks: &[EncodedChunk]) -> Result<(), Error> {
         self.metas.clear();
         for EncodedChunk { mint, maxt, chunk } in chunks {
             let chunk = self.chunks.write(chunk)?;
             self.metas.push(ChunkMeta { mint: *mint, maxt: *maxt, chunk });
         }
+        Ok(())
+    }
+}
+
+impl SeriesWriter for PrometheusWriter<'_> {
+    fn add(&mut self, labels: &Labels, chunks: &[EncodedChunk]) -> Result<u64, Error> {
+        self.write(chunks)?;
         let added = self.index.add_series(labels, &self.metas);
+        added.map_err(|source| Error::Index { op: "write", file: self.file.clone(), source })?;
+        Ok(self.metas.len() as u64)
+    }
+
+    fn add_numbered(
+        &mut self,
+        labels: &[(u32, u32)],
+        chunks: &[EncodedChunk],
+    ) -> Result<u64, Error> {
+        self.write(chunks)?;
+        let added = self.index.add_numbered_series(labels, &self.metas);
         added.map_err(|source| Error::Index { op: "write", file: self.file.clone(), source })?;
         Ok(self.metas.len() as u64)
     }

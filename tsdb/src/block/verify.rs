@@ -4,7 +4,8 @@
 //! the order of series and chunks, the times of every sample that is newly encoded, and all counts.
 
 use ferula_chunkenc::SampleBatch;
-use ferula_index::{ChunkMeta, Labels};
+use ferula_index::ChunkMeta;
+use ferula_wal::fs::Fs;
 
 use super::Block;
 use crate::error::{BlockFault, Error};
@@ -20,20 +21,23 @@ pub(crate) enum Depth {
 }
 
 /// Verifies a block.
-pub(crate) fn verify(block: &Block, depth: Depth) -> Result<(), Error> {
+pub(crate) fn verify(fs: &dyn Fs, block: &Block, depth: Depth) -> Result<(), Error> {
     let fault = |fault| Err(Error::Block { dir: block.dir().to_path_buf(), fault });
     let (mut n_series, mut n_chunks, mut n_samples) = (0_u64, 0_u64, 0_u64);
-    let mut last: Option<Labels> = None;
+    // As numbers, labels are in the same order as they are as text.
+    let (mut labels, mut last) = (Vec::new(), Vec::new());
     let mut chunks = Vec::new();
     let mut batch = SampleBatch::new();
+    let mut stream = block.stream(fs);
     for series in &block.noting_damage(block.reader.select(&[]))? {
-        let labels = block.series(series, &mut chunks)?;
-        if last.as_ref().is_some_and(|last| *last >= labels) || labels.is_empty() {
-            return fault(BlockFault::SeriesOrder { labels });
+        block.numbered_series(series, &mut labels, &mut chunks)?;
+        let labels_of = || block.series(series, &mut Vec::new());
+        if labels <= last {
+            return fault(BlockFault::SeriesOrder { labels: labels_of()? });
         }
         let mut after = None;
         for chunk in &chunks {
-            let data = block.chunk(chunk)?;
+            let data = stream.read(chunk)?;
             let mut is_valid = has_range(block, chunk, after);
             if depth == Depth::Samples {
                 batch.clear();
@@ -41,14 +45,14 @@ pub(crate) fn verify(block: &Block, depth: Depth) -> Result<(), Error> {
                 is_valid &= has_times_of(chunk, batch.timestamps());
             }
             if !is_valid {
-                return fault(BlockFault::ChunkRange { labels, chunk: chunk.chunk });
+                return fault(BlockFault::ChunkRange { labels: labels_of()?, chunk: chunk.chunk });
             }
             after = Some(chunk.maxt);
             n_chunks += 1;
             n_samples += u64::from(block.of_chunk(chunk, data.sample_count())?);
         }
         n_series += 1;
-        last = Some(labels);
+        std::mem::swap(&mut last, &mut labels);
     }
     let stats = &block.meta().stats;
     let counts = [

@@ -56,6 +56,24 @@ impl<'a> BlockWriter<'a> {
 
     /// Adds a series, which must come after the last one in label order, and its chunks.
     pub(crate) fn add(&mut self, labels: &Labels, chunks: &[EncodedChunk]) -> Result<(), Error> {
+        self.count(chunks)?;
+        self.stats.num_chunks += self.series.add(labels, chunks)?;
+        Ok(())
+    }
+
+    /// Adds a series as [`add`](Self::add) does, with its labels as pairs of numbers, which count
+    /// the symbols from zero.
+    pub(crate) fn add_numbered(
+        &mut self,
+        labels: &[(u32, u32)],
+        chunks: &[EncodedChunk],
+    ) -> Result<(), Error> {
+        self.count(chunks)?;
+        self.stats.num_chunks += self.series.add_numbered(labels, chunks)?;
+        Ok(())
+    }
+
+    fn count(&mut self, chunks: &[EncodedChunk]) -> Result<(), Error> {
         for EncodedChunk { chunk, .. } in chunks {
             let n_samples = chunk.sample_count();
             let n_samples =
@@ -63,7 +81,6 @@ impl<'a> BlockWriter<'a> {
             self.stats.count(chunk.encoding, n_samples.into());
         }
         self.stats.num_series += 1;
-        self.stats.num_chunks += self.series.add(labels, chunks)?;
         Ok(())
     }
 
@@ -81,7 +98,7 @@ impl<'a> BlockWriter<'a> {
         meta.write(fs, &tmp)?;
         fs.sync_dir(&tmp).map_err(Error::io("sync", &tmp))?;
         let block = Block::open(fs, tmp)?;
-        verify(&block, depth)?;
+        verify(fs, &block, depth)?;
         Ok(WrittenBlock { fs, parent, block })
     }
 }

@@ -1,22 +1,46 @@
 //! Walking over the series of several blocks in label order.
+//!
+//! Labels are compared as numbers: symbols are sorted, so numbers of merged symbols sort like the
+//! text. No label is read as text but when the symbols are merged.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use ferula_index::postings::{Iter, Postings};
-use ferula_index::{ChunkMeta, Labels, SeriesRef};
+use ferula_index::{ChunkMeta, SeriesRef};
 
 use crate::block::Block;
 use crate::error::Error;
 
-/// Merges the symbols of blocks: sorted, each once.
-pub(super) fn merge_symbols<'a>(blocks: &[&'a Block]) -> Result<Vec<&'a str>, Error> {
-    let mut merged: Vec<&str> = Vec::new();
-    for block in blocks {
-        let symbols = block.symbols().collect::<Result<Vec<&str>, _>>()?;
-        merged = merge_two(&merged, &symbols);
+/// The symbols of several blocks.
+#[derive(Debug, Default)]
+pub(super) struct MergedSymbols<'a> {
+    /// Sorted, each once.
+    pub(super) symbols: Vec<&'a str>,
+    /// For each block which numbers its symbols have among all.
+    numbers: Vec<Vec<u32>>,
+}
+
+impl<'a> MergedSymbols<'a> {
+    /// Merges the symbols of `blocks`.
+    pub(super) fn new(blocks: &[&'a Block]) -> Result<Self, Error> {
+        let texts = |block: &&'a Block| block.symbols().collect::<Result<Vec<&'a str>, Error>>();
+        let mut symbols = Vec::new();
+        for block in blocks {
+            symbols = merge_two(&symbols, &texts(block)?);
+        }
+        // Read again rather than kept: this is done with the symbols of one block in memory.
+        let numbers = blocks.iter().map(|block| Ok(number(&texts(block)?, &symbols)));
+        let numbers = numbers.collect::<Result<_, Error>>()?;
+        Ok(Self { symbols, numbers })
     }
-    Ok(merged)
+}
+
+/// Where each of `texts` stands in `all`, both of which ascend.
+fn number(texts: &[&str], all: &[&str]) -> Vec<u32> {
+    let mut all = (0_u32..).zip(all);
+    let number = |text: &&str| all.find(|(_, other)| *other == text).map_or(u32::MAX, |(n, _)| n);
+    texts.iter().map(number).collect()
 }
 
 fn merge_two<'a>(a: &[&'a str], b: &[&'a str]) -> Vec<&'a str> {
@@ -37,6 +61,9 @@ fn merge_two<'a>(a: &[&'a str], b: &[&'a str]) -> Vec<&'a str> {
     }
 }
 
+/// Labels as pairs of numbers of merged symbols, which are in the same order as the text.
+pub(super) type NumberedLabels = Vec<(u32, u32)>;
+
 /// What a source has of a series.
 #[derive(Debug, Default)]
 pub(super) struct Part {
@@ -52,12 +79,18 @@ pub(super) struct Part {
 pub(super) struct SeriesMerge<'a> {
     sources: Vec<Source<'a>>,
     /// The next series of every source that has one.
-    next: BinaryHeap<Reverse<(Labels, usize)>>,
+    next: BinaryHeap<Reverse<(NumberedLabels, usize)>>,
+    /// Labels of the series that was read last.
+    labels: NumberedLabels,
+    /// Memory for labels.
+    spare: Vec<NumberedLabels>,
     parts: Vec<Part>,
 }
 
 struct Source<'a> {
     block: &'a Block,
+    /// Numbers of its symbols among all.
+    numbers: &'a [u32],
     series: Iter<'a>,
     /// What was read of the next series.
     part: Part,
@@ -67,15 +100,21 @@ impl<'a> SeriesMerge<'a> {
     /// Begins before the first series of the `sources`, which are given with what to read of them.
     pub(super) fn new(
         sources: impl Iterator<Item = (&'a Block, &'a Postings)>,
+        symbols: &'a MergedSymbols<'_>,
     ) -> Result<Self, Error> {
-        let source = |(source, (block, series)): (usize, (&'a Block, &'a Postings))| Source {
-            block,
-            series: series.iter(),
-            part: Part { source, ..Part::default() },
-        };
-        let sources: Vec<Source<'a>> = sources.enumerate().map(source).collect();
+        let sources: Vec<Source<'a>> = sources
+            .zip(&symbols.numbers)
+            .enumerate()
+            .map(|(source, ((block, series), numbers))| Source {
+                block,
+                numbers,
+                series: series.iter(),
+                part: Part { source, ..Part::default() },
+            })
+            .collect();
         let n_sources = sources.len();
-        let mut merge = Self { sources, next: BinaryHeap::new(), parts: Vec::new() };
+        let (next, parts, spare) = (BinaryHeap::new(), Vec::new(), Vec::new());
+        let mut merge = Self { sources, next, labels: Vec::new(), spare, parts };
         for source in 0..n_sources {
             merge.read(source)?;
         }
@@ -83,10 +122,10 @@ impl<'a> SeriesMerge<'a> {
     }
 
     /// Reads the next series, and what the sources have of it, in the order of the sources.
-    pub(super) fn next(&mut self) -> Result<Option<(Labels, &[Part])>, Error> {
-        let Some(Reverse((labels, first))) = self.next.pop() else { return Ok(None) };
+    pub(super) fn next(&mut self) -> Result<Option<(&NumberedLabels, &[Part])>, Error> {
+        let Some(Reverse((labels, mut source))) = self.next.pop() else { return Ok(None) };
+        self.spare.push(std::mem::replace(&mut self.labels, labels));
         let mut n_parts = 0;
-        let mut source = first;
         loop {
             if self.parts.len() == n_parts {
                 self.parts.push(Part::default());
@@ -95,19 +134,27 @@ impl<'a> SeriesMerge<'a> {
             std::mem::swap(&mut self.parts[n_parts], &mut self.sources[source].part);
             n_parts += 1;
             self.read(source)?;
-            match self.next.peek() {
-                Some(Reverse((next, next_source))) if *next == labels => source = *next_source,
-                _ => return Ok(Some((labels, &self.parts[..n_parts]))),
+            let is_same =
+                |Reverse((labels, _)): &Reverse<(NumberedLabels, usize)>| *labels == self.labels;
+            if !self.next.peek().is_some_and(is_same) {
+                return Ok(Some((&self.labels, &self.parts[..n_parts])));
             }
-            self.next.pop();
+            if let Some(Reverse((labels, next_source))) = self.next.pop() {
+                self.spare.push(labels);
+                source = next_source;
+            }
         }
     }
 
     fn read(&mut self, source: usize) -> Result<(), Error> {
-        let Source { block, series, part } = &mut self.sources[source];
+        let Source { block, numbers, series, part } = &mut self.sources[source];
         if let Some(series) = series.next() {
             (part.source, part.series) = (source, series);
-            let labels = block.series(series, &mut part.chunks)?;
+            let mut labels = self.spare.pop().unwrap_or_default();
+            block.numbered_series(series, &mut labels, &mut part.chunks)?;
+            for (name, value) in &mut labels {
+                (*name, *value) = (numbers[*name as usize], numbers[*value as usize]);
+            }
             self.next.push(Reverse((labels, source)));
         }
         Ok(())

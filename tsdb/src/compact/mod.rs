@@ -8,16 +8,16 @@
 //! # Memory
 //!
 //! One series is in memory at a time: its labels, the places of its chunks, and, where chunks
-//! overlap, the samples of those. Beside that there are, for the whole run, the label names and
-//! values of the result and what the writer of its index keeps for each series (four bytes for each
+//! overlap, the samples of those. Beside that there are, for the whole run, a window of 512 KiB of
+//! the chunks of each source, the label names and values of the result with four bytes for each of
+//! them in each source, and what the writer of the index keeps for each series (four bytes for each
 //! label in Prometheus's format). Neither the number of samples nor the size of the sources
-//! matters. Sources are mapped, not read into memory.
+//! matters. The indexes of the sources are mapped.
 
 mod control;
 mod merge;
 mod plan;
 mod populate;
-mod recode;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use ulid::Ulid;
 
 pub(crate) use self::control::Control;
 pub use self::control::Progress;
-use self::merge::{SeriesMerge, merge_symbols};
+use self::merge::{MergedSymbols, SeriesMerge};
 pub(crate) use self::plan::{plan, ranges};
 use self::populate::Populator;
 use crate::block::{Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, WrittenBlock};
@@ -64,26 +64,26 @@ impl<'a> Compaction<'a> {
 
     fn write(&self) -> Result<Option<WrittenBlock<'a>>, Error> {
         let sources: Vec<&Block> = self.sources.iter().map(AsRef::as_ref).collect();
-        let symbols = merge_symbols(&sources)?;
+        let symbols = MergedSymbols::new(&sources)?;
         let mut writer = BlockWriter::create(
             self.fs,
             self.parent,
             self.ulid,
             self.format,
-            symbols.into_iter(),
+            symbols.symbols.iter().copied(),
             self.chunk_segment_bytes,
         )?;
         let selected =
             sources.iter().map(|block| block.select(&[])).collect::<Result<Vec<_>, _>>()?;
         self.control.begin(selected.iter().map(|series| series.len()).sum());
-        let mut merge = SeriesMerge::new(sources.iter().copied().zip(&selected))?;
-        let mut populator = Populator::new(&sources, self.format);
+        let mut merge = SeriesMerge::new(sources.iter().copied().zip(&selected), &symbols)?;
+        let mut populator = Populator::new(self.fs, &sources, self.format);
         let mut chunks = Vec::new();
         while let Some((labels, parts)) = merge.next()? {
             chunks.clear();
             populator.populate(parts, &mut chunks)?;
             if !chunks.is_empty() {
-                writer.add(&labels, &chunks)?;
+                writer.add_numbered(labels, &chunks)?;
             }
             let n_bytes = chunks.iter().map(|chunk| chunk.chunk.data.len() as u64).sum();
             self.control.advance(parts.len() as u64, n_bytes)?;

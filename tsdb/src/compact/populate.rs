@@ -7,11 +7,12 @@
 
 use ferula_chunkenc::Chunk;
 use ferula_index::ChunkMeta;
+use ferula_wal::fs::Fs;
 
 use super::merge::Part;
-use super::recode::Recoder;
-use crate::block::{Block, BlockFormat, EncodedChunk};
+use crate::block::{Block, BlockFormat, BlockStream, EncodedChunk};
 use crate::error::Error;
+use crate::recode::Recoder;
 use crate::tombstones::{covers, touches};
 
 /// A chunk of a source.
@@ -28,6 +29,7 @@ struct Piece {
 #[derive(Debug)]
 pub(super) struct Populator<'a> {
     sources: &'a [&'a Block],
+    streams: Vec<BlockStream<'a>>,
     format: BlockFormat,
     pieces: Vec<Piece>,
     recoder: Recoder,
@@ -35,8 +37,10 @@ pub(super) struct Populator<'a> {
 
 impl<'a> Populator<'a> {
     /// Makes chunks for a block of this `format`.
-    pub(super) fn new(sources: &'a [&'a Block], format: BlockFormat) -> Self {
-        Self { sources, format, pieces: Vec::new(), recoder: Recoder::default() }
+    pub(super) fn new(fs: &'a dyn Fs, sources: &'a [&'a Block], format: BlockFormat) -> Self {
+        let streams = sources.iter().map(|block| block.stream(fs)).collect();
+        let (pieces, recoder) = (Vec::new(), Recoder::default());
+        Self { sources, streams, format, pieces, recoder }
     }
 
     /// Appends the chunks of a series to `chunks`, in time order and apart from each other. There
@@ -82,8 +86,20 @@ impl<'a> Populator<'a> {
         group: &[Piece],
         chunks: &mut Vec<EncodedChunk>,
     ) -> Result<(), Error> {
+        if let [piece] = group
+            && !piece.is_touched
+        {
+            // Nearly every chunk is alone.
+            let chunk = self.streams[parts[piece.part].source].read(&piece.meta)?;
+            if self.format.stores(chunk.encoding) {
+                let ChunkMeta { mint, maxt, .. } = piece.meta;
+                chunks.push(EncodedChunk { mint, maxt, chunk });
+                return Ok(());
+            }
+        }
         let block = |piece: &Piece| self.sources[parts[piece.part].source];
-        let read = |piece: &Piece| block(piece).chunk(&piece.meta);
+        let streams = &mut self.streams;
+        let read = |piece: &Piece| streams[parts[piece.part].source].read(&piece.meta);
         let read: Vec<Chunk> = group.iter().map(read).collect::<Result<_, _>>()?;
         let ChunkMeta { mint, maxt, .. } = group[0].meta;
         let is_first = |(piece, chunk): (&Piece, &Chunk)| {

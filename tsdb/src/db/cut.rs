@@ -5,7 +5,6 @@
 //! then on an opening finds it and leaves its range out of the replay. Readers switch to it in one
 //! step. Only then do chunks leave the head, and samples the log.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,18 +12,17 @@ use ferula_wal::fs::Fs;
 use ulid::Ulid;
 
 use super::{Shared, View};
-use crate::block::{
-    Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, Depth, EncodedChunk,
-};
+use crate::block::{Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, Depth};
 use crate::clock::new_ulid;
 use crate::error::Error;
-use crate::head::{HeadChunk, range_end};
+use crate::head::range_end;
 use crate::options::Options;
 use crate::querier::HeadReader;
 
 impl Shared {
     /// Writes full chunks to their files, and cuts the blocks that are due: as in Prometheus, when the head spans one and a half ranges.
     pub(super) fn maintain(&self) -> Result<Vec<Ulid>, Error> {
+        self.head.go_on()?;
         // Chunks that cannot be written stay in memory; all the more reason to cut blocks.
         let written = self.head.write_full_chunks();
         let range = self.options.block_range_ms;
@@ -121,35 +119,36 @@ pub(super) fn write_block(
     if series.is_empty() {
         return Ok(None);
     }
-    let symbols: BTreeSet<&str> =
-        series.iter().flat_map(|(labels, _)| labels).flat_map(|(n, v)| [n, v]).collect();
+    let symbols = head.symbols_of(&series);
     let write = || {
         let mut writer = BlockWriter::create(
             fs,
             parent,
             ulid,
             BlockFormat::Prometheus,
-            symbols.into_iter(),
+            symbols.iter().map(String::as_str),
             options.chunk_segment_bytes,
         )?;
         let mut oldest = i64::MAX;
-        for (labels, series) in &series {
+        for (labels, series) in head.with_labels(&series) {
             let chunks = head.chunks(series, mint, maxt - 1)?;
             if let Some(first) = chunks.first() {
                 oldest = oldest.min(first.mint);
-                let encoded = |HeadChunk { mint, maxt, chunk }| EncodedChunk { mint, maxt, chunk };
-                let chunks: Vec<EncodedChunk> = chunks.into_iter().map(encoded).collect();
-                writer.add(labels, &chunks)?;
+                writer.add(&labels, &chunks)?;
             }
+        }
+        if writer.stats().num_series == 0 {
+            // All of it is deleted.
+            return Ok(None);
         }
         let mint = oldest.max(mint);
         let describe = |stats| BlockMeta::of_head(ulid, mint, maxt, stats);
-        writer.finish(Depth::Samples, describe)?.publish()
+        writer.finish(Depth::Samples, describe)?.publish().map(Some)
     };
     let written = write();
-    if written.is_err() {
+    if !matches!(written, Ok(Some(_))) {
         // The next opening would do it too; the error that counts is the first one.
         let _ = fs.remove_dir_all(&parent.join(format!("{ulid}{CREATION_SUFFIX}")));
     }
-    written.map(Some)
+    written
 }

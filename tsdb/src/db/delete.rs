@@ -17,6 +17,7 @@ impl Shared {
         self.check_open()?;
         // A block that nobody reads would not learn of the deletion, and could be back after a crash.
         self.remove_unwanted(&[])?;
+        self.head.delete(matchers, mint, maxt)?;
         // First, for a compaction that has read a block already learns of it from here.
         if let Some(deletions) = &mut *self.deletions.lock() {
             deletions.push(Deletion { matchers: matchers.to_vec(), mint, maxt });

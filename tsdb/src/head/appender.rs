@@ -5,87 +5,20 @@
 //! batch or a block cut may have overtaken them.
 
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ferula_chunkenc::Sample;
+use ferula_chunkenc::{Sample, stale};
 use ferula_index::{Labels, SeriesRef};
 use ferula_wal::record::samples::RefSample;
-use parking_lot::Mutex;
 
-use super::series::page_number;
+use super::batch::{Batch, PendingHistogram};
+use super::series::{Newest, page_number};
 use super::stripes::PageCursor;
 use super::{Head, is_valid_time};
 use crate::error::{AppendError, Error};
-use crate::options::MAX_TIME_MS;
-
-/// Buffers kept for later batches.
-const MAX_SPARE: usize = 64;
-
-/// Buffers of finished batches, for the next ones.
-#[derive(Debug, Default)]
-pub(super) struct SpareBatches {
-    floats: Mutex<Vec<Vec<RefSample>>>,
-}
-
-impl SpareBatches {
-    fn take(&self) -> Batch {
-        Batch { floats: self.floats.lock().pop().unwrap_or_default(), is_unpinned: false }
-    }
-
-    fn give_back(&self, batch: &mut Batch) {
-        let mut floats = mem::take(&mut batch.floats);
-        floats.clear();
-        let mut spare = self.floats.lock();
-        if spare.len() < MAX_SPARE {
-            spare.push(floats);
-        }
-    }
-
-    /// Bytes of memory.
-    pub(super) fn size_bytes(&self) -> usize {
-        let spare = self.floats.lock();
-        spare.iter().map(|floats| floats.capacity() * size_of::<RefSample>()).sum()
-    }
-}
-
-/// The samples of a batch, by kind. The series of each is pinned until the batch ends.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    floats: Vec<RefSample>,
-    is_unpinned: bool,
-}
-
-impl Batch {
-    /// Samples of all kinds.
-    pub(super) fn len(&self) -> usize {
-        self.floats.len()
-    }
-
-    /// Tells whether there are no samples.
-    pub(super) fn is_empty(&self) -> bool {
-        self.floats.is_empty()
-    }
-
-    /// The float samples.
-    pub(super) fn floats(&self) -> &[RefSample] {
-        &self.floats
-    }
-
-    /// The float samples, for the commit that unpins their series.
-    pub(super) fn unpinned(&mut self) -> &mut Vec<RefSample> {
-        self.is_unpinned = true;
-        &mut self.floats
-    }
-
-    /// The newest sample of a series, which `hint` leads to if there is one.
-    #[inline]
-    fn newest(&self, series: SeriesRef, hint: Option<usize>) -> Option<Sample> {
-        let found = self.floats.get(hint?).filter(|found| found.series == series)?;
-        Some(Sample::new(found.timestamp, found.value))
-    }
-}
+use crate::histogram::NativeHistogram;
+use crate::options::{MAX_BATCH_HISTOGRAM_BYTES, MAX_TIME_MS};
 
 /// A batch of samples. Nothing of it is visible, to queriers or after a crash, until
 /// [`commit`](Self::commit) returns; dropping it is rolling it back.
@@ -141,6 +74,8 @@ impl Appender {
     /// epoch. The ref returned serves [`append_ref`](Self::append_ref), in this batch and later
     /// ones, until the database is closed.
     ///
+    /// A staleness marker behind a native histogram becomes one of its kind.
+    ///
     /// # Errors
     /// Why this sample is refused; the batch goes on without it.
     pub fn append(
@@ -156,8 +91,7 @@ impl Appender {
             return added.map(|()| series);
         }
         loop {
-            let series = self.head.get_or_create(labels);
-            let series = series.inspect_err(|_| self.count_refused())?;
+            let series = self.get_or_create(labels)?;
             // Another batch may have made it, and dropped it at this very moment.
             if let Some(added) = self.add(series, sample) {
                 return added.map(|()| series);
@@ -177,10 +111,51 @@ impl Appender {
         value: f64,
     ) -> Result<(), AppendError> {
         let added = self.add(series, Sample::new(timestamp, value));
-        added.unwrap_or_else(|| {
-            self.count_refused();
-            Err(AppendError::UnknownSeries { series })
-        })
+        added.unwrap_or_else(|| self.refuse(AppendError::UnknownSeries { series }))
+    }
+
+    /// Adds a native histogram of the series with these `labels`, at `timestamp` milliseconds since
+    /// the Unix epoch. One with a staleness marker for its sum is such a marker.
+    ///
+    /// # Errors
+    /// Why this histogram is refused; the batch goes on without it.
+    pub fn append_histogram(
+        &mut self,
+        labels: &Labels,
+        timestamp: i64,
+        histogram: impl Into<NativeHistogram>,
+    ) -> Result<SeriesRef, AppendError> {
+        let mut histogram = histogram.into();
+        loop {
+            let series = match self.head.index.get(labels) {
+                Some(series) => series,
+                None => self.get_or_create(labels)?,
+            };
+            match self.add_histogram(series, timestamp, histogram) {
+                Ok(added) => return added.map(|()| series),
+                // It was removed at this very moment.
+                Err(returned) => histogram = returned,
+            }
+        }
+    }
+
+    /// Adds a native histogram of the series `series`.
+    ///
+    /// # Errors
+    /// Why this histogram is refused; the batch goes on without it.
+    /// [`AppendError::UnknownSeries`] if the series is gone: append by labels again.
+    pub fn append_histogram_ref(
+        &mut self,
+        series: SeriesRef,
+        timestamp: i64,
+        histogram: impl Into<NativeHistogram>,
+    ) -> Result<(), AppendError> {
+        let added = self.add_histogram(series, timestamp, histogram.into());
+        added.unwrap_or_else(|_| self.refuse(AppendError::UnknownSeries { series }))
+    }
+
+    fn get_or_create(&self, labels: &Labels) -> Result<SeriesRef, AppendError> {
+        self.head.get_or_create(labels).inspect_err(|_| self.count_refused())
     }
 
     /// Adds a sample. Returns nothing if there is no such series.
@@ -195,6 +170,14 @@ impl Appender {
         let mut found = page.series_mut(series)?;
         let pending = batch.newest(series, found.hint());
         let newest = pending.or_else(|| found.newest());
+        let newest = match newest {
+            None => None,
+            Some(Newest::Float(newest)) => Some(newest),
+            Some(newest @ Newest::Histogram { .. }) => {
+                drop(page);
+                return self.add_behind_histogram(series, newest, sample);
+            }
+        };
         if !found.is_published() && pending.is_none() {
             unpublished.push(series);
         }
@@ -202,7 +185,7 @@ impl Appender {
         let checked = match check(newest, sample, *oldest_accepted) {
             Ok(true) if batch.len() >= limit => Err(AppendError::BatchFull { limit }),
             Ok(true) => {
-                found.pin(batch.floats.len());
+                found.pin(batch.float_hint());
                 drop(page);
                 let Sample { timestamp, value } = sample;
                 batch.floats.push(RefSample { series, timestamp, value });
@@ -212,6 +195,110 @@ impl Appender {
         };
         drop(page);
         Some(checked.inspect_err(|_| self.count_refused()))
+    }
+
+    /// Adds a float to a series whose newest sample is a histogram.
+    #[cold]
+    fn add_behind_histogram(
+        &mut self,
+        series: SeriesRef,
+        newest: Newest,
+        sample: Sample,
+    ) -> Option<Result<(), AppendError>> {
+        let Sample { timestamp, value } = sample;
+        if let Newest::Histogram { is_integer, .. } = newest
+            && stale::is_stale(value)
+        {
+            let marker = NativeHistogram::stale_marker(is_integer);
+            return self.add_histogram(series, timestamp, marker).ok();
+        }
+        if let Err(error) = self.check_time(newest.timestamp(), timestamp) {
+            return Some(self.refuse(error));
+        }
+        let Self { head, batch, cursor, .. } = self;
+        let mut page = cursor.page_of(&head.stripes, series)?.lock();
+        let mut found = page.series_mut(series)?;
+        if batch.newest(series, found.hint()).is_some() {
+            batch.end_part();
+        }
+        found.pin(batch.float_hint());
+        drop(page);
+        batch.floats.push(RefSample { series, timestamp, value });
+        Some(Ok(()))
+    }
+
+    /// Adds a histogram, or gives it back if there is no such series.
+    fn add_histogram(
+        &mut self,
+        series: SeriesRef,
+        timestamp: i64,
+        mut histogram: NativeHistogram,
+    ) -> Result<Result<(), AppendError>, NativeHistogram> {
+        if let Err(source) = histogram.normalize() {
+            return Ok(self.refuse(AppendError::InvalidHistogram { source }));
+        }
+        let Some(page) = self.cursor.page_anew(&self.head.stripes, series).cloned() else {
+            return Err(histogram);
+        };
+        let mut page = page.lock();
+        let Some(mut found) = page.series_mut(series) else { return Err(histogram) };
+        let hint = found.hint();
+        let pending = self.batch.newest(series, hint);
+        if let Some(newest) = pending.or_else(|| found.newest()) {
+            let checked = self.check_time(newest.timestamp(), timestamp);
+            if newest.timestamp() == timestamp {
+                let pending = hint.and_then(|hint| self.batch.histogram(series, hint));
+                let newest = pending.map(|pending| &pending.histogram);
+                if newest.or(found.newest_histogram()).is_some_and(|n| n.equals(&histogram)) {
+                    return Ok(Ok(()));
+                }
+            }
+            if let Err(error) = checked {
+                return Ok(self.refuse(error));
+            }
+        } else if let Err(error) = self.check_time(i64::MIN, timestamp) {
+            return Ok(self.refuse(error));
+        }
+        let histogram_bytes = self.batch.histogram_bytes.saturating_add(histogram.heap_bytes());
+        if histogram_bytes > MAX_BATCH_HISTOGRAM_BYTES {
+            let limit = MAX_BATCH_HISTOGRAM_BYTES;
+            return Ok(self.refuse(AppendError::BatchTooLarge { limit }));
+        }
+        let is_of_other_kind = match hint.and_then(|hint| self.batch.histogram(series, hint)) {
+            Some(pending) => pending.histogram.kind() != histogram.kind(),
+            None => pending.is_some(),
+        };
+        if is_of_other_kind {
+            self.batch.end_part();
+        }
+        if !found.is_published() && pending.is_none() {
+            self.unpublished.push(series);
+        }
+        found.pin(self.batch.histogram_hint());
+        drop(page);
+        self.batch.histograms.push(PendingHistogram { series, timestamp, histogram });
+        self.batch.histogram_bytes = histogram_bytes;
+        Ok(Ok(()))
+    }
+
+    /// Checks the time of a sample that does not repeat the newest one, and whether there is room.
+    fn check_time(&self, newest: i64, timestamp: i64) -> Result<(), AppendError> {
+        check_bounds(timestamp, self.oldest_accepted)?;
+        let limit = self.head.limits.batch_samples;
+        if newest > timestamp {
+            Err(AppendError::OutOfOrder { timestamp, newest })
+        } else if newest == timestamp {
+            Err(AppendError::DuplicateHistogram { timestamp })
+        } else if self.batch.len() >= limit {
+            Err(AppendError::BatchFull { limit })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn refuse(&self, error: AppendError) -> Result<(), AppendError> {
+        self.count_refused();
+        Err(error)
     }
 
     fn count_refused(&self) {
@@ -232,8 +319,10 @@ impl Appender {
     /// says.
     ///
     /// # Errors
-    /// If the log cannot be written or synced; the batch is not visible then, and no later commit
-    /// succeeds until the database is opened again.
+    /// [`Error::LogStopped`] if the log cannot be written or synced. The batch is not visible then, but
+    /// may have been logged: it becomes visible with the next commit that succeeds, or when the
+    /// database is opened again, or never; whole in any case. Committing the same samples again is
+    /// safe, for what is there already counts as accepted.
     pub fn commit(mut self) -> Result<Committed, Error> {
         self.head.commit(&mut self.batch)
     }
@@ -249,12 +338,12 @@ impl Appender {
 
     /// Lets go of the series of a batch that was not applied.
     fn unpin(&self) {
-        let is_near = |a: &RefSample, b: &RefSample| page_number(a.series) == page_number(b.series);
-        for of_page in self.batch.floats.chunk_by(is_near) {
-            let page = self.head.page_of_pinned(page_number(of_page[0].series));
+        let pinned = self.batch.pinned();
+        for of_page in pinned.chunk_by(|a, b| page_number(*a) == page_number(*b)) {
+            let page = self.head.page_of_pinned(page_number(of_page[0]));
             let mut page = page.lock();
-            for sample in of_page {
-                if let Some(mut series) = page.series_mut(sample.series) {
+            for series in of_page {
+                if let Some(mut series) = page.series_mut(*series) {
                     series.unpin();
                 }
             }
@@ -264,9 +353,7 @@ impl Appender {
 
 impl Drop for Appender {
     fn drop(&mut self) {
-        if !self.batch.is_unpinned {
-            self.unpin();
-        }
+        self.unpin();
         if !self.unpublished.is_empty() {
             // The series of a committed batch are published by now and stay.
             self.head.drop_unpublished(&self.unpublished);
@@ -283,12 +370,7 @@ fn check(
     oldest_accepted: i64,
 ) -> Result<bool, AppendError> {
     let timestamp = sample.timestamp;
-    if !is_valid_time(timestamp) {
-        return Err(AppendError::TimeOutOfRange { timestamp, limit: MAX_TIME_MS });
-    }
-    if timestamp < oldest_accepted {
-        return Err(AppendError::TooOld { timestamp, oldest: oldest_accepted });
-    }
+    check_bounds(timestamp, oldest_accepted)?;
     if let Some(newest) = newest.filter(|newest| newest.timestamp >= timestamp) {
         return if newest == sample {
             Ok(false)
@@ -300,6 +382,17 @@ fn check(
         };
     }
     Ok(true)
+}
+
+#[inline]
+fn check_bounds(timestamp: i64, oldest_accepted: i64) -> Result<(), AppendError> {
+    if !is_valid_time(timestamp) {
+        return Err(AppendError::TimeOutOfRange { timestamp, limit: MAX_TIME_MS });
+    }
+    if timestamp < oldest_accepted {
+        return Err(AppendError::TooOld { timestamp, oldest: oldest_accepted });
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Appender {

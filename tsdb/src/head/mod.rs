@@ -3,24 +3,26 @@
 //! A sample goes from a batch ([`appender`]) to the log and to the open chunk of its series
 //! ([`commit`], [`series`]), and becomes visible with its batch ([`isolation`]). Series are found by
 //! ref in [`stripes`] and by labels in the index, which holds only series of committed batches
-//! ([`create`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`memory`]
+//! ([`create`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`delete`] what is not wanted, [`memory`]
 //! counts what all of it takes.
 //!
 //! Lock order: the commit, the unpublished series, a stripe, a page.
 
 mod appender;
-#[cfg_attr(not(test), expect(dead_code, reason = "files of an earlier run are not used yet"))]
+mod apply;
+mod batch;
 mod chunk_files;
 mod commit;
 mod create;
+mod delete;
 mod full_chunks;
 mod gc;
 mod isolation;
 mod memory;
+mod records;
 mod replay;
 mod series;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no snapshot is made yet"))]
-mod snapshot;
+pub(crate) mod snapshot;
 mod stripes;
 
 use std::collections::HashMap;
@@ -30,18 +32,20 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use ferula_index::SeriesRef;
 use ferula_index::head::HeadIndex;
 use ferula_wal::Wal;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 pub use appender::{Appender, Committed};
-pub(crate) use chunk_files::{CHUNKS_HEAD_DIR, ChunkFiles};
+pub(crate) use chunk_files::{CHUNKS_HEAD_DIR, ChunkFiles, ChunkFilesReport, FoundChunk};
 pub(crate) use isolation::{BatchId, ReadGuard};
-pub(crate) use replay::{Replay, ReplayStats};
-pub(crate) use series::{HeadChunk, SeenChunks, Series, range_end};
+pub(crate) use replay::{ChunkLoader, Loaded, Replay, ReplayStats};
+pub(crate) use series::{SeenChunks, Series, SeriesView, range_end};
+pub(crate) use snapshot::Origin;
 pub(crate) use stripes::PageCursor;
 
 use crate::error::Error;
 use crate::options::{Limits, MAX_TIME_MS};
-use appender::SpareBatches;
+use crate::tombstones::Tombstones;
+use batch::SpareBatches;
 use commit::Commit;
 use create::Unpublished;
 use full_chunks::FullChunkQueue;
@@ -71,9 +75,16 @@ pub(crate) struct Head {
     /// Absent in a head that keeps full chunks in memory.
     files: Option<ChunkFiles>,
     full_chunks: FullChunkQueue,
+    /// What is deleted of the samples in memory.
+    tombstones: RwLock<Arc<Tombstones>>,
     commit: Mutex<Commit>,
-    /// Set when the log failed: nothing is acknowledged any more.
+    /// Set when a batch was applied that is not logged and indexed in whole: nothing is acknowledged
+    /// any more.
     has_failed: AtomicBool,
+    /// Set when batches are logged that were not acknowledged, because the log has stopped.
+    is_in_doubt: AtomicBool,
+    /// Samples of those batches.
+    in_doubt: AtomicU64,
     is_closed: AtomicBool,
     appended: AtomicU64,
     refused: AtomicU64,
@@ -112,8 +123,11 @@ impl Head {
             wal: None,
             files: None,
             full_chunks: FullChunkQueue::default(),
+            tombstones: RwLock::default(),
             commit: Mutex::new(Commit::new()),
             has_failed: AtomicBool::new(false),
+            is_in_doubt: AtomicBool::new(false),
+            in_doubt: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             appended: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -200,6 +214,11 @@ impl Head {
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         drop(self.commit.lock());
+    }
+
+    /// Tells whether the log failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
     }
 
     /// Fails if no batch can be committed.

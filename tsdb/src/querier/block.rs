@@ -51,7 +51,7 @@ impl BlockPart {
             let decoded = if mint <= meta.mint && meta.maxt <= maxt {
                 chunk.decode_into(batch)
             } else {
-                chunk.iter().and_then(|samples| decode_between(samples, mint, maxt, batch))
+                decode_between(&chunk, mint, maxt, batch)
             };
             self.block.of_chunk(meta, decoded)?;
         }

@@ -1,18 +1,18 @@
 //! Decoding the part of a chunk that lies in a range.
 
-use ferula_chunkenc::{ChunkIterator, Error, SampleBatch};
+use ferula_chunkenc::{Chunk, Error, SampleBatch};
 
 /// Appends the samples from `mint` to `maxt`, both inclusive, to `batch`.
 ///
 /// The whole chunk is decoded, which costs less than to look at each sample of a part.
 pub(crate) fn decode_between(
-    samples: ChunkIterator<'_>,
+    chunk: &Chunk,
     mint: i64,
     maxt: i64,
     batch: &mut SampleBatch,
 ) -> Result<(), Error> {
     let start = batch.len();
-    samples.decode_into(batch)?;
+    chunk.decode_into(batch)?;
     let decoded = &batch.timestamps()[start..];
     let end = decoded.partition_point(|timestamp| *timestamp <= maxt);
     let first = decoded.partition_point(|timestamp| *timestamp < mint).min(end);
@@ -37,7 +37,7 @@ mod tests {
         let between = |mint, maxt| {
             let mut batch = SampleBatch::new();
             batch.push(5, 0.0);
-            decode_between(chunk.iter().unwrap(), mint, maxt, &mut batch).unwrap();
+            decode_between(&chunk, mint, maxt, &mut batch).unwrap();
             batch.timestamps().to_vec()
         };
         assert_eq!(between(20, 30), [5, 20, 30]);

@@ -7,21 +7,29 @@ use ferula_chunkenc::SampleBatch;
 use ferula_index::postings::Postings;
 use ferula_index::{Labels, Matcher, SeriesRef};
 
+use crate::block::EncodedChunk;
 use crate::error::Error;
-use crate::head::{Head, HeadChunk, PageCursor, ReadGuard, SeenChunks, Series};
+use crate::head::{Head, PageCursor, ReadGuard, SeenChunks, Series, SeriesView};
+use crate::recode::Recoder;
+use crate::tombstones::{Interval, Tombstones, covers, touches};
+
+/// For how many series labels are made at once.
+const LABELS_BATCH: usize = 1024;
 
 /// A view of the head over a range of time.
 #[derive(Clone, Debug)]
 pub(crate) struct HeadReader {
     head: Arc<Head>,
     guard: Arc<ReadGuard>,
+    tombstones: Arc<Tombstones>,
 }
 
 impl HeadReader {
     /// Begins to read what is visible now. Samples before `from` are left to the blocks.
     pub(crate) fn new(head: Arc<Head>, from: i64) -> Self {
         let guard = Arc::new(head.begin_read(from));
-        Self { head, guard }
+        let tombstones = head.tombstones();
+        Self { head, guard, tombstones }
     }
 
     /// What this reader may see.
@@ -30,12 +38,7 @@ impl HeadReader {
     }
 
     /// The series that pass all `matchers` and have samples from `mint` to `maxt`, in label order.
-    pub(crate) fn select(
-        &self,
-        matchers: &[Matcher],
-        mint: i64,
-        maxt: i64,
-    ) -> Vec<(Labels, Series)> {
+    pub(crate) fn select(&self, matchers: &[Matcher], mint: i64, maxt: i64) -> Vec<Series> {
         let mint = mint.max(self.guard.from());
         if !self.overlaps(mint, maxt) {
             return Vec::new();
@@ -43,19 +46,51 @@ impl HeadReader {
         let selected = self.head.index().select(matchers);
         let seen = self.guard.seen();
         let has_samples = |series: &Series| {
-            series.view(|series| series.has_samples(mint, maxt, seen)).unwrap_or_default()
+            let has_samples = |series: SeriesView<'_>| {
+                series.has_samples(mint, maxt, seen) && !self.is_deleted(series, mint, maxt)
+            };
+            series.view(has_samples).unwrap_or_default()
         };
         let mut pages = PageCursor::default();
         let series: Vec<Series> = selected
             .iter()
             .filter_map(|series| self.head.series(series, &mut pages).filter(has_samples))
             .collect();
-        let refs: Vec<SeriesRef> = series.iter().map(|series| series.series_ref()).collect();
-        let labels = self.head.index().labels_of(&refs);
-        let mut found: Vec<(Labels, Series)> =
-            labels.into_iter().zip(series).filter_map(|(l, series)| Some((l?, series))).collect();
-        found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        found
+        let order = self.head.index().order(&refs_of(&series));
+        order.into_iter().map(|at| series[at as usize].clone()).collect()
+    }
+
+    /// The labels of a series.
+    pub(crate) fn labels(&self, series: &Series) -> Labels {
+        // Series with samples that a reader may see stay; those that lost theirs by deletion have
+        // nothing to read either.
+        self.head.index().labels(series.series_ref()).unwrap_or_default()
+    }
+
+    /// The labels of each of `series`.
+    pub(crate) fn labels_of(&self, series: &[Series]) -> impl Iterator<Item = Labels> {
+        self.head.index().labels_of(&refs_of(series)).into_iter().map(Option::unwrap_or_default)
+    }
+
+    /// Each of `series` with its labels, which are made on the way, some at a time.
+    pub(crate) fn with_labels<'a>(
+        &'a self,
+        series: &'a [Series],
+    ) -> impl Iterator<Item = (Labels, &'a Series)> {
+        let batches = series.chunks(LABELS_BATCH);
+        batches.flat_map(|batch| self.labels_of(batch).zip(batch))
+    }
+
+    /// Of each of `series` the labels that have one of `names`.
+    pub(crate) fn labels_among(&self, series: &[Series], names: &[&str]) -> Vec<Labels> {
+        let labels = self.head.index().labels_among(&refs_of(series), names);
+        labels.into_iter().map(Option::unwrap_or_default).collect()
+    }
+
+    /// All label names and values of `series`, sorted.
+    pub(crate) fn symbols_of(&self, series: &[Series]) -> Vec<String> {
+        let refs = refs_of(series).into_iter().collect();
+        self.head.index().symbols_of(&refs)
     }
 
     /// The chunks of a series from `mint` to `maxt`, both inclusive, as a block stores them.
@@ -64,10 +99,28 @@ impl HeadReader {
         series: &Series,
         mint: i64,
         maxt: i64,
-    ) -> Result<Vec<HeadChunk>, Error> {
+    ) -> Result<Vec<EncodedChunk>, Error> {
         let chunks = series.view(|series| series.chunks(mint, maxt, self.guard.seen()));
         let into_chunks = |chunks: SeenChunks| chunks.into_chunks(self.head.files());
-        chunks.flatten().map_or(Ok(Vec::new()), into_chunks)
+        let chunks = chunks.flatten().map_or(Ok(Vec::new()), into_chunks)?;
+        let deleted = self.tombstones.of(series.series_ref());
+        if deleted.is_empty() {
+            return Ok(chunks);
+        }
+        let without = without_deleted(chunks, deleted);
+        without.map_err(|source| Error::HeadChunk { series: series.series_ref(), source })
+    }
+
+    /// Tells whether what the head has of a series from `mint` to `maxt` is all deleted.
+    fn is_deleted(&self, series: SeriesView<'_>, mint: i64, maxt: i64) -> bool {
+        let deleted = self.tombstones.of(series.series_ref());
+        if deleted.is_empty() {
+            return false;
+        }
+        let (oldest, newest) = (series.oldest(), series.newest());
+        oldest.zip(newest).is_some_and(|(oldest, newest)| {
+            covers(deleted, mint.max(oldest), maxt.min(newest.timestamp()))
+        })
     }
 
     /// Appends the samples of a series from `mint` to `maxt`, both inclusive, to `batch`.
@@ -80,8 +133,12 @@ impl HeadReader {
     ) -> Result<(), Error> {
         let mint = mint.max(self.guard.from());
         let chunks = series.view(|series| series.chunks(mint, maxt, self.guard.seen()));
-        let decode = |chunks: SeenChunks| chunks.decode_into(self.head.files(), batch);
-        chunks.flatten().map_or(Ok(()), decode)
+        let start = batch.len();
+        if let Some(chunks) = chunks.flatten() {
+            chunks.decode_into(self.head.files(), batch)?;
+            self.tombstones.apply(series.series_ref(), batch, start);
+        }
+        Ok(())
     }
 
     /// Time of the oldest sample at or after `from`, as far as the ranges of the chunks tell: it
@@ -127,10 +184,16 @@ impl HeadReader {
         values.into_iter().collect()
     }
 
-    /// The selected series without those that this reader must not learn of yet; `None` if there
-    /// are no such, which is the usual case.
+    /// The selected series without those that this reader must not learn of yet, or not any more;
+    /// `None` if there are no such, which is the usual case.
     fn seen_if_some_are_not(&self, matchers: &[Matcher]) -> Option<Postings> {
-        let unseen = self.head.unseen_series(self.guard.seen());
+        let mut unseen = self.head.unseen_series(self.guard.seen());
+        let mut pages = PageCursor::default();
+        unseen.extend(self.tombstones.series().filter(|series| {
+            let found = self.head.series(*series, &mut pages);
+            let is_gone = |series: SeriesView<'_>| self.is_deleted(series, i64::MIN, i64::MAX);
+            found.is_some_and(|found| found.view(is_gone).unwrap_or_default())
+        }));
         if unseen.is_empty() {
             return None;
         }
@@ -145,4 +208,28 @@ impl HeadReader {
         let range = self.head.time_range();
         mint <= maxt && range.is_some_and(|(from, to)| from <= maxt && mint <= to)
     }
+}
+
+fn refs_of(series: &[Series]) -> Vec<SeriesRef> {
+    series.iter().map(Series::series_ref).collect()
+}
+
+/// Chunks without what is deleted of them.
+fn without_deleted(
+    chunks: Vec<EncodedChunk>,
+    deleted: &[Interval],
+) -> Result<Vec<EncodedChunk>, ferula_chunkenc::Error> {
+    let mut recoder = Recoder::default();
+    let mut left = Vec::with_capacity(chunks.len());
+    for EncodedChunk { mint, maxt, chunk } in chunks {
+        if !touches(deleted, mint, maxt) {
+            left.push(EncodedChunk { mint, maxt, chunk });
+        } else if !covers(deleted, mint, maxt) {
+            recoder.clear();
+            recoder.decode(&chunk)?;
+            recoder.merge(deleted);
+            recoder.encode(&mut left)?;
+        }
+    }
+    Ok(left)
 }

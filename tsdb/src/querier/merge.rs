@@ -53,6 +53,11 @@ impl<P> Merged<P> {
         &self.labels[index]
     }
 
+    /// Labels of all series, in order.
+    pub(crate) fn all_labels(&self) -> &[Labels] {
+        &self.labels
+    }
+
     /// What the sources have of the series at `index`.
     pub(crate) fn parts(&self, index: usize) -> &[P] {
         let parts: Range<usize> = self.starts[index]..self.starts[index + 1];

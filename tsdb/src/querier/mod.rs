@@ -60,8 +60,14 @@ impl Querier {
             lists.push(of_block.into_iter().map(|(l, part)| (l, Part::Block(part))).collect());
         }
         let of_head = self.head.select(matchers, mint, maxt);
-        lists.push(of_head.into_iter().map(|(l, series)| (l, Part::Head(series))).collect());
-        Ok(SeriesSet { mint, maxt, head: self.head.clone(), merged: Merged::new(lists) })
+        let found = if lists.iter().all(Vec::is_empty) {
+            Found::Head(of_head)
+        } else {
+            let labels = self.head.labels_of(&of_head).collect::<Vec<_>>().into_iter();
+            lists.push(labels.zip(of_head.into_iter().map(Part::Head)).collect());
+            Found::Merged(Merged::new(lists))
+        };
+        Ok(SeriesSet { mint, maxt, head: self.head.clone(), found })
     }
 
     /// Names of the labels of series that pass all `matchers`, sorted and unique. Series of the
@@ -102,13 +108,25 @@ pub struct SeriesSet {
     maxt: i64,
     /// Keeps the chunks of the head from being removed.
     head: HeadReader,
-    merged: Merged<Part>,
+    found: Found,
+}
+
+/// Series and where they were found.
+#[derive(Debug)]
+enum Found {
+    /// In the head only: labels are made when they are asked for.
+    Head(Vec<Series>),
+    /// In blocks too.
+    Merged(Merged<Part>),
 }
 
 impl SeriesSet {
     /// Number of series.
     pub fn len(&self) -> usize {
-        self.merged.len()
+        match &self.found {
+            Found::Head(series) => series.len(),
+            Found::Merged(merged) => merged.len(),
+        }
     }
 
     /// Tells whether nothing was found.
@@ -116,12 +134,32 @@ impl SeriesSet {
         self.len() == 0
     }
 
-    /// Labels of the series at `index`.
+    /// Labels of the series at `index`, which may be made by this call.
     ///
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
-    pub fn labels(&self, index: usize) -> &Labels {
-        self.merged.labels(index)
+    pub fn labels(&self, index: usize) -> Labels {
+        match &self.found {
+            Found::Head(series) => self.head.labels(&series[index]),
+            Found::Merged(merged) => merged.labels(index).clone(),
+        }
+    }
+
+    /// Labels of all series, in order.
+    pub fn all_labels(&self) -> Vec<Labels> {
+        match &self.found {
+            Found::Head(series) => self.head.labels_of(series).collect(),
+            Found::Merged(merged) => merged.all_labels().to_vec(),
+        }
+    }
+
+    /// Labels of all series, in order, of which only those that have one of `names` are needed:
+    /// where they would have to be made, others are left out.
+    pub fn labels_among(&self, names: &[&str]) -> Vec<Labels> {
+        match &self.found {
+            Found::Head(series) => self.head.labels_among(series, names),
+            Found::Merged(merged) => merged.all_labels().to_vec(),
+        }
     }
 
     /// Appends the samples of the series at `index` that lie in the range to `batch`, in strictly
@@ -133,8 +171,14 @@ impl SeriesSet {
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     pub fn read(&self, index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
+        let merged = match &self.found {
+            Found::Head(series) => {
+                return self.head.read(&series[index], self.mint, self.maxt, batch);
+            }
+            Found::Merged(merged) => merged,
+        };
         let start = batch.len();
-        for part in self.merged.parts(index) {
+        for part in merged.parts(index) {
             let middle = batch.len();
             match part {
                 Part::Block(part) => part.read(self.mint, self.maxt, batch)?,

@@ -6,6 +6,12 @@ use ferula_wal::fs::{Fault, Survival};
 /// Batches that may be open at the same time.
 pub(crate) const N_APPENDERS: usize = 3;
 
+/// Numbers that stand for kinds of operations, as many for each as it is to be frequent.
+pub(crate) const N_KINDS: u64 = 100;
+
+/// Those below this do no harm.
+const N_HARMLESS_KINDS: u64 = 84;
+
 /// One step of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Op {
@@ -144,14 +150,19 @@ impl Schedule {
 }
 
 fn op(random: &mut Random, config: &Config, has_faults: bool) -> Op {
+    let kind = random.below(if has_faults { N_KINDS } else { N_HARMLESS_KINDS });
+    op_of_kind(kind, random, config)
+}
+
+/// Draws the parameters of an operation; the kind is a number below [`N_KINDS`].
+pub(crate) fn op_of_kind(kind: u64, random: &mut Random, config: &Config) -> Op {
     let range = config.block_range_ms;
     let far = |random: &mut Random| match random.below(12) {
         0..9 => random.below(range.unsigned_abs() / 4 + 1).cast_signed(),
         9 => random.below(range.unsigned_abs() * 3).cast_signed(),
         _ => -random.below(range.unsigned_abs() / 2).cast_signed(),
     };
-    let n_kinds = if has_faults { 100 } else { 84 };
-    match random.below(n_kinds) {
+    match kind {
         0..30 => {
             let n = 1 + if random.one_in(10) { random.small(300) } else { random.small(8) };
             Op::Scrape { first: random.small(6), n, advance: far(random).max(1) }

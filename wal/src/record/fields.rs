@@ -17,8 +17,13 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Begins behind the type byte.
     pub(super) fn new(record: &'a [u8], kind: RecordKind) -> Self {
+        Self::at(record, 1, kind)
+    }
+
+    /// Begins at `offset`, which is in the record or at its end.
+    pub(super) fn at(record: &'a [u8], offset: usize, kind: RecordKind) -> Self {
         let mut cursor = Cursor::new(record);
-        cursor.skip(1).expect("a record has at least its type byte");
+        cursor.skip(offset).expect("an offset within the record, which has its type byte");
         Self { bytes: record, cursor, kind }
     }
 

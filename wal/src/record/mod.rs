@@ -18,7 +18,6 @@ pub mod tombstones;
 
 use std::fmt;
 
-use ferula_chunkenc::cursor::Cursor;
 use ferula_chunkenc::histogram::{FloatHistogram, Histogram};
 
 use crate::Error;
@@ -143,11 +142,4 @@ impl<'a> Record<'a> {
             kind => Self::Other { kind, bytes },
         })
     }
-}
-
-/// A cursor behind the type byte of a record; its offsets count from the type byte.
-fn payload(record: &[u8]) -> Cursor<'_> {
-    let mut cursor = Cursor::new(record);
-    cursor.skip(1).expect("a record has at least its type byte");
-    cursor
 }

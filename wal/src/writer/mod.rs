@@ -20,6 +20,7 @@ use crate::checkpoint::remove_replaced;
 use crate::frame::MAX_BATCH_BYTES;
 use crate::fs::{Fs, OpenMode};
 use crate::options::{Options, SyncPolicy};
+use crate::packed::PackedRecord;
 use crate::reader::{LogReader, LogRecord};
 use crate::repair::{Cut, repair_before_empty, repair_last};
 use crate::segment::{Listing, segment_path};
@@ -37,6 +38,24 @@ pub struct Wal {
     ticker: Mutex<Option<JoinHandle<()>>>,
     /// Held while files other than the current segment are removed or replaced.
     maintenance: Mutex<()>,
+}
+
+/// The right to log batches whatever happens to the log meanwhile. It is meant to be short-lived:
+/// while the log has stopped, what is logged through it stays in memory. See [`Wal::reserve`].
+#[derive(Debug)]
+pub struct Reservation<'a> {
+    wal: &'a Wal,
+}
+
+impl Reservation<'_> {
+    /// Logs records as one batch, as [`Wal::log`] does. If the log has stopped meanwhile, or stops
+    /// over this, the batch is in doubt like any other that was logged and not committed.
+    ///
+    /// # Errors
+    /// [`Error::EmptyRecord`], [`Error::TooLarge`], [`Error::Closed`]; nothing was logged then.
+    pub fn log(&self, records: &[&[u8]]) -> Result<Lsn, Error> {
+        self.wal.stage(records, true)
+    }
 }
 
 /// What opening a log found, and its records to be replayed.
@@ -66,6 +85,14 @@ impl Recovery {
     /// [`Error::Damaged`] if a part of the log that had been durable cannot be read, [`Error::Io`].
     pub fn next_record(&mut self) -> Result<Option<LogRecord<'_>>, Error> {
         self.reader.next_record()
+    }
+
+    /// Reads the next record without unpacking it, for another thread to do so; `false` at the end.
+    ///
+    /// # Errors
+    /// Those of [`LogReader::next_packed`].
+    pub fn next_packed(&mut self, packed: &mut PackedRecord) -> Result<bool, Error> {
+        self.reader.next_packed(packed)
     }
 }
 
@@ -148,11 +175,25 @@ impl Wal {
     /// [`Error::EmptyRecord`], [`Error::TooLarge`] above [`MAX_BATCH_BYTES`]; nothing was logged
     /// then, and neither with [`Error::Stopped`] or [`Error::Closed`].
     pub fn log(&self, records: &[&[u8]]) -> Result<Lsn, Error> {
+        self.stage(records, false)
+    }
+
+    /// Promises to take what is logged through the reservation: for a caller who does something that
+    /// cannot be undone before it logs it.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the log has stopped and cannot go on, [`Error::Closed`].
+    pub fn reserve(&self) -> Result<Reservation<'_>, Error> {
+        self.try_resume()?;
+        Ok(Reservation { wal: self })
+    }
+
+    fn stage(&self, records: &[&[u8]], reserved: bool) -> Result<Lsn, Error> {
         let shared = &*self.shared;
         check_batch(records)?;
         let mut packer = shared.packers.lock().pop().unwrap_or_default();
         packer.pack(records, shared.options.compression);
-        let result = shared.stage(&packer);
+        let result = shared.stage(&packer, reserved);
         shared.packers.lock().push(packer);
         result
     }

@@ -37,7 +37,8 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) segment: u32,
     pub(super) file: Arc<dyn File>,
-    /// Whether the segment is complete, so that nothing may be written before the next one is made.
+    /// Whether the segment is complete, and the next one, for which bytes are staged from now on, has
+    /// to be made before anything is written.
     pub(super) is_sealed: bool,
     /// Framed bytes not yet handed to the file.
     pub(super) staged: Vec<u8>,
@@ -168,13 +169,18 @@ impl State {
         self.recycle(group);
     }
 
-    /// Notes that a new segment goes on behind the current one, which is complete and durable.
+    /// Notes that the segment is complete and durable.
+    fn sealed(&mut self) {
+        self.is_sealed = true;
+        self.staged_at = 0;
+        self.durable_to = 0;
+    }
+
+    /// Notes that a new segment goes on behind the current one, which is complete.
     pub(super) fn go_on_in(&mut self, segment: u32, file: Arc<dyn File>) {
         self.segment = segment;
         self.file = file;
         self.is_sealed = false;
-        self.staged_at = 0;
-        self.durable_to = 0;
     }
 
     fn recycle(&mut self, group: Group) {
@@ -196,29 +202,40 @@ impl Shared {
         }
     }
 
-    /// Stages a packed batch, once there is room for it.
-    pub(super) fn stage(&self, packer: &Packer) -> Result<Lsn, Error> {
+    /// Stages a packed batch, once there is room for it; if it is `reserved`, also without room when
+    /// none can be made.
+    pub(super) fn stage(&self, packer: &Packer, reserved: bool) -> Result<Lsn, Error> {
         let bound = packer.framed_bound();
         let mut state = self.state.lock();
         loop {
-            self.resume(&mut state)?;
+            if !reserved {
+                self.resume(&mut state)?;
+            } else if state.is_closed {
+                return Err(Error::Closed);
+            }
             if state.io == Io::Rotating {
                 self.changed.wait(&mut state);
                 continue;
             }
             let end = state.end();
             let is_full = end > 0 && end + bound > self.options.segment_bytes;
-            if !is_full && state.staged.len() < MAX_STAGED_BYTES {
+            let has_room = !is_full && state.staged.len() < MAX_STAGED_BYTES;
+            if has_room || state.failure.is_some() {
                 break;
             }
             if state.io == Io::Flushing {
                 self.changed.wait(&mut state);
-            } else if is_full {
-                self.rotate(&mut state)?;
+                continue;
+            }
+            let made_room = if is_full {
+                self.rotate(&mut state)
             } else {
                 // With every commit durable nothing else is written either without a sync: so all
                 // that a failed one leaves in doubt is at hand.
-                self.flush(&mut state, self.options.sync == SyncPolicy::Always)?;
+                self.flush(&mut state, self.options.sync == SyncPolicy::Always)
+            };
+            if !reserved {
+                made_room?;
             }
         }
         let State { staged, staged_at, logged, .. } = &mut *state;
@@ -313,7 +330,7 @@ impl Shared {
         match result {
             Ok(()) => {
                 state.wrote(group, true);
-                state.is_sealed = true;
+                state.sealed();
             }
             Err(_) => {
                 state.is_suspect |= is_suspect;
@@ -335,7 +352,7 @@ impl Shared {
                 continue;
             }
             // A next segment is not needed any more.
-            if !state.is_sealed {
+            if !state.is_sealed || !state.staged.is_empty() {
                 self.resume(&mut state)?;
                 self.seal(&mut state)?;
             }

@@ -11,7 +11,8 @@ use ferula_wal::record::samples::RefSample;
 use ferula_wal::record::samples_v2::RefStartedSample;
 use ferula_wal::record::tombstones::Tombstone;
 use ferula_wal::record::{
-    Record, exemplars, histograms, metadata, mmap_markers, samples, samples_v2, series, tombstones,
+    Record, RecordKind, exemplars, histograms, metadata, mmap_markers, samples, samples_v2, series,
+    tombstones,
 };
 
 /// A histogram with its series and times, owned.
@@ -27,8 +28,8 @@ pub(crate) enum Entries {
     Exemplars(Vec<RefExemplar>),
     MmapMarkers(Vec<MmapMarker>),
     Metadata(Vec<RefMetadata<'static>>),
-    Histograms(Vec<Entry<Histogram>>),
-    FloatHistograms(Vec<Entry<FloatHistogram>>),
+    Histograms(RecordKind, Vec<Entry<Histogram>>),
+    FloatHistograms(RecordKind, Vec<Entry<FloatHistogram>>),
     Other,
 }
 
@@ -64,28 +65,34 @@ pub(crate) fn decode(record: &[u8]) -> Result<Entries, Error> {
             }))
         }
         Record::Histograms(mut decoder) => {
-            Entries::Histograms(collect!(decoder, entry => owned(entry)))
+            Entries::Histograms(decoder.kind(), collect!(decoder, entry => owned(entry)))
         }
         Record::FloatHistograms(mut decoder) => {
-            Entries::FloatHistograms(collect!(decoder, entry => owned(entry)))
+            Entries::FloatHistograms(decoder.kind(), collect!(decoder, entry => owned(entry)))
         }
         _ => Entries::Other,
     })
 }
 
-/// Encodes histograms, with their start timestamps unless they have none.
-fn encode_histograms<H: RecordHistogram>(entries: &[Entry<H>], record: &mut Vec<u8>) {
+fn encode_histograms<H: RecordHistogram>(
+    kind: RecordKind,
+    entries: &[Entry<H>],
+    record: &mut Vec<u8>,
+) {
     let refs = entries.iter().map(|(series, start_timestamp, timestamp, histogram)| RefHistogram {
         series: *series,
         start_timestamp: *start_timestamp,
         timestamp: *timestamp,
         histogram,
     });
-    if entries.iter().any(|(_, start, ..)| *start != 0) {
-        histograms::encode_v2(refs, record);
-    } else if histograms::encode(refs.clone(), record) > 0 {
-        record.clear();
-        histograms::encode_custom(refs, record);
+    match kind {
+        RecordKind::HISTOGRAMS | RecordKind::FLOAT_HISTOGRAMS => {
+            histograms::encode(refs, record);
+        }
+        RecordKind::CUSTOM_HISTOGRAMS | RecordKind::CUSTOM_FLOAT_HISTOGRAMS => {
+            histograms::encode_custom(refs, record);
+        }
+        _ => histograms::encode_v2(refs, record),
     }
 }
 
@@ -102,8 +109,8 @@ pub(crate) fn encode(entries: &Entries) -> Vec<u8> {
         Entries::Exemplars(entries) => exemplars::encode(entries, &mut record),
         Entries::MmapMarkers(entries) => mmap_markers::encode(entries.iter().copied(), &mut record),
         Entries::Metadata(entries) => metadata::encode(entries.iter().cloned(), &mut record),
-        Entries::Histograms(entries) => encode_histograms(entries, &mut record),
-        Entries::FloatHistograms(entries) => encode_histograms(entries, &mut record),
+        Entries::Histograms(kind, entries) => encode_histograms(*kind, entries, &mut record),
+        Entries::FloatHistograms(kind, entries) => encode_histograms(*kind, entries, &mut record),
         Entries::Other => record.push(200),
     }
     record

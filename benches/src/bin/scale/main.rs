@@ -327,7 +327,10 @@ fn drive(args: &Args, dir: &Path, shared: &Shared<'_>, before: Memory) -> Value 
         },
         "first_minute_s": minutes.first().map(|minute| seconds(minute.wall)),
         "cpu_s": { "user": round2(cpu.0 - cpu_before.0), "system": round2(cpu.1 - cpu_before.1) },
+        "samples_per_cpu_s":
+            (samples as f64 / (cpu.0 + cpu.1 - cpu_before.0 - cpu_before.1)).round(),
         "memory": memory.to_json(),
+        "memory_of_head": memory_of_head(shared.db),
         "memory_before": before.to_json(),
         "peak": {
             "anonymous_mb": megabytes(peak(|minute| minute.peak.anonymous)),
@@ -409,6 +412,22 @@ fn hour_json((minutes, hour): (&[Minute], u32)) -> Value {
         "peak_anonymous_mb":
             megabytes(minutes.iter().map(|minute| minute.peak.anonymous).max().unwrap_or(0)),
         "head_series": last.map(|minute| minute.n_series).filter(|n| *n > 0),
+    })
+}
+
+/// What the database says of the memory that its head takes, by part, in MB.
+fn memory_of_head(db: &Db) -> Value {
+    let usage = db.memory();
+    json!({
+        "series": megabytes(usage.series_bytes),
+        "open_chunks": megabytes(usage.open_chunk_bytes),
+        "spare_chunks": megabytes(usage.spare_chunk_bytes),
+        "chunk_lists": megabytes(usage.chunk_list_bytes),
+        "full_chunks": megabytes(usage.full_chunk_bytes),
+        "chunk_files": megabytes(usage.chunk_file_bytes),
+        "unpublished": megabytes(usage.unpublished_bytes),
+        "batches": megabytes(usage.batch_bytes),
+        "total": megabytes(usage.total_bytes()),
     })
 }
 

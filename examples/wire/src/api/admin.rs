@@ -1,26 +1,28 @@
-//! Administration: snapshots, where the program allows it.
+//! Administration: snapshots and deletion, where the program allows it.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::response::Response;
+use ferula_index::Matcher;
 use ferula_index::labels::quoted;
 
-use super::params::Params;
+use super::labels::MAX_SELECTORS;
+use super::params::{MAX_TIME, MIN_TIME, Params};
 use super::reply::{ApiError, ErrorKind, Success};
-use super::{ApiState, json, serve};
+use super::{ApiState, json, selector, serve};
 use crate::calendar;
 use crate::error::chain;
+use crate::store::Store;
 
 pub(super) async fn snapshot(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    if !state.shared.enable_admin {
-        return Err(ApiError::new(ErrorKind::Unavailable, "admin APIs disabled"));
-    }
+    check_enabled(&state)?;
     match params.get("skip_head") {
         "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => {}
         "1" | "t" | "T" | "true" | "TRUE" | "True" => {
@@ -56,4 +58,53 @@ pub(super) async fn snapshot(
         }))
     })
     .await
+}
+
+pub(super) async fn delete(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let store = store(&state)?;
+    // All are read before the first deletes anything.
+    let selectors: Vec<Vec<Matcher>> = params
+        .all("match[]")
+        .take(MAX_SELECTORS)
+        .map(|text| selector::parse(text).map_err(|e| ApiError::parameter("match[]", e)))
+        .collect::<Result<_, _>>()?;
+    if selectors.is_empty() {
+        return Err(ApiError::bad_data("no match[] parameter provided"));
+    }
+    if params.all("match[]").nth(MAX_SELECTORS).is_some() {
+        let problem = format!("more than {MAX_SELECTORS} selectors");
+        return Err(ApiError::parameter("match[]", problem));
+    }
+    let (mint, maxt) = (params.time_or("start", MIN_TIME)?, params.time_or("end", MAX_TIME)?);
+    serve::blocking_silent(&state, move || {
+        let mut selectors = selectors.iter();
+        let deleted = selectors.try_for_each(|matchers| store.delete(matchers, mint, maxt));
+        deleted.map_err(|e| ApiError::internal(&e))
+    })
+    .await
+}
+
+pub(super) async fn clean(State(state): State<ApiState>) -> Result<Response, ApiError> {
+    let store = store(&state)?;
+    serve::blocking_silent(&state, move || {
+        store.clean_tombstones().map_err(|e| ApiError::internal(&e))
+    })
+    .await
+}
+
+fn check_enabled(state: &ApiState) -> Result<(), ApiError> {
+    if state.shared.enable_admin {
+        return Ok(());
+    }
+    Err(ApiError::new(ErrorKind::Unavailable, "admin APIs disabled"))
+}
+
+/// The store, if it may be administered.
+fn store(state: &ApiState) -> Result<Arc<dyn Store>, ApiError> {
+    check_enabled(state)?;
+    let missing = || ApiError::new(ErrorKind::Unavailable, "there is no store to delete from");
+    state.shared.store.clone().ok_or_else(missing)
 }

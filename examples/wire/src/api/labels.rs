@@ -14,7 +14,7 @@ use super::{ApiState, json, selector, serve};
 use crate::error::chain;
 
 /// Most selectors of one look-up, each of which goes over the index.
-const MAX_SELECTORS: usize = 1000;
+pub(super) const MAX_SELECTORS: usize = 1000;
 
 pub(super) async fn names(
     State(state): State<ApiState>,

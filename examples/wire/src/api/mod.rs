@@ -62,6 +62,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/status/tsdb", get(status::tsdb))
         .route("/status/walreplay", get(status::wal_replay))
         .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
+        .route("/admin/tsdb/delete_series", post(admin::delete).put(admin::delete))
+        .route("/admin/tsdb/clean_tombstones", post(admin::clean).put(admin::clean))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .route("/write", post(write::receive))
         .method_not_allowed_fallback(serve::method_not_allowed)

@@ -106,14 +106,26 @@ pub(super) async fn blocking(
     state: &ApiState,
     work: impl FnOnce() -> Result<Vec<u8>, ApiError> + Send + 'static,
 ) -> Result<Response, ApiError> {
+    run(state, work).await.map(reply::encoded)
+}
+
+/// The same for `work` that has nothing to tell when it is done.
+pub(super) async fn blocking_silent(
+    state: &ApiState,
+    work: impl FnOnce() -> Result<(), ApiError> + Send + 'static,
+) -> Result<Response, ApiError> {
+    run(state, work).await.map(|()| StatusCode::NO_CONTENT.into_response())
+}
+
+async fn run<T: Send + 'static>(
+    state: &ApiState,
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
     let slot = state.shared.query_slots.clone().acquire_owned().await;
     let outcome = spawn_blocking(move || {
-        let body = work();
+        let done = work();
         drop(slot);
-        body
+        done
     });
-    match outcome.await {
-        Ok(body) => body.map(reply::encoded),
-        Err(panic) => Err(ApiError::internal(&panic)),
-    }
+    outcome.await.unwrap_or_else(|panic| Err(ApiError::internal(&panic)))
 }

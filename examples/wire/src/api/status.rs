@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use axum::extract::State;
 use axum::response::Response;
 use ferula_index::METRIC_NAME;
+use ferula_index::head::{Cardinality as IndexCardinality, Count};
 use ferula_promql::storage::{Querier, SelectHints, StorageError, TimeRange};
 
 use super::params::Params;
@@ -128,16 +129,20 @@ pub(super) async fn tsdb(
         let stats = state.shared.stats.as_ref().map(|stats| stats()).unwrap_or_default();
         let (mint, maxt) = (stats.head_mint, stats.head_maxt);
         let range = TimeRange::new(mint.unwrap_or(0), maxt.unwrap_or(0)).unwrap_or(TimeRange::ALL);
-        let cardinality = state
-            .shared
-            .storage
-            .querier(range)
-            .and_then(|querier| Cardinality::count(&*querier, range))
-            .map_err(|e| ApiError::internal(&*e))?;
+        let of_store = state.shared.store.as_ref().and_then(|store| store.cardinality(limit));
+        let cardinality = match of_store {
+            Some(known) => known.into(),
+            None => state
+                .shared
+                .storage
+                .querier(range)
+                .and_then(|querier| Cardinality::count(&*querier, range))
+                .map_err(|e| ApiError::internal(&*e))?,
+        };
         Ok(Success::default().encode(|out| {
             let head = [
                 ("numSeries", stats.n_series.to_string()),
-                ("numLabelPairs", cardinality.series_by_pair.len().to_string()),
+                ("numLabelPairs", cardinality.n_label_pairs.to_string()),
                 ("chunkCount", stats.n_chunks.to_string()),
                 // What Prometheus says of an empty head.
                 ("minTime", mint.unwrap_or(i64::MAX).to_string()),
@@ -165,6 +170,7 @@ pub(super) async fn tsdb(
 /// How many series and label values there are, by name.
 #[derive(Default)]
 struct Cardinality {
+    n_label_pairs: u64,
     series_by_metric: Vec<(String, u64)>,
     series_by_pair: Vec<(String, u64)>,
     values_by_label: Vec<(String, u64)>,
@@ -191,6 +197,7 @@ impl Cardinality {
             let bytes = values.iter().map(|(value, n)| value.len() as u64 * n).sum();
             counted.values_by_label.push((name.clone(), values.len() as u64));
             counted.bytes_by_label.push((name.clone(), bytes));
+            counted.n_label_pairs += values.len() as u64;
             let pairs = values.iter().map(|(value, n)| (format!("{name}={value}"), *n));
             counted.series_by_pair.extend(pairs);
             if name == METRIC_NAME {
@@ -198,6 +205,20 @@ impl Cardinality {
             }
         }
         Ok(counted)
+    }
+}
+
+impl From<IndexCardinality> for Cardinality {
+    fn from(known: IndexCardinality) -> Self {
+        let counts =
+            |list: Vec<Count>| list.into_iter().map(|Count { name, count, .. }| (name, count));
+        Self {
+            n_label_pairs: known.n_label_pairs,
+            series_by_metric: counts(known.series_by_metric).collect(),
+            series_by_pair: counts(known.series_by_pair).collect(),
+            values_by_label: counts(known.values_by_label).collect(),
+            bytes_by_label: counts(known.value_bytes_by_label).collect(),
+        }
     }
 }
 

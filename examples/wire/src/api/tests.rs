@@ -225,6 +225,38 @@ async fn snapshots_are_made_only_where_allowed() {
 }
 
 #[tokio::test]
+async fn series_are_deleted_only_where_allowed() {
+    let post = |path: &str| {
+        let request = Request::post(format!("/api/v1/admin/tsdb/{path}"));
+        request.body(Body::empty()).unwrap()
+    };
+    for path in ["delete_series?match[]=up", "clean_tombstones"] {
+        let (status, _, body) = send(&api(), post(path)).await;
+        assert!(status.as_u16() == 500 && body.contains("admin APIs disabled"), "{body}");
+    }
+    let api = api_with(|builder| builder.enable_admin(true));
+    for (path, problem) in [
+        ("delete_series", "no match[] parameter provided"),
+        ("delete_series?match[]=up&match[]=%7B", "invalid parameter \\\"match[]\\\""),
+        ("delete_series?match[]=up&start=x", "invalid parameter \\\"start\\\""),
+    ] {
+        let (status, _, body) = send(&api, post(path)).await;
+        assert!(status.as_u16() == 400 && body.contains(problem), "{path}: {body}");
+    }
+    let series = || async {
+        let request = Request::get("/api/v1/series?match[]=%7B__name__=~%22.%2B%22%7D");
+        send(&api, request.body(Body::empty()).unwrap()).await.2
+    };
+    let before = series().await;
+    assert!(before.contains("\"up\""), "{before}");
+    let (status, _, body) = send(&api, post("delete_series?match[]=up")).await;
+    assert_eq!((status.as_u16(), body.as_str()), (204, ""));
+    assert!(!series().await.contains("\"up\""));
+    let (status, _, body) = send(&api, post("clean_tombstones")).await;
+    assert!(status.as_u16() == 500 && body.contains("closed"), "{body}");
+}
+
+#[tokio::test]
 async fn remote_write_is_answered_by_status() {
     let off = api();
     let on = api_with(|builder| builder.enable_remote_write(true));

@@ -75,6 +75,22 @@ impl Store for MemoryStore {
         std::fs::create_dir(&file).map_err(|source| Error::Io { op: "make", file, source })
     }
 
+    fn delete(&self, matchers: &[Matcher], mint: i64, maxt: i64) -> Result<(), Error> {
+        let matches = |labels: &Labels| {
+            matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or_default()))
+        };
+        let mut inner = self.inner.lock();
+        for (_, samples) in inner.series.iter_mut().filter(|(labels, _)| matches(labels)) {
+            samples.retain(|sample| !(mint..=maxt).contains(&sample.timestamp));
+        }
+        inner.series.retain(|_, samples| !samples.is_empty());
+        Ok(())
+    }
+
+    fn clean_tombstones(&self) -> Result<(), Error> {
+        Err(Error::Closed)
+    }
+
     fn stats(&self) -> Stats {
         let inner = self.inner.lock();
         let mut stats = Stats::default();

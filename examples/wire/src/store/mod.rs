@@ -1,4 +1,5 @@
-//! What the wire needs of a store: batches that are committed whole, snapshots, and numbers.
+//! What the wire needs of a store: batches that are committed whole, deletion, snapshots, and
+//! numbers.
 //!
 //! The database is the one store of the programs, and its types are used as they are. The traits
 //! let scraping and remote write be tested against a store that fails when told to.
@@ -8,7 +9,8 @@ pub(crate) mod memory;
 
 use std::path::Path;
 
-use ferula_index::{Labels, SeriesRef};
+use ferula_index::head::Cardinality;
+use ferula_index::{Labels, Matcher, SeriesRef};
 use ferula_tsdb::{AppendError, Appender, Committed, Db, Error, Stats};
 
 /// A place that takes samples. Shared by all writers.
@@ -22,8 +24,28 @@ pub trait Store: Send + Sync {
     /// Whatever keeps the snapshot from being complete.
     fn snapshot(&self, dir: &Path) -> Result<(), Error>;
 
+    /// Deletes the samples from `mint` to `maxt`, both inclusive, in milliseconds, of the series
+    /// that pass all `matchers`.
+    ///
+    /// # Errors
+    /// Whatever keeps the deletion from being complete.
+    fn delete(&self, matchers: &[Matcher], mint: i64, maxt: i64) -> Result<(), Error>;
+
+    /// Gives back the room of what is deleted.
+    ///
+    /// # Errors
+    /// Whatever keeps blocks from being rewritten.
+    fn clean_tombstones(&self) -> Result<(), Error>;
+
     /// Tells what the store holds.
     fn stats(&self) -> Stats;
+
+    /// Counts the series by metric, label and label pair, and keeps the `top` largest of each;
+    /// `None` if that is not known without looking at every series.
+    fn cardinality(&self, top: usize) -> Option<Cardinality> {
+        let _ = top;
+        None
+    }
 }
 
 /// Samples that become visible together or not at all.
@@ -67,8 +89,20 @@ impl Store for Db {
         Self::snapshot(self, dir).map(|_| ())
     }
 
+    fn delete(&self, matchers: &[Matcher], mint: i64, maxt: i64) -> Result<(), Error> {
+        Self::delete(self, matchers, mint, maxt)
+    }
+
+    fn clean_tombstones(&self) -> Result<(), Error> {
+        Self::clean_tombstones(self).map(|_| ())
+    }
+
     fn stats(&self) -> Stats {
         Self::stats(self)
+    }
+
+    fn cardinality(&self, top: usize) -> Option<Cardinality> {
+        Some(Self::cardinality(self, top))
     }
 }
 

@@ -5,11 +5,13 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle, available_parallelism};
 
 use ferula_chunkenc::Sample;
+use ferula_index::SeriesRef;
 use ferula_wal::record::samples::RefSample;
 use ferula_wal::record::tombstones::Tombstone;
 
 use crate::error::Error;
 use crate::head::Head;
+use crate::head::batch::PendingHistogram;
 use crate::head::isolation::{BatchId, Views};
 use crate::head::series::{AppendContext, PageState, page_number};
 
@@ -19,6 +21,9 @@ const MAX_WORKERS: usize = 8;
 /// Samples that are handed over together.
 const BATCH_SAMPLES: usize = 8192;
 
+/// Histograms that are handed over together.
+const BATCH_HISTOGRAMS: usize = 256;
+
 /// What waits for a worker at most, in batches.
 const MAX_WAITING: usize = 4;
 
@@ -27,8 +32,12 @@ const MAX_WAITING: usize = 4;
 pub(super) enum Job {
     /// Samples to append.
     Samples(Vec<RefSample>),
+    /// Histograms to append.
+    Histograms(Vec<PendingHistogram>),
     /// What was deleted when the record was written. Samples logged later stay.
     Delete(Tombstone),
+    /// The first ref stands for the second one from here on.
+    Adopt(SeriesRef, SeriesRef),
 }
 
 /// What workers did.
@@ -36,14 +45,25 @@ pub(super) enum Job {
 pub(super) struct Done {
     pub(super) samples: u64,
     pub(super) covered_samples: u64,
+    /// Histograms that make no sense.
+    pub(super) invalid_histograms: u64,
     /// Times of the earliest and latest sample.
     pub(super) mint: i64,
     pub(super) maxt: i64,
+    /// Whether the chunks in files do not go together with the log.
+    pub(super) is_at_odds: bool,
 }
 
 impl Default for Done {
     fn default() -> Self {
-        Self { samples: 0, covered_samples: 0, mint: i64::MAX, maxt: i64::MIN }
+        Self {
+            samples: 0,
+            covered_samples: 0,
+            invalid_histograms: 0,
+            mint: i64::MAX,
+            maxt: i64::MIN,
+            is_at_odds: false,
+        }
     }
 }
 
@@ -60,6 +80,8 @@ struct Worker<'scope> {
     jobs: SyncSender<Job>,
     thread: ScopedJoinHandle<'scope, Result<Done, Error>>,
     samples: Vec<RefSample>,
+    /// Those behind the samples.
+    histograms: Vec<PendingHistogram>,
 }
 
 impl<'scope> Workers<'scope> {
@@ -76,7 +98,12 @@ impl<'scope> Workers<'scope> {
             let thread = Builder::new().name("ferula-replay".to_owned());
             let thread = thread.spawn_scoped(scope, move || work(head, &todo, &give_back));
             let thread = thread.map_err(Error::io("start a thread for", "the replay".as_ref()))?;
-            Ok(Worker { jobs, thread, samples: Vec::with_capacity(BATCH_SAMPLES) })
+            Ok(Worker {
+                jobs,
+                thread,
+                samples: Vec::with_capacity(BATCH_SAMPLES),
+                histograms: Vec::new(),
+            })
         };
         Ok(Self { workers: (0..n_workers).map(start).collect::<Result<_, _>>()?, spare })
     }
@@ -85,9 +112,22 @@ impl<'scope> Workers<'scope> {
     #[inline]
     pub(super) fn put_sample(&mut self, sample: RefSample) {
         let worker = self.worker(page_number(sample.series));
+        if !self.workers[worker].histograms.is_empty() {
+            self.hand_over(worker);
+        }
         let samples = &mut self.workers[worker].samples;
         samples.push(sample);
         if samples.len() >= BATCH_SAMPLES {
+            self.hand_over(worker);
+        }
+    }
+
+    /// Hands over a histogram of a series that exists.
+    pub(super) fn put_histogram(&mut self, histogram: PendingHistogram) {
+        let worker = self.worker(page_number(histogram.series));
+        let histograms = &mut self.workers[worker].histograms;
+        histograms.push(histogram);
+        if histograms.len() >= BATCH_HISTOGRAMS {
             self.hand_over(worker);
         }
     }
@@ -112,6 +152,10 @@ impl<'scope> Workers<'scope> {
         if !samples.is_empty() {
             self.send(worker, Job::Samples(samples));
         }
+        let histograms = mem::take(&mut self.workers[worker].histograms);
+        if !histograms.is_empty() {
+            self.send(worker, Job::Histograms(histograms));
+        }
     }
 
     fn send(&self, worker: usize, job: Job) {
@@ -130,8 +174,10 @@ impl<'scope> Workers<'scope> {
             let done = thread.join().expect("a worker does not panic")?;
             all.samples += done.samples;
             all.covered_samples += done.covered_samples;
+            all.invalid_histograms += done.invalid_histograms;
             all.mint = all.mint.min(done.mint);
             all.maxt = all.maxt.max(done.maxt);
+            all.is_at_odds |= done.is_at_odds;
         }
         Ok(all)
     }
@@ -154,21 +200,29 @@ fn work(
                 // Nobody takes it when all was read.
                 let _ = give_back.send(samples);
             }
-            Job::Delete(tombstone) => delete(head, tombstone)?,
+            Job::Histograms(histograms) => done.append_histograms(head, &histograms, context),
+            Job::Delete(tombstone) => done.delete(head, tombstone)?,
+            Job::Adopt(alias, series) => done.is_at_odds |= !head.adopt_chunks(alias, series),
         }
     }
     Ok(done)
 }
 
-fn delete(head: &Head, Tombstone { series, mint, maxt }: Tombstone) -> Result<(), Error> {
-    let Some(page) = head.stripes.page(page_number(series)) else { return Ok(()) };
-    page.change(|page| {
-        let Some(mut found) = page.series_mut(series) else { return Ok(()) };
-        found.delete(mint, maxt, head.block_range_ms, head.files())
-    })
-}
-
 impl Done {
+    fn delete(&mut self, head: &Head, deleted: Tombstone) -> Result<(), Error> {
+        let Tombstone { series, mint, maxt } = deleted;
+        let Some(page) = head.stripes.page(page_number(series)) else { return Ok(()) };
+        page.change(|page| {
+            let Some(mut found) = page.series_mut(series) else { return Ok(()) };
+            if found.view().loaded_until().is_some_and(|until| mint <= until) {
+                // What of the chunk was logged before, and what after, only the log tells.
+                self.is_at_odds = true;
+                return Ok(());
+            }
+            found.delete(mint, maxt, head.block_range_ms, head.files())
+        })
+    }
+
     fn append(&mut self, head: &Head, samples: &[RefSample], context: AppendContext<'_>) {
         let is_near = |a: &RefSample, b: &RefSample| page_number(a.series) == page_number(b.series);
         let mut filled = Vec::new();
@@ -196,11 +250,44 @@ impl Done {
         context: AppendContext<'_>,
     ) {
         let Some(mut found) = page.series_mut(series) else { return };
-        if found.newest().is_some_and(|newest| newest.timestamp >= timestamp) {
+        if found.newest().is_some_and(|newest| newest.timestamp() >= timestamp) {
             self.covered_samples += 1;
             return;
         }
         found.append(Sample::new(timestamp, value), context);
+        self.note(timestamp);
+    }
+
+    fn append_histograms(
+        &mut self,
+        head: &Head,
+        histograms: &[PendingHistogram],
+        context: AppendContext<'_>,
+    ) {
+        let mut filled = Vec::new();
+        for PendingHistogram { series, timestamp, histogram } in histograms {
+            let Some(page) = head.stripes.page(page_number(*series)) else { continue };
+            let is_filled = page.change(|page| {
+                let Some(mut found) = page.series_mut(*series) else { return false };
+                if found.newest().is_some_and(|newest| newest.timestamp() >= *timestamp) {
+                    self.covered_samples += 1;
+                } else if found.append_histogram(*timestamp, histogram, context).is_ok() {
+                    self.note(*timestamp);
+                } else {
+                    self.invalid_histograms += 1;
+                }
+                page.queue()
+            });
+            if is_filled {
+                filled.push(page);
+            }
+        }
+        head.queue_full_chunks(&mut filled);
+        head.write_some_full_chunks();
+    }
+
+    #[inline]
+    fn note(&mut self, timestamp: i64) {
         self.samples += 1;
         self.mint = self.mint.min(timestamp);
         self.maxt = self.maxt.max(timestamp);

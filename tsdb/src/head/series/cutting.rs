@@ -30,3 +30,15 @@ pub(super) fn predicted_span(taken: u32, longest: u32) -> u32 {
         n => u32::try_from(u64::from(longest) / n).unwrap_or(longest),
     }
 }
+
+/// The same, if `ratio` times what there is makes a chunk of the size wanted.
+pub(super) fn span_by_ratio(taken: u32, longest: u32, ratio: f64) -> u32 {
+    let n = f64::from(longest) / ((f64::from(taken) + 1.0) * ratio);
+    if n <= 1.0 {
+        return longest;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "a part of `longest`")]
+    #[expect(clippy::cast_sign_loss, reason = "neither is negative")]
+    let span = (f64::from(longest) / n.floor()) as u32;
+    span
+}

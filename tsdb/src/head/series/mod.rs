@@ -3,11 +3,14 @@
 //! Series lie side by side in [`page`]s, which they share a lock and memory with. A series is
 //! its [open chunk](open) and a [list of full ones](full), cut as [`cutting`] says; the bytes of
 //! open chunks lie in a [`pool`]. Which batches a reader may see is [noted](isolated) once per
-//! page, and what it may see is [taken under the lock and decoded outside](seen).
+//! page, and what it may see is [taken under the lock and decoded outside](seen). What an earlier
+//! run has left is [given to them](load).
 
 mod cutting;
 mod full;
+mod histogram;
 mod isolated;
+mod load;
 mod open;
 mod page;
 mod pool;
@@ -15,21 +18,28 @@ mod seen;
 #[cfg(test)]
 mod tests;
 
-use ferula_chunkenc::{Sample, SampleBatch};
+use ferula_chunkenc::Sample;
 use ferula_index::SeriesRef;
 
-use self::cutting::{MAX_SAMPLES_PER_CHUNK, SAMPLES_PER_CHUNK, longest_span, predicted_span};
+use self::cutting::{
+    MAX_SAMPLES_PER_CHUNK, SAMPLES_PER_CHUNK, longest_span, predicted_span, span_by_ratio,
+};
 use self::full::{Link, Stored};
+use self::histogram::OpenHistograms;
 use self::open::Open;
 use self::pool::{ChainSink, NONE};
 use self::seen::SeenChunk;
 use super::chunk_files::ChunkFiles;
 use super::isolation::{BatchId, Views};
 use crate::error::Error;
+use crate::histogram::NativeHistogram;
+use crate::recode::{Recoder, Value};
 
 pub(crate) use self::cutting::range_end;
+pub(crate) use self::load::{ChunkInFile, OpenChunk};
+pub(crate) use self::open::Newest;
 pub(crate) use self::page::{FullChunk, Page, PageState, Series, page_number};
-pub(crate) use self::seen::{HeadChunk, SeenChunks};
+pub(crate) use self::seen::SeenChunks;
 
 /// Series of one page at most: one bit of a word for each.
 pub(crate) const PAGE_LEN: usize = 64;
@@ -56,6 +66,12 @@ struct Slot {
 }
 
 impl Slot {
+    /// From the first to the last sample of the open chunk, in milliseconds.
+    fn taken_span(&self) -> u32 {
+        let newest = self.open.last_timestamp().unwrap_or(self.open_mint);
+        u32::try_from(newest.saturating_sub(self.open_mint)).unwrap_or(u32::MAX)
+    }
+
     fn new() -> Self {
         Self {
             open: Open::Empty,
@@ -96,7 +112,7 @@ impl SeriesView<'_> {
     }
 
     /// The newest sample, whether or not it is visible yet.
-    pub(crate) fn newest(&self) -> Option<Sample> {
+    pub(crate) fn newest(&self) -> Option<Newest> {
         self.slot.open.last()
     }
 
@@ -124,7 +140,7 @@ impl SeriesView<'_> {
 
     /// Time of the newest sample that a reader of `seen` may see.
     pub(crate) fn newest_seen(&self, seen: BatchId) -> Option<i64> {
-        let newest = self.newest()?.timestamp;
+        let newest = self.newest()?.timestamp();
         let isolated = self.page.isolated();
         let before = isolated.newest_seen(self.number, self.slot.newest_before, seen);
         let Some(before) = before else { return Some(newest) };
@@ -133,7 +149,7 @@ impl SeriesView<'_> {
     }
 
     fn open_range(&self) -> Option<(i64, i64)> {
-        self.newest().map(|newest| (self.slot.open_mint, newest.timestamp))
+        self.newest().map(|newest| (self.slot.open_mint, newest.timestamp()))
     }
 
     /// Times of the first and last samples of the chunks, newest chunk first.
@@ -200,6 +216,12 @@ impl SeriesMut<'_> {
         self.page.slot_mut(self.index)
     }
 
+    /// Its ref.
+    #[inline]
+    pub(crate) fn series_ref(&self) -> SeriesRef {
+        self.series
+    }
+
     /// Looks at the series.
     pub(crate) fn view(&self) -> SeriesView<'_> {
         SeriesView { page: self.page, slot: self.slot(), number: self.number, series: self.series }
@@ -207,8 +229,16 @@ impl SeriesMut<'_> {
 
     /// The newest sample, whether or not it is visible yet.
     #[inline]
-    pub(crate) fn newest(&self) -> Option<Sample> {
+    pub(crate) fn newest(&self) -> Option<Newest> {
         self.slot().open.last()
+    }
+
+    /// The newest sample, if it is a histogram.
+    pub(crate) fn newest_histogram(&self) -> Option<&NativeHistogram> {
+        match &self.slot().open {
+            Open::Histograms(open) => Some(open.last()),
+            Open::Empty | Open::Xor { .. } => None,
+        }
     }
 
     /// Where the batch that last took a sample of this series put it, if some open batch holds one.
@@ -244,7 +274,7 @@ impl SeriesMut<'_> {
         self.page.publish(self.number)
     }
 
-    /// Appends a sample, which must be newer than the newest one.
+    /// Appends a float, which must be newer than the newest sample.
     #[inline]
     pub(crate) fn append(&mut self, sample: Sample, context: AppendContext<'_>) {
         let Sample { timestamp, value } = sample;
@@ -258,6 +288,37 @@ impl SeriesMut<'_> {
         appended.expect("newer than the last sample of a chunk that has room");
     }
 
+    /// Appends a histogram, which must be newer than the newest sample.
+    ///
+    /// # Errors
+    /// What keeps it from being encoded; nothing has changed then, to any reader.
+    pub(crate) fn append_histogram(
+        &mut self,
+        timestamp: i64,
+        histogram: &NativeHistogram,
+        context: AppendContext<'_>,
+    ) -> Result<(), ferula_chunkenc::Error> {
+        self.note_batch(context.batch, context.views);
+        let is_due = match &self.slot().open {
+            Open::Histograms(open) if open.takes(histogram) => {
+                is_due(open, self.slot(), timestamp, context.block_range_ms)
+            }
+            _ => {
+                let open = OpenHistograms::new(timestamp, histogram)?;
+                self.end_chunk();
+                self.page.open_histograms(self.index, open);
+                self.begin_span(timestamp, context.block_range_ms);
+                return Ok(());
+            }
+        };
+        if self.page.append_histogram(self.index, timestamp, histogram, is_due)? {
+            self.begin_span(timestamp, context.block_range_ms);
+        } else {
+            self.predict_histograms();
+        }
+        Ok(())
+    }
+
     /// Notes that a batch appends.
     #[inline]
     fn note_batch(&mut self, batch: BatchId, views: &Views) {
@@ -265,7 +326,7 @@ impl SeriesMut<'_> {
             self.page.begin_batch(batch, views);
         }
         if self.page.note_member(self.number) {
-            let newest = self.newest().map_or(i64::MIN, |newest| newest.timestamp);
+            let newest = self.newest().map_or(i64::MIN, Newest::timestamp);
             self.slot_mut().newest_before = newest;
         }
     }
@@ -274,7 +335,7 @@ impl SeriesMut<'_> {
     #[inline]
     fn open_for(&mut self, timestamp: i64, block_range_ms: i64) {
         let slot = self.slot_mut();
-        let n_samples = slot.open.sample_count();
+        let n_samples = slot.open.float_count();
         // At a quarter of the samples wanted, predict where the chunk should end.
         if n_samples == SAMPLES_PER_CHUNK / 4 {
             self.predict();
@@ -284,25 +345,41 @@ impl SeriesMut<'_> {
         if timestamp >= end || n_samples >= MAX_SAMPLES_PER_CHUNK || n_samples == 0 {
             self.end_chunk();
             self.page.open_chunk(self.index);
-            let slot = self.slot_mut();
-            slot.open_mint = timestamp;
-            slot.cut_span = longest_span(timestamp, block_range_ms);
+            self.begin_span(timestamp, block_range_ms);
         }
+    }
+
+    /// Notes when the open chunk begins, and that it lasts as long as it may.
+    fn begin_span(&mut self, mint: i64, block_range_ms: i64) {
+        let slot = self.slot_mut();
+        slot.open_mint = mint;
+        slot.cut_span = longest_span(mint, block_range_ms);
     }
 
     fn predict(&mut self) {
         let slot = self.slot_mut();
-        let newest = slot.open.last().map_or(slot.open_mint, |last| last.timestamp);
-        let taken = u32::try_from(newest.saturating_sub(slot.open_mint)).unwrap_or(u32::MAX);
-        slot.cut_span = predicted_span(taken, slot.cut_span);
+        slot.cut_span = predicted_span(slot.taken_span(), slot.cut_span);
+    }
+
+    /// At a quarter of the size wanted, predicts where a chunk of histograms should end.
+    fn predict_histograms(&mut self) {
+        let slot = self.slot_mut();
+        let taken = slot.taken_span();
+        if let Open::Histograms(open) = &mut slot.open
+            && !open.is_predicted
+            && let Some(ratio) = open.ratio_to_full()
+        {
+            open.is_predicted = true;
+            slot.cut_span = span_by_ratio(taken, slot.cut_span, ratio);
+        }
     }
 
     /// Moves the open chunk, if there is one, to the full ones.
     fn end_chunk(&mut self) {
         let slot = self.slot();
         let mint = slot.open_mint;
-        let Some(newest) = slot.open.last() else { return };
-        let span = u32::try_from(newest.timestamp.saturating_sub(mint));
+        let Some(newest) = slot.open.last_timestamp() else { return };
+        let span = u32::try_from(newest.saturating_sub(mint));
         let span = span.expect("a chunk is cut before it spans more");
         self.page.end_chunk(self.index, mint, span);
     }
@@ -319,14 +396,31 @@ impl SeriesMut<'_> {
         let is_hit = self.view().has_samples(mint, maxt, all);
         let chunks = self.view().chunks(i64::MIN, i64::MAX, all).filter(|_| is_hit);
         let Some(chunks) = chunks else { return Ok(()) };
-        let mut samples = SampleBatch::new();
-        chunks.decode_into(files, &mut samples)?;
+        let mut samples = Recoder::default();
+        chunks.recode(files, &mut samples)?;
+        samples.merge(&[(mint, maxt)]);
         self.page.clear_slot(self.index);
         let views = Views::default();
         let context = AppendContext { batch: all, views: &views, block_range_ms };
-        for sample in samples.iter().filter(|sample| !(mint..=maxt).contains(&sample.timestamp)) {
-            self.append(sample, context);
+        let series = self.series;
+        for (timestamp, value) in samples.into_samples() {
+            match value {
+                Value::Float(value) => self.append(Sample::new(timestamp, value), context),
+                Value::Histogram(histogram) => {
+                    let appended = self.append_histogram(timestamp, &histogram, context);
+                    appended.map_err(|source| Error::HeadChunk { series, source })?;
+                }
+            }
         }
         Ok(())
     }
+}
+
+/// Tells whether a chunk of histograms is to end before a sample at `timestamp`. One that has few
+/// samples goes on, but not beyond its block range.
+fn is_due(open: &OpenHistograms, slot: &Slot, timestamp: i64, block_range_ms: i64) -> bool {
+    let since = timestamp.saturating_sub(slot.open_mint);
+    let is_full = since >= i64::from(slot.cut_span) || open.is_oversized();
+    let longest = longest_span(slot.open_mint, block_range_ms);
+    is_full && open.has_enough_samples() || since >= i64::from(longest)
 }

@@ -7,17 +7,19 @@
 
 use std::sync::Arc;
 
-use ferula_chunkenc::Encoding;
+use ferula_chunkenc::{Chunk, Encoding, Error};
 use ferula_index::{ChunkRef, SeriesRef};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::full::{ChunkData, FullChunks, Stored};
+use super::histogram::OpenHistograms;
 use super::isolated::Isolated;
 use super::open::Open;
 use super::pool::{Cell, Pool};
 use super::{PAGE_LEN, SeriesMut, SeriesView, Slot};
 use crate::head::isolation::{BatchId, Views};
 use crate::head::memory::{Counters, PageUsage};
+use crate::histogram::NativeHistogram;
 
 /// Number of the page that the series with this ref belongs to.
 #[inline]
@@ -114,6 +116,8 @@ pub(crate) struct PageState {
     cells: Pool<Cell>,
     full: FullChunks,
     n_open: usize,
+    /// Bytes of open chunks that do not lie in cells.
+    heap_bytes: usize,
     /// Whether somebody is about to write the full chunks that are kept in memory.
     is_queued: bool,
 }
@@ -258,8 +262,8 @@ impl PageState {
             n_series: self.slots.len(),
             n_chunks: self.n_open + self.full.len(),
             series_bytes: self.slots.capacity() * size_of::<Slot>() + self.isolated.size_bytes(),
-            open_used_bytes: self.cells.used_bytes(),
-            open_bytes: self.cells.size_bytes(),
+            open_used_bytes: self.cells.used_bytes() + self.heap_bytes,
+            open_bytes: self.cells.size_bytes() + self.heap_bytes,
             list_bytes: self.full.list_bytes(),
             kept_bytes: self.full.kept_bytes(),
         }
@@ -327,22 +331,75 @@ impl PageState {
         self.n_open += 1;
     }
 
+    /// Begins a chunk of histograms.
+    pub(super) fn open_histograms(&mut self, index: usize, open: OpenHistograms) {
+        self.heap_bytes += open.size_bytes();
+        self.slots[index].open = Open::Histograms(Box::new(open));
+        self.n_open += 1;
+    }
+
+    /// Appends to the open chunk of histograms. Tells whether the histogram began another one.
+    pub(super) fn append_histogram(
+        &mut self,
+        index: usize,
+        timestamp: i64,
+        histogram: &NativeHistogram,
+        is_due: bool,
+    ) -> Result<bool, Error> {
+        let slot = &mut self.slots[index];
+        let span = slot.taken_span();
+        let Open::Histograms(open) = &mut slot.open else {
+            unreachable!("a chunk of histograms was opened for this sample")
+        };
+        let before = open.size_bytes();
+        let finished = open.append(timestamp, histogram, is_due)?;
+        self.heap_bytes = self.heap_bytes - before + open.size_bytes();
+        let Some(Chunk { encoding, data }) = finished else { return Ok(false) };
+        let data = ChunkData { encoding, data: Arc::from(&data[..]) };
+        self.full.push(&mut slot.full, slot.open_mint, span, data);
+        Ok(true)
+    }
+
+    /// Goes on with a chunk that holds samples already, where there is no open one.
+    pub(super) fn resume_chunk(&mut self, index: usize, chunk: &Chunk) -> Result<(), Error> {
+        let open = Open::resume(chunk, &mut self.cells)?;
+        self.n_open += usize::from(!open.is_empty());
+        self.heap_bytes += open.heap_bytes();
+        self.slots[index].open = open;
+        Ok(())
+    }
+
+    /// Adds a full chunk that is in a file.
+    pub(super) fn load_chunk(&mut self, index: usize, mint: i64, span: u32, at: ChunkRef) -> bool {
+        self.full.push_stored(&mut self.slots[index].full, mint, span, at)
+    }
+
+    /// Removes the newest full chunk.
+    pub(super) fn pop_full(&mut self, index: usize) {
+        self.full.pop(&mut self.slots[index].full);
+    }
+
     /// Moves the open chunk to the full ones.
     pub(super) fn end_chunk(&mut self, index: usize, mint: i64, span: u32) {
         let slot = &mut self.slots[index];
         if let Some(data) = slot.open.to_data(&self.cells) {
             self.full.push(&mut slot.full, mint, span, data);
-            slot.open.clear(&mut self.cells);
-            self.n_open -= 1;
+            self.clear_open(index);
         }
+    }
+
+    fn clear_open(&mut self, index: usize) {
+        let open = &mut self.slots[index].open;
+        self.heap_bytes -= open.heap_bytes();
+        open.clear(&mut self.cells);
+        self.n_open -= 1;
     }
 
     pub(super) fn truncate_slot(&mut self, index: usize, mint: i64) {
         let slot = &mut self.slots[index];
         self.full.truncate(&mut slot.full, mint);
-        if slot.open.last().is_some_and(|newest| newest.timestamp < mint) {
-            slot.open.clear(&mut self.cells);
-            self.n_open -= 1;
+        if slot.open.last_timestamp().is_some_and(|newest| newest < mint) {
+            self.clear_open(index);
         }
     }
 
@@ -350,8 +407,7 @@ impl PageState {
         let slot = &mut self.slots[index];
         self.full.clear(&mut slot.full);
         if !slot.open.is_empty() {
-            slot.open.clear(&mut self.cells);
-            self.n_open -= 1;
+            self.clear_open(index);
         }
     }
 }

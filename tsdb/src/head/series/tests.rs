@@ -166,5 +166,5 @@ fn a_page_gives_back_what_its_series_had() {
         page.insert(series(10));
         assert!(page.view(series(10)).unwrap().is_empty());
     });
-    assert_eq!(page.lock().view(series(40)).unwrap().newest().unwrap().timestamp, 299 * 15_000);
+    assert_eq!(page.lock().view(series(40)).unwrap().newest().unwrap().timestamp(), 299 * 15_000);
 }

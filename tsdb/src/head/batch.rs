@@ -1,0 +1,149 @@
+//! The samples of a batch that waits for its commit.
+
+use std::mem;
+use std::ops::Range;
+
+use ferula_chunkenc::Sample;
+use ferula_index::SeriesRef;
+use ferula_wal::record::samples::RefSample;
+use parking_lot::Mutex;
+
+use super::series::Newest;
+use crate::histogram::NativeHistogram;
+
+/// Buffers kept for later batches.
+const MAX_SPARE: usize = 64;
+
+/// The bit that tells where a histogram stands from where a float stands.
+const HISTOGRAM_BIT: usize = 1 << 31;
+
+/// Buffers of finished batches, for the next ones.
+#[derive(Debug, Default)]
+pub(super) struct SpareBatches {
+    floats: Mutex<Vec<Vec<RefSample>>>,
+}
+
+impl SpareBatches {
+    /// Makes an empty batch.
+    pub(super) fn take(&self) -> Batch {
+        Batch { floats: self.floats.lock().pop().unwrap_or_default(), ..Batch::default() }
+    }
+
+    /// Keeps the memory of a batch.
+    pub(super) fn give_back(&self, batch: &mut Batch) {
+        let mut floats = mem::take(&mut batch.floats);
+        floats.clear();
+        let mut spare = self.floats.lock();
+        if spare.len() < MAX_SPARE {
+            spare.push(floats);
+        }
+    }
+
+    /// Bytes of memory.
+    pub(super) fn size_bytes(&self) -> usize {
+        let spare = self.floats.lock();
+        spare.iter().map(|floats| floats.capacity() * size_of::<RefSample>()).sum()
+    }
+}
+
+/// A histogram that waits for the commit.
+#[derive(Clone, Debug)]
+pub(crate) struct PendingHistogram {
+    pub(crate) series: SeriesRef,
+    pub(crate) timestamp: i64,
+    pub(crate) histogram: NativeHistogram,
+}
+
+/// Where one part of a batch ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PartEnd {
+    pub(super) floats: usize,
+    pub(super) histograms: usize,
+}
+
+/// The samples of a batch, by kind. The series of each is pinned until the batch ends.
+///
+/// A batch is logged and applied part by part, kind by kind, and nearly always has one part. A
+/// series that goes on with samples of another kind begins another.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) floats: Vec<RefSample>,
+    pub(super) histograms: Vec<PendingHistogram>,
+    /// Bytes of buckets and spans of the histograms.
+    pub(super) histogram_bytes: usize,
+    /// Ends of all parts but the last.
+    pub(super) ends: Vec<PartEnd>,
+    is_unpinned: bool,
+}
+
+impl Batch {
+    /// Samples of all kinds.
+    pub(super) fn len(&self) -> usize {
+        self.floats.len() + self.histograms.len()
+    }
+
+    /// Tells whether there are no samples.
+    pub(super) fn is_empty(&self) -> bool {
+        self.floats.is_empty() && self.histograms.is_empty()
+    }
+
+    /// Notes that the series are unpinned by whoever applies the batch.
+    pub(super) fn note_unpinned(&mut self) {
+        self.is_unpinned = true;
+    }
+
+    /// The series to unpin, if nobody did: one for each sample.
+    pub(super) fn pinned(&self) -> Vec<SeriesRef> {
+        if self.is_unpinned {
+            return Vec::new();
+        }
+        let floats = self.floats.iter().map(|sample| sample.series);
+        floats.chain(self.histograms.iter().map(|pending| pending.series)).collect()
+    }
+
+    /// Where the next float will stand.
+    #[inline]
+    pub(super) fn float_hint(&self) -> usize {
+        self.floats.len()
+    }
+
+    /// Where the next histogram will stand.
+    pub(super) fn histogram_hint(&self) -> usize {
+        self.histograms.len() | HISTOGRAM_BIT
+    }
+
+    /// The newest sample of a series, which `hint` leads to if there is one.
+    #[inline]
+    pub(super) fn newest(&self, series: SeriesRef, hint: Option<usize>) -> Option<Newest> {
+        let hint = hint?;
+        if hint & HISTOGRAM_BIT != 0 {
+            let PendingHistogram { timestamp, histogram, .. } = self.histogram(series, hint)?;
+            let (timestamp, is_integer) = (*timestamp, histogram.is_integer());
+            return Some(Newest::Histogram { timestamp, is_integer });
+        }
+        let found = self.floats.get(hint).filter(|found| found.series == series)?;
+        Some(Newest::Float(Sample::new(found.timestamp, found.value)))
+    }
+
+    /// The newest sample of a series, if it is a histogram that `hint` leads to.
+    pub(super) fn histogram(&self, series: SeriesRef, hint: usize) -> Option<&PendingHistogram> {
+        let found = self.histograms.get(hint.checked_sub(HISTOGRAM_BIT)?)?;
+        (found.series == series).then_some(found)
+    }
+
+    /// Ends the part that samples are put into.
+    pub(super) fn end_part(&mut self) {
+        let (floats, histograms) = (self.floats.len(), self.histograms.len());
+        self.ends.push(PartEnd { floats, histograms });
+    }
+
+    /// The floats and the histograms of each part.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        let all = PartEnd { floats: self.floats.len(), histograms: self.histograms.len() };
+        let mut start = PartEnd::default();
+        self.ends.iter().copied().chain([all]).map(move |end| {
+            let start = mem::replace(&mut start, end);
+            (start.floats..end.floats, start.histograms..end.histograms)
+        })
+    }
+}

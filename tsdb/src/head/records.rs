@@ -1,0 +1,80 @@
+//! What the log holds of the samples of a batch.
+
+use ferula_chunkenc::histogram::{FloatHistogram, Histogram};
+use ferula_wal::record::histograms::{RefHistogram, encode, encode_custom};
+use ferula_wal::record::samples;
+
+use super::batch::{Batch, PendingHistogram};
+use crate::histogram::NativeHistogram;
+
+/// The records of one batch at a time, in memory that is used again.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    buffers: Vec<Vec<u8>>,
+    n_used: usize,
+}
+
+impl Records {
+    /// Encodes the samples of a batch, part by part.
+    pub(super) fn encode(&mut self, batch: &Batch) {
+        self.n_used = 0;
+        for (floats, histograms) in batch.parts() {
+            let (floats, histograms) = (&batch.floats[floats], &batch.histograms[histograms]);
+            if !floats.is_empty() {
+                self.add(|record| samples::encode(floats.iter().copied(), record));
+            }
+            if !histograms.is_empty() {
+                self.encode_histograms(histograms);
+            }
+        }
+    }
+
+    fn encode_histograms(&mut self, histograms: &[PendingHistogram]) {
+        let integers = || histograms.iter().filter_map(integer);
+        let floats = || histograms.iter().filter_map(float);
+        self.add(|record| _ = encode(integers(), record));
+        self.add(|record| encode_custom(integers(), record));
+        self.add(|record| _ = encode(floats(), record));
+        self.add(|record| encode_custom(floats(), record));
+    }
+
+    /// Adds what `encode` writes, if it writes anything.
+    fn add(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        if self.n_used == self.buffers.len() {
+            self.buffers.push(Vec::new());
+        }
+        let record = &mut self.buffers[self.n_used];
+        record.clear();
+        encode(record);
+        self.n_used += usize::from(!record.is_empty());
+    }
+
+    /// The records, in the order in which they are to be applied.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.buffers[..self.n_used].iter().map(Vec::as_slice)
+    }
+
+    /// The record, if it is the only one.
+    pub(super) fn single(&self) -> Option<&[u8]> {
+        self.iter().next().filter(|_| self.n_used == 1)
+    }
+}
+
+fn integer(pending: &PendingHistogram) -> Option<RefHistogram<'_, Histogram>> {
+    match &pending.histogram {
+        NativeHistogram::Integer(histogram) => Some(entry(pending, histogram)),
+        NativeHistogram::Float(_) => None,
+    }
+}
+
+fn float(pending: &PendingHistogram) -> Option<RefHistogram<'_, FloatHistogram>> {
+    match &pending.histogram {
+        NativeHistogram::Float(histogram) => Some(entry(pending, histogram)),
+        NativeHistogram::Integer(_) => None,
+    }
+}
+
+fn entry<'a, H>(pending: &PendingHistogram, histogram: &'a H) -> RefHistogram<'a, H> {
+    let &PendingHistogram { series, timestamp, .. } = pending;
+    RefHistogram { series, start_timestamp: 0, timestamp, histogram }
+}

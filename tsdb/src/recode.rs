@@ -1,0 +1,264 @@
+//! Samples between two encodings: decoded, merged by time, encoded anew.
+//!
+//! Samples keep their kind and their start timestamps: floats stay floats, integer histograms
+//! integer histograms. A histogram knows from its chunk whether a counter was reset before it; where another sample has come
+//! between the two, or one has gone, that is unknown, and the encoder finds out by comparing.
+
+use std::cmp::Ordering;
+
+use ferula_chunkenc::histogram::CounterResetHint;
+use ferula_chunkenc::{
+    Appended, Chunk, ChunkAppender, ChunkHistogram, ChunkHistograms, ChunkIterator, Encoding,
+    Error, Sample, Xor2Appender, XorAppender,
+};
+
+use crate::block::EncodedChunk;
+use crate::histogram::NativeHistogram;
+use crate::tombstones::{Interval, covers};
+
+/// Samples of a chunk that is encoded here, as in Prometheus.
+const CHUNK_SAMPLES: usize = 120;
+
+/// A decoded sample.
+#[derive(Clone, Debug)]
+struct Point {
+    time: i64,
+    /// Since when it has been counting; zero if that is unknown.
+    start: i64,
+    value: Value,
+    /// The chunk it comes from, and its place there.
+    origin: (usize, usize),
+}
+
+/// What a sample holds.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Float(f64),
+    Histogram(Box<NativeHistogram>),
+}
+
+/// Decodes, merges and encodes the samples of one series.
+#[derive(Debug, Default)]
+pub(crate) struct Recoder {
+    /// What was merged.
+    merged: Vec<Point>,
+    /// What was decoded since.
+    decoded: Vec<Point>,
+    n_chunks: usize,
+}
+
+impl Recoder {
+    /// Forgets all samples.
+    pub(crate) fn clear(&mut self) {
+        self.merged.clear();
+        self.decoded.clear();
+        self.n_chunks = 0;
+    }
+
+    /// Decodes a chunk, which comes after those that were decoded since the last merging.
+    pub(crate) fn decode(&mut self, chunk: &Chunk) -> Result<(), Error> {
+        let origin = self.n_chunks;
+        self.n_chunks += 1;
+        match chunk.encoding {
+            Encoding::Histogram | Encoding::HistogramSt => {
+                self.decode_histograms(chunk.histograms()?, origin)
+            }
+            Encoding::FloatHistogram | Encoding::FloatHistogramSt => {
+                self.decode_histograms(chunk.float_histograms()?, origin)
+            }
+            _ => self.decode_floats(chunk.iter()?, origin),
+        }
+    }
+
+    fn decode_floats(
+        &mut self,
+        mut samples: ChunkIterator<'_>,
+        origin: usize,
+    ) -> Result<(), Error> {
+        let mut place = 0;
+        while let Some(Sample { timestamp: time, value }) = samples.next()? {
+            let (start, value) = (samples.start_timestamp(), Value::Float(value));
+            self.decoded.push(Point { time, start, value, origin: (origin, place) });
+            place += 1;
+        }
+        Ok(())
+    }
+
+    fn decode_histograms<H: ChunkHistogram + Into<NativeHistogram>>(
+        &mut self,
+        mut histograms: ChunkHistograms<'_, H>,
+        origin: usize,
+    ) -> Result<(), Error> {
+        let mut place = 0;
+        while let Some(time) = histograms.next()? {
+            let value = Value::Histogram(Box::new(histograms.histogram()?.into()));
+            let start = histograms.start_timestamp();
+            self.decoded.push(Point { time, start, value, origin: (origin, place) });
+            place += 1;
+        }
+        Ok(())
+    }
+
+    /// Merges what was decoded, without what is `deleted` of it, with what was merged before. Of two
+    /// samples at the same time the one that was merged before stays.
+    pub(crate) fn merge(&mut self, deleted: &[Interval]) {
+        let mut decoded = std::mem::take(&mut self.decoded);
+        decoded.retain(|point| !covers(deleted, point.time, point.time));
+        if self.merged.is_empty() {
+            self.decoded = std::mem::replace(&mut self.merged, decoded);
+            return;
+        }
+        let mut merged = Vec::with_capacity(self.merged.len() + decoded.len());
+        let mut old = std::mem::take(&mut self.merged).into_iter().peekable();
+        for point in decoded.drain(..) {
+            while let Some(before) = old.next_if(|old| old.time < point.time) {
+                merged.push(before);
+            }
+            if old.peek().is_none_or(|old| old.time.cmp(&point.time) == Ordering::Greater) {
+                merged.push(point);
+            }
+        }
+        merged.extend(old);
+        (self.merged, self.decoded) = (merged, decoded);
+    }
+
+    /// Encodes what was merged and appends it to `chunks`.
+    pub(crate) fn encode(&mut self, chunks: &mut Vec<EncodedChunk>) -> Result<(), Error> {
+        self.forget_false_hints();
+        for run in self.merged.chunk_by(|a, b| is_same_kind(&a.value, &b.value)) {
+            for run in run.chunks(CHUNK_SAMPLES) {
+                let first = chunks.len();
+                encode_run(run, chunks)?;
+                check(run, &chunks[first..])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was merged, in time order.
+    pub(crate) fn into_samples(mut self) -> impl Iterator<Item = (i64, Value)> {
+        self.forget_false_hints();
+        self.merged.into_iter().map(|Point { time, value, .. }| (time, value))
+    }
+
+    /// Marks histograms whose predecessor is not the one that their chunk compared them with.
+    fn forget_false_hints(&mut self) {
+        let mut last = None;
+        for point in &mut self.merged {
+            let (chunk, place) = point.origin;
+            let is_next = match last {
+                None => place == 0,
+                Some(last) => place > 0 && last == (chunk, place - 1),
+            };
+            last = Some(point.origin);
+            let Value::Histogram(histogram) = &mut point.value else { continue };
+            let hint = match &mut **histogram {
+                NativeHistogram::Integer(histogram) => &mut histogram.counter_reset_hint,
+                NativeHistogram::Float(histogram) => &mut histogram.counter_reset_hint,
+            };
+            if !is_next && *hint != CounterResetHint::Gauge {
+                *hint = CounterResetHint::Unknown;
+            }
+        }
+    }
+}
+
+fn is_same_kind(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Float(_), Value::Float(_)) => true,
+        (Value::Histogram(a), Value::Histogram(b)) => a.is_integer() == b.is_integer(),
+        _ => false,
+    }
+}
+
+/// Encodes samples of one kind, with their start timestamps if any has one.
+fn encode_run(run: &[Point], chunks: &mut Vec<EncodedChunk>) -> Result<(), Error> {
+    let Some(first) = run.first() else { return Ok(()) };
+    match &first.value {
+        Value::Float(_) => chunks.extend(encode_floats(run)?),
+        Value::Histogram(histogram) if histogram.is_integer() => {
+            encode_histograms(run, chunks, |histogram| match histogram {
+                NativeHistogram::Integer(histogram) => Some(histogram),
+                NativeHistogram::Float(_) => None,
+            })?;
+        }
+        Value::Histogram(_) => encode_histograms(run, chunks, |histogram| match histogram {
+            NativeHistogram::Float(histogram) => Some(histogram),
+            NativeHistogram::Integer(_) => None,
+        })?,
+    }
+    Ok(())
+}
+
+fn has_starts(run: &[Point]) -> bool {
+    run.iter().any(|point| point.start != 0)
+}
+
+fn encode_floats(run: &[Point]) -> Result<Option<EncodedChunk>, Error> {
+    let floats = run.iter().filter_map(|point| match point.value {
+        Value::Float(value) => Some((point, value)),
+        _ => None,
+    });
+    let chunk = if has_starts(run) {
+        let mut appender = Xor2Appender::new();
+        for (point, value) in floats {
+            appender.append(point.start, point.time, value)?;
+        }
+        appender.to_chunk()
+    } else {
+        let mut appender = XorAppender::new();
+        for (point, value) in floats {
+            appender.append(point.time, value)?;
+        }
+        appender.into_chunk()
+    };
+    let times = run.first().zip(run.last());
+    Ok(times.map(|(first, last)| EncodedChunk { mint: first.time, maxt: last.time, chunk }))
+}
+
+fn encode_histograms<H: ChunkHistogram>(
+    run: &[Point],
+    chunks: &mut Vec<EncodedChunk>,
+    of_kind: impl Fn(&NativeHistogram) -> Option<&H>,
+) -> Result<(), Error> {
+    let mut appender = match has_starts(run) {
+        true => ChunkAppender::<H>::with_start_timestamps(),
+        false => ChunkAppender::<H>::new(),
+    };
+    let mut times: Option<(i64, i64)> = None;
+    for Point { time, start, value, .. } in run {
+        let Value::Histogram(histogram) = value else { continue };
+        let Some(histogram) = of_kind(histogram) else { continue };
+        if let Appended::Cut { finished, .. } =
+            appender.append_with_start(*start, *time, histogram)?
+        {
+            chunks.extend(times.map(|(mint, maxt)| EncodedChunk { mint, maxt, chunk: finished }));
+            times = None;
+        }
+        times = Some((times.map_or(*time, |(mint, _)| mint), *time));
+    }
+    let chunk = |(mint, maxt)| EncodedChunk { mint, maxt, chunk: appender.into_chunk() };
+    chunks.extend(times.map(chunk));
+    Ok(())
+}
+
+/// Decodes what was just encoded: it holds the samples that it was made from.
+fn check(run: &[Point], chunks: &[EncodedChunk]) -> Result<(), Error> {
+    let mut recoder = Recoder::default();
+    for EncodedChunk { chunk, .. } in chunks {
+        recoder.decode(chunk)?;
+    }
+    let is_same = |(a, b): (&Point, &Point)| {
+        (a.time, a.start) == (b.time, b.start)
+            && match (&a.value, &b.value) {
+                (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits(),
+                (a, b) => is_same_kind(a, b),
+            }
+    };
+    let found = &recoder.decoded;
+    assert!(
+        found.len() == run.len() && found.iter().zip(run).all(is_same),
+        "a chunk holds the samples that it was made from"
+    );
+    Ok(())
+}
