@@ -167,6 +167,24 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub fn uvarint(&mut self) -> Result<u64, Error> {
         let rest = self.rest();
+        // Most are short: a difference, a count, a length.
+        if let [byte, ..] = *rest
+            && byte < 0x80
+        {
+            self.offset += 1;
+            return Ok(byte.into());
+        }
+        if let [low, high, ..] = *rest
+            && high < 0x80
+        {
+            self.offset += 2;
+            return Ok(u64::from(low & 0x7f) | u64::from(high) << 7);
+        }
+        self.long_uvarint()
+    }
+
+    fn long_uvarint(&mut self) -> Result<u64, Error> {
+        let rest = self.rest();
         let mut value = 0_u64;
         for (i, &byte) in rest.iter().take(MAX_VARINT_BYTES).enumerate() {
             if i == MAX_VARINT_BYTES - 1 && byte > 1 {

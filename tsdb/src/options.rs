@@ -24,6 +24,9 @@ pub const DEFAULT_CHUNK_SEGMENT_BYTES: u64 = 512 << 20;
 /// Largest size that a chunk segment may be given, in bytes: offsets in it have 32 bits.
 pub const MAX_CHUNK_SEGMENT_BYTES: u64 = 2 << 30;
 
+/// Whether a database that is closed writes down what its head holds, unless told otherwise.
+pub const DEFAULT_HEAD_SNAPSHOT: bool = true;
+
 /// How often the background threads look for work: one second.
 pub const DEFAULT_MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -45,6 +48,9 @@ pub const DEFAULT_MAX_LABEL_NAME_BYTES: usize = 1024;
 
 /// Longest label value, in bytes: 64 KiB.
 pub const DEFAULT_MAX_LABEL_VALUE_BYTES: usize = 64 << 10;
+
+/// Most bytes of buckets and spans that the histograms of one batch may have together: 64 MiB.
+pub const MAX_BATCH_HISTOGRAM_BYTES: usize = 64 << 20;
 
 /// Most samples of one batch.
 pub const DEFAULT_MAX_BATCH_SAMPLES: usize = 1_000_000;
@@ -119,6 +125,9 @@ pub struct Options {
     pub compaction_bytes_per_second: Option<u64>,
     /// What is kept, and for how long.
     pub retention: Retention,
+    /// Whether closing the database writes down what the head holds, so that the next opening need
+    /// not make it from the log.
+    pub head_snapshot: bool,
     /// How often the background threads look for work; `None` starts none, and the owner calls
     /// [`Db::maintain`](crate::Db::maintain).
     pub maintenance_interval: Option<Duration>,
@@ -139,6 +148,7 @@ impl Default for Options {
             max_block_range_ms: DEFAULT_MAX_COMPACTED_RANGE_MS,
             compaction_bytes_per_second: None,
             retention: Retention::default(),
+            head_snapshot: DEFAULT_HEAD_SNAPSHOT,
             maintenance_interval: Some(DEFAULT_MAINTENANCE_INTERVAL),
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
@@ -254,6 +264,12 @@ impl OptionsBuilder {
     /// Sets what is kept, and for how long.
     pub fn retention(mut self, retention: Retention) -> Self {
         self.options.retention = retention;
+        self
+    }
+
+    /// Sets whether closing the database writes down what the head holds.
+    pub fn head_snapshot(mut self, head_snapshot: bool) -> Self {
+        self.options.head_snapshot = head_snapshot;
         self
     }
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ferula_index::head::IndexMemory;
+
 use crate::block::BlockMeta;
 use crate::compact::Progress;
 
@@ -76,6 +78,8 @@ pub struct MemoryUsage {
     pub full_chunk_bytes: u64,
     /// Buffers of the files of full chunks.
     pub chunk_file_bytes: u64,
+    /// The index of label pairs and series.
+    pub index: IndexMemory,
     /// Series that no committed batch has appended to yet.
     pub unpublished_bytes: u64,
     /// Buffers of batches that ended, for the next ones.
@@ -89,7 +93,8 @@ impl MemoryUsage {
         let Self { chunk_list_bytes, full_chunk_bytes, chunk_file_bytes, .. } = self;
         let open = open_chunk_bytes + spare_chunk_bytes;
         let full = chunk_list_bytes + full_chunk_bytes + chunk_file_bytes;
-        series_bytes + open + full + self.unpublished_bytes + self.batch_bytes
+        let index = self.index.total_bytes();
+        series_bytes + open + full + index + self.unpublished_bytes + self.batch_bytes
     }
 }
 
@@ -111,10 +116,21 @@ pub struct OpenReport {
     pub segments: u64,
     /// Records read.
     pub records: u64,
-    /// Series made from them.
+    /// Series made.
     pub series: u64,
-    /// Samples put into the head.
+    /// Samples of the log that are in the head now; none are read from it if there is a snapshot.
     pub samples: u64,
+    /// Chunks that were taken over from files, so that their samples were only passed over in the
+    /// log.
+    pub loaded_chunks: u64,
+    /// Why chunks in files were given up and made anew from the log, if some were. Nothing is lost.
+    pub chunk_file_failure: Option<String>,
+    /// Bytes of chunk files that were removed because of that.
+    pub chunk_file_cut_bytes: u64,
+    /// Whether the head was made from a snapshot rather than from the log.
+    pub from_snapshot: bool,
+    /// Why a snapshot that was there was not used. Nothing is lost, for the log has it all.
+    pub snapshot_failure: Option<String>,
     /// Samples that were left out, nearly always because a block already covers their time.
     pub covered_samples: u64,
     /// Histograms that were left out because their parts do not fit together.

@@ -23,7 +23,7 @@ fn committed_samples_survive_reopening() {
     let db = open(dir.path());
     assert_eq!(all(&db), before);
     let report = db.open_report();
-    assert_eq!((report.series, report.samples, report.cut_bytes), (2, 3, 0));
+    assert_eq!((report.series, report.from_snapshot, report.cut_bytes), (2, true, 0));
     // Refs go on after those of the log.
     let mut appender = db.appender();
     appender.append_ref(up_ref, 3_000, 3.0).unwrap();

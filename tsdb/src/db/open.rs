@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use ferula_wal::LogReader;
 use ferula_wal::fs::Fs;
-use ferula_wal::{LogReader, Wal};
 
 use super::View;
+use super::recover::{recover, recover_read_only};
 use crate::block::size_of_dir;
 use crate::error::Error;
-use crate::head::{CHUNKS_HEAD_DIR, ChunkFiles, Head, Replay, ReplayStats};
+use crate::head::{Head, Replay};
 use crate::options::{DEFAULT_BLOCK_RANGE_MS, Limits, Options};
 use crate::repair::{
     FoundBlocks, covered_until, open_blocks, open_settled_blocks, remove_blocks, remove_leftovers,
@@ -45,34 +46,15 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Op
     remove_blocks(&**fs, dir, &replaced)?;
     let from = covered_until(&blocks);
 
-    let failed = |source| Error::Wal { op: "open", source };
-    let (wal, mut recovery) =
-        Wal::open(Arc::clone(fs), dir.join(WAL_DIR), options.wal_options()?).map_err(failed)?;
-    let mut head = Head::new(options.limits.clone(), options.block_range_ms, from);
-    head.set_files(open_files(fs, dir)?);
-    let replayed = head.replay(|replay| {
-        while let Some(record) = recovery.next_record().map_err(failed)? {
-            replay.apply(&record)?;
-        }
-        Ok(())
-    })?;
-    head.set_wal(wal);
-
-    let mut report = report(&head, replayed, start);
+    let mut report = OpenReport::default();
+    let head = recover(fs, dir, options, from, &mut report)?;
     report.unread = unread(&**fs, dir)?;
-    report.cut_bytes = recovery.report.cut.map_or(0, |cut| cut.bytes);
     report.removed = removed;
     report.removed.extend(replaced.iter().map(|ulid| dir.join(ulid.to_string())));
     report.blocks = blocks.len();
     report.quarantined = quarantined;
+    report.duration = start.elapsed();
     Ok(Opened { head, view: View::new(blocks, from), report })
-}
-
-/// Opens the files of full chunks. What is in them the log has too, and it is written anew.
-fn open_files(fs: &Arc<dyn Fs>, dir: &Path) -> Result<ChunkFiles, Error> {
-    let (files, _) = ChunkFiles::open(Arc::clone(fs), dir.join(CHUNKS_HEAD_DIR), &mut |_| {})?;
-    files.truncate(i64::MAX)?;
-    Ok(files)
 }
 
 /// Makes a directory whose name is durable, with its missing parents.
@@ -113,33 +95,31 @@ pub(super) fn read(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Opened, Error> {
 fn try_read(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Opened, Error> {
     let start = Instant::now();
     let blocks = open_settled_blocks(&**fs, dir)?.blocks;
-    let mut head = Head::new(Limits::default(), DEFAULT_BLOCK_RANGE_MS, covered_until(&blocks));
+    let from = covered_until(&blocks);
     let wal_dir = dir.join(WAL_DIR);
     let has_log = fs.exists(&wal_dir).map_err(Error::io("inspect", &wal_dir))?;
-    let replayed = match has_log {
-        true => head.replay(|replay| replay_read_only(fs, &wal_dir, replay))?,
-        false => ReplayStats::default(),
-    };
+    let mut report = OpenReport::default();
+    let new_head = || Head::new(Limits::default(), DEFAULT_BLOCK_RANGE_MS, from);
+    let head = recover_read_only(fs, dir, from, new_head, &mut report, |replay| match has_log {
+        true => replay_read_only(fs, &wal_dir, replay),
+        false => Ok(()),
+    })?;
     // A block that was cut meanwhile holds what the log may not hold any more.
     let FoundBlocks { blocks, quarantined, .. } = open_settled_blocks(&**fs, dir)?;
-    let mut report = report(&head, replayed, start);
     report.unread = unread(&**fs, dir)?;
     report.blocks = blocks.len();
     report.quarantined = quarantined;
+    report.duration = start.elapsed();
     let from = covered_until(&blocks);
     Ok(Opened { head, view: View::new(blocks, from), report })
 }
 
-fn replay_read_only(
-    fs: &Arc<dyn Fs>,
-    wal_dir: &Path,
-    replay: &mut Replay<'_>,
-) -> Result<(), Error> {
+fn replay_read_only(fs: &Arc<dyn Fs>, wal_dir: &Path, replay: &mut Replay) -> Result<(), Error> {
     let failed = |source| Error::Wal { op: "read", source };
     let mut log = LogReader::open(Arc::clone(fs), wal_dir).map_err(failed)?;
     loop {
         match log.next_record() {
-            Ok(Some(record)) => replay.apply(&record)?,
+            Ok(Some(record)) => replay.apply(&record),
             Ok(None) => return Ok(()),
             // The end of the last segment is what its writer is about to write, or was when it
             // crashed.
@@ -164,18 +144,4 @@ fn unread(fs: &dyn Fs, dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let has_bytes =
         fs.exists(&path).map_err(failed)? && size_of_dir(fs, &path).map_err(failed)? > 0;
     Ok(if has_bytes { vec![path] } else { vec![] })
-}
-
-fn report(head: &Head, replayed: ReplayStats, start: Instant) -> OpenReport {
-    OpenReport {
-        segments: replayed.segments,
-        records: replayed.records,
-        series: head.sizes().0,
-        samples: replayed.samples,
-        covered_samples: replayed.covered_samples,
-        invalid_histograms: replayed.invalid_histograms,
-        skipped_records: replayed.skipped_records,
-        duration: start.elapsed(),
-        ..OpenReport::default()
-    }
 }

@@ -57,7 +57,8 @@ impl FullChunkQueue {
 impl Head {
     /// Notes pages with full chunks in memory, if this head has files for them.
     pub(super) fn queue_full_chunks(&self, pages: &mut Vec<Arc<Page>>) {
-        if self.files.is_some() && !pages.is_empty() {
+        let is_writable = self.files().is_some_and(|files| !files.is_read_only());
+        if is_writable && !pages.is_empty() {
             self.full_chunks.pages.lock().extend(pages.drain(..));
         }
     }
@@ -86,7 +87,9 @@ impl Head {
             // Chunks are refused while earlier ones wait that could not be written.
             files.flush()?;
             self.write_queued(files, usize::MAX, &mut buffers)
-        })
+        })?;
+        // What is not in a file is made from the log again when this process is killed.
+        files.flush()
     }
 
     fn write_queued(

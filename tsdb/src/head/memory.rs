@@ -1,4 +1,4 @@
-//! What the head takes, counted as it changes: nothing is walked through to tell.
+//! What the head takes, counted as it changes: no series is looked at to tell.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -92,6 +92,7 @@ impl Head {
     pub(crate) fn memory(&self) -> MemoryUsage {
         let mut usage = self.stripes.counters().usage();
         usage.series_bytes += self.stripes.size_bytes();
+        usage.index = self.index.memory();
         usage.unpublished_bytes = self.unpublished.lock().size_bytes() as u64;
         usage.batch_bytes = self.spare.size_bytes() as u64;
         let files = self.files().map(|files| files.size().buffer_bytes);

@@ -11,7 +11,6 @@
 mod appender;
 mod apply;
 mod batch;
-#[cfg_attr(not(test), expect(dead_code, reason = "files of an earlier run are not used yet"))]
 mod chunk_files;
 mod commit;
 mod create;
@@ -23,8 +22,7 @@ mod memory;
 mod records;
 mod replay;
 mod series;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no snapshot is made yet"))]
-mod snapshot;
+pub(crate) mod snapshot;
 mod stripes;
 
 use std::collections::HashMap;
@@ -37,10 +35,11 @@ use ferula_wal::Wal;
 use parking_lot::{Mutex, RwLock};
 
 pub use appender::{Appender, Committed};
-pub(crate) use chunk_files::{CHUNKS_HEAD_DIR, ChunkFiles};
+pub(crate) use chunk_files::{CHUNKS_HEAD_DIR, ChunkFiles, ChunkFilesReport, FoundChunk};
 pub(crate) use isolation::{BatchId, ReadGuard};
-pub(crate) use replay::{Replay, ReplayStats};
+pub(crate) use replay::{ChunkLoader, Loaded, Replay, ReplayStats};
 pub(crate) use series::{SeenChunks, Series, SeriesView, range_end};
+pub(crate) use snapshot::Origin;
 pub(crate) use stripes::PageCursor;
 
 use crate::error::Error;
@@ -79,8 +78,13 @@ pub(crate) struct Head {
     /// What is deleted of the samples in memory.
     tombstones: RwLock<Arc<Tombstones>>,
     commit: Mutex<Commit>,
-    /// Set when the log failed: nothing is acknowledged any more.
+    /// Set when a batch was applied that is not logged and indexed in whole: nothing is acknowledged
+    /// any more.
     has_failed: AtomicBool,
+    /// Set when batches are logged that were not acknowledged, because the log has stopped.
+    is_in_doubt: AtomicBool,
+    /// Samples of those batches.
+    in_doubt: AtomicU64,
     is_closed: AtomicBool,
     appended: AtomicU64,
     refused: AtomicU64,
@@ -122,6 +126,8 @@ impl Head {
             tombstones: RwLock::default(),
             commit: Mutex::new(Commit::new()),
             has_failed: AtomicBool::new(false),
+            is_in_doubt: AtomicBool::new(false),
+            in_doubt: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             appended: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -208,6 +214,11 @@ impl Head {
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         drop(self.commit.lock());
+    }
+
+    /// Tells whether the log failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
     }
 
     /// Fails if no batch can be committed.

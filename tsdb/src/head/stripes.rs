@@ -141,7 +141,7 @@ impl PageCursor {
 
 /// Pages are numbered in sequence, which spreads well once the low bits reach the high ones.
 #[derive(Clone, Copy, Debug, Default)]
-struct NumberHasher(u64);
+pub(super) struct NumberHasher(u64);
 
 impl Hasher for NumberHasher {
     fn write(&mut self, bytes: &[u8]) {

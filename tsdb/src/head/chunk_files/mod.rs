@@ -123,7 +123,7 @@ impl ChunkFiles {
     pub(crate) fn open(
         fs: Arc<dyn Fs>,
         dir: PathBuf,
-        visit: &mut dyn FnMut(FoundChunk<'_>),
+        visit: &mut dyn FnMut(FoundChunk),
     ) -> Result<(Self, ChunkFilesReport), Error> {
         Self::open_with(fs, dir, Sizes::default(), visit)
     }
@@ -132,7 +132,7 @@ impl ChunkFiles {
         fs: Arc<dyn Fs>,
         dir: PathBuf,
         sizes: Sizes,
-        visit: &mut dyn FnMut(FoundChunk<'_>),
+        visit: &mut dyn FnMut(FoundChunk),
     ) -> Result<(Self, ChunkFilesReport), Error> {
         let mut scan = scan(&*fs, &dir, false, visit)?;
         let cut_bytes = cut(&*fs, &dir, &mut scan)?;
@@ -145,7 +145,7 @@ impl ChunkFiles {
     pub(crate) fn open_read_only(
         fs: Arc<dyn Fs>,
         dir: PathBuf,
-        visit: &mut dyn FnMut(FoundChunk<'_>),
+        visit: &mut dyn FnMut(FoundChunk),
     ) -> Result<(Self, ChunkFilesReport), Error> {
         let scan = scan(&*fs, &dir, true, visit)?;
         let report = report(&scan);
@@ -346,13 +346,30 @@ impl ChunkFiles {
             self.sync_dir()?;
         }
         for &number in &due {
-            let path = self.dir.join(file_name(number));
-            self.fs.remove_file(&path).map_err(Error::io("remove", &path))?;
             // One by one: removals that reach the disk out of order would leave a gap.
-            self.sync_dir()?;
-            self.files.write().remove(&number);
+            self.remove(number)?;
         }
         Ok(due.len())
+    }
+
+    /// Removes all files. No chunk of them may be read any more.
+    pub(crate) fn clear(&self) -> Result<(), Error> {
+        self.staging.lock().finish_file();
+        let numbers: Vec<u32> = self.files.read().keys().copied().collect();
+        // The last ones first, so that no gap is left if this is interrupted.
+        for &number in numbers.iter().rev() {
+            self.remove(number)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a file, durably.
+    fn remove(&self, number: u32) -> Result<(), Error> {
+        let path = self.dir.join(file_name(number));
+        self.fs.remove_file(&path).map_err(Error::io("remove", &path))?;
+        self.sync_dir()?;
+        self.files.write().remove(&number);
+        Ok(())
     }
 
     /// How far the files go; what was not [flushed](Self::flush) is not counted.
@@ -447,6 +464,11 @@ impl ChunkFiles {
     /// What is wrong with a ref that does not lead to the chunk that was written under it.
     pub(crate) fn nowhere(&self, chunk: ChunkRef) -> Error {
         Error::ChunkRef { dir: self.dir.clone(), chunk }
+    }
+
+    /// Tells whether chunks are refused.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.is_read_only
     }
 
     fn refused(&self, kind: io::ErrorKind) -> Error {

@@ -22,7 +22,7 @@ use crate::mmap::open_bytes;
 
 /// A chunk found in a file.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FoundChunk<'a> {
+pub(crate) struct FoundChunk {
     /// Its series.
     pub(crate) series: SeriesRef,
     /// Where it is.
@@ -35,8 +35,6 @@ pub(crate) struct FoundChunk<'a> {
     pub(crate) encoding: Encoding,
     /// Whether the samples came out of order.
     pub(crate) is_ooo: bool,
-    /// The samples.
-    pub(crate) data: &'a [u8],
 }
 
 /// A file that was read.
@@ -77,7 +75,7 @@ pub(super) fn scan(
     fs: &dyn Fs,
     dir: &Path,
     is_live: bool,
-    visit: &mut dyn FnMut(FoundChunk<'_>),
+    visit: &mut dyn FnMut(FoundChunk),
 ) -> Result<Scan, Error> {
     let mut scan = Scan::default();
     let numbers = numbers(fs, dir)?;
@@ -139,7 +137,7 @@ impl Scan {
         dir: &Path,
         number: u32,
         bytes: Bytes,
-        visit: &mut dyn FnMut(FoundChunk<'_>),
+        visit: &mut dyn FnMut(FoundChunk),
     ) -> Option<Damage> {
         let path = dir.join(file_name(number));
         if let Some(before) = self.files.last()
@@ -176,7 +174,7 @@ impl Scan {
         dir: &Path,
         path: &Path,
         file: &mut ScannedFile,
-        visit: &mut dyn FnMut(FoundChunk<'_>),
+        visit: &mut dyn FnMut(FoundChunk),
     ) -> Result<bool, Error> {
         let offset = file.end;
         let failed = |source| Error::Chunk { file: path.to_path_buf(), offset, source };
@@ -202,9 +200,11 @@ impl Scan {
         } else if let Ok(encoding) = header.encoding() {
             let (series, at) = (header.series, chunk_ref(file.number, position));
             let (mint, maxt, is_ooo) = (header.mint, header.maxt, header.is_ooo());
-            visit(FoundChunk { series, at, mint, maxt, encoding, is_ooo, data });
+            visit(FoundChunk { series, at, mint, maxt, encoding, is_ooo });
             self.n_chunks += 1;
-            file.maxt = file.maxt.max(maxt);
+            // What came out of order is not served yet, so whoever wrote it has not got it elsewhere:
+            // the file stays.
+            file.maxt = if is_ooo { i64::MAX } else { file.maxt.max(maxt) };
         } else {
             self.n_skipped += 1;
             file.maxt = file.maxt.max(header.maxt);

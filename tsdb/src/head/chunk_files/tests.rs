@@ -37,19 +37,23 @@ fn stored((series, (mint, maxt), is_ooo, data): &Given) -> StoredChunk {
 
 type Found = Vec<(ChunkRef, Given)>;
 
+/// The chunk that was found, read again.
+fn read(files: &ChunkFiles, found: FoundChunk) -> Given {
+    let FoundChunk { series, at, mint, maxt, encoding, is_ooo } = found;
+    let StoredChunk { chunk, .. } = files.read(at).unwrap();
+    let given = (series, (mint, maxt), is_ooo, chunk.data.to_vec());
+    assert_eq!((encoding, Encoding::Xor), (Encoding::Xor, chunk.encoding));
+    assert_eq!(files.read(at).unwrap(), stored(&given));
+    given
+}
+
 fn open(fs: &Arc<dyn Fs>, dir: &Path) -> (ChunkFiles, ChunkFilesReport, Found) {
-    let mut found = Found::new();
-    let mut visit = |chunk: FoundChunk<'_>| {
-        assert_eq!(chunk.encoding, Encoding::Xor);
-        let times = (chunk.mint, chunk.maxt);
-        found.push((chunk.at, (chunk.series, times, chunk.is_ooo, chunk.data.to_vec())));
-    };
+    let mut found = Vec::new();
+    let mut visit = |chunk: FoundChunk| found.push(chunk);
     let opened = ChunkFiles::open_with(Arc::clone(fs), dir.to_path_buf(), SMALL, &mut visit);
     let (files, report) = opened.unwrap();
-    for (at, given) in &found {
-        assert_eq!(files.read(*at).unwrap(), stored(given));
-    }
-    (files, report, found)
+    let read = found.into_iter().map(|found| (found.at, read(&files, found))).collect();
+    (files, report, read)
 }
 
 fn std_fs() -> Arc<dyn Fs> {
@@ -287,7 +291,7 @@ fn reading_only_changes_nothing() {
     bytes.pop();
     fs::write(&last, &bytes).unwrap();
     let mut n_found = 0;
-    let mut count = |_: FoundChunk<'_>| n_found += 1;
+    let mut count = |_: FoundChunk| n_found += 1;
     let (read_only, report) =
         ChunkFiles::open_read_only(Arc::clone(&fs), dir.clone(), &mut count).unwrap();
     assert_eq!((n_found, report.n_chunks), (8, 8));
@@ -482,17 +486,17 @@ fn files_of_prometheus_are_read_and_written_alike() {
     let golden = fs::read(path).unwrap();
     let dir = Path::new("/data").join(CHUNKS_HEAD_DIR);
     let fs = with_files(&dir, [("000001", golden.as_slice())].into_iter());
-    let mut found = Found::new();
+    let mut found = Vec::new();
+    let mut visit = |chunk: FoundChunk| found.push(chunk);
+    let (files, report) = ChunkFiles::open(Arc::clone(&fs), dir.clone(), &mut visit).unwrap();
+    let found: Found = found.into_iter().map(|found| (found.at, read(&files, found))).collect();
     let mut samples = Vec::new();
-    let mut visit = |chunk: FoundChunk<'_>| {
-        let FoundChunk { series, at, mint, maxt, is_ooo, data, .. } = chunk;
-        found.push((at, (series, (mint, maxt), is_ooo, data.to_vec())));
-        let mut chunk = ferula_chunkenc::ChunkIterator::new(chunk.encoding, data).unwrap();
+    for (_, (series, .., data)) in &found {
+        let mut chunk = ferula_chunkenc::ChunkIterator::new(Encoding::Xor, data).unwrap();
         while let Some(sample) = chunk.next().unwrap() {
             samples.push((series.0, sample.timestamp, sample.value));
         }
-    };
-    let (_, report) = ChunkFiles::open(Arc::clone(&fs), dir.clone(), &mut visit).unwrap();
+    }
     assert_eq!((report.n_chunks, report.damage), (4, None));
     let start = 1_699_999_200_000;
     let ooo = (160..192).map(|i| (1, start + 5000 + 15_000 * i, -(i as f64)));

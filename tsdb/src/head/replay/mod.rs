@@ -1,32 +1,36 @@
 //! Making a head from a log.
 //!
-//! Records are read and decoded in the order of the log, which is the order in which they were
-//! applied when they were logged. Samples are handed to [`worker`]s by page: those of one series
-//! stay in order, and the head comes out the same whatever the number of workers. What is on its
-//! way between threads is bounded, so that a replay takes no more memory than the head it makes.
+//! One thread reads and checks records, a second decodes them in the order of the log, which is the
+//! order in which they were applied when they were logged, and [`worker`]s append the samples, each
+//! to pages of its own: those of one series stay in order, and the head comes out the same whatever
+//! the number of workers. What is on its way between threads is bounded, so that a replay takes no
+//! more memory than the head it makes.
 //!
 //! Samples that a block already covers are left out: the block was cut before the log could be
-//! truncated.
+//! truncated. Full chunks that an earlier run has left in files are [taken over](loading), and their
+//! samples passed over.
 
+mod decode;
 mod known;
+mod loading;
 mod worker;
 
-use std::sync::atomic::Ordering;
-use std::thread;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, Builder};
 
-use ferula_index::{Labels, SeriesRef};
 use ferula_wal::LogRecord;
-use ferula_wal::record::Record;
-use ferula_wal::record::histograms::RefHistogram;
-use ferula_wal::record::samples::RefSample;
 
-use self::known::KnownSeries;
-use self::worker::{Job, Workers};
-use super::batch::PendingHistogram;
-use super::series::page_number;
-use super::{Head, is_valid_time};
+use self::decode::Decoder;
+pub(crate) use self::loading::{ChunkLoader, Loaded};
+use self::worker::Workers;
+use super::Head;
 use crate::error::Error;
-use crate::histogram::NativeHistogram;
+
+/// Bytes of records that are handed over together; the last one may exceed it.
+const PARCEL_BYTES: usize = 512 << 10;
+
+/// Parcels that wait at most.
+const MAX_WAITING: usize = 4;
 
 /// What a replay read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,151 +43,99 @@ pub(crate) struct ReplayStats {
     pub(crate) invalid_histograms: u64,
 }
 
+/// Takes the records of a log.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    parcels: SyncSender<Parcel>,
+    parcel: Parcel,
+    /// Parcels that were decoded.
+    spare: Receiver<Parcel>,
+}
+
+/// Records on their way to be decoded.
+#[derive(Debug, Default)]
+struct Parcel {
+    bytes: Vec<u8>,
+    records: Vec<Place>,
+}
+
+/// Where a record stood in the log.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    segment: u32,
+    is_checkpoint: bool,
+    offset: u64,
+    len: usize,
+}
+
+impl Parcel {
+    fn records(&self) -> impl Iterator<Item = LogRecord<'_>> {
+        let mut start = 0;
+        self.records.iter().map(move |&Place { segment, is_checkpoint, offset, len }| {
+            let bytes = &self.bytes[start..start + len];
+            start += len;
+            LogRecord { segment, is_checkpoint, offset, bytes }
+        })
+    }
+}
+
+impl Replay {
+    /// Takes the next record. What is wrong with it shows at the end.
+    pub(crate) fn apply(&mut self, record: &LogRecord<'_>) {
+        let &LogRecord { segment, is_checkpoint, offset, bytes } = record;
+        self.parcel.records.push(Place { segment, is_checkpoint, offset, len: bytes.len() });
+        self.parcel.bytes.extend_from_slice(bytes);
+        if self.parcel.bytes.len() >= PARCEL_BYTES {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        let next = self.spare.try_recv().unwrap_or_default();
+        // A decoder that has ended says why when it is joined.
+        let _ = self.parcels.send(std::mem::replace(&mut self.parcel, next));
+    }
+}
+
 impl Head {
-    /// Applies the records that `read` gives to the replay, in the order of the log. Nobody else uses
-    /// the head yet. After an error it is not to be used at all.
+    /// Applies the records that `read` gives to the replay, in the order of the log, on top of the
+    /// chunks that were `loaded`. Nobody else uses the head yet. `None` if the chunks do not go
+    /// together with the log: then, and after an error, the head is not to be used at all.
     pub(crate) fn replay(
         &mut self,
-        read: impl FnOnce(&mut Replay<'_>) -> Result<(), Error>,
-    ) -> Result<ReplayStats, Error> {
+        loaded: Loaded,
+        read: impl FnOnce(&mut Replay) -> Result<(), Error>,
+    ) -> Result<Option<ReplayStats>, Error> {
         let head = &*self;
-        let stats = thread::scope(|scope| {
-            let mut replay = Replay::new(head, Workers::start(head, scope)?);
-            read(&mut replay)?;
-            replay.finish()
+        let done = thread::scope(|scope| {
+            let (parcels, todo) = sync_channel::<Parcel>(MAX_WAITING);
+            let (give_back, spare) = sync_channel::<Parcel>(MAX_WAITING);
+            let mut decoder = Decoder::new(head, Workers::start(head, scope)?, loaded);
+            let decode = move || {
+                for mut parcel in todo {
+                    parcel.records().try_for_each(|record| decoder.apply(&record))?;
+                    parcel.bytes.clear();
+                    parcel.records.clear();
+                    // Nobody takes it when all was read.
+                    let _ = give_back.try_send(parcel);
+                }
+                decoder.finish()
+            };
+            let thread =
+                Builder::new().name("ferula-decode".to_owned()).spawn_scoped(scope, decode);
+            let thread = thread.map_err(Error::io("start a thread for", "the replay".as_ref()))?;
+            let mut replay = Replay { parcels, parcel: Parcel::default(), spare };
+            let read = read(&mut replay);
+            replay.send();
+            drop(replay);
+            // What the log says comes before what could not be read after it.
+            let done = thread.join().expect("decoding does not panic")?;
+            read.map(|()| done)
         })?;
+        let Some(stats) = done else { return Ok(None) };
         self.has_opaque_records = stats.skipped_records > 0;
         self.remove_empty_series();
         *self.appended.get_mut() = 0;
-        Ok(stats)
-    }
-}
-
-/// Applies the records of a log to a head.
-#[derive(Debug)]
-pub(crate) struct Replay<'a> {
-    head: &'a Head,
-    workers: Workers<'a>,
-    known: KnownSeries,
-    stats: ReplayStats,
-    segment: Option<(bool, u32)>,
-    valid_from: i64,
-}
-
-impl<'a> Replay<'a> {
-    fn new(head: &'a Head, workers: Workers<'a>) -> Self {
-        Self {
-            head,
-            workers,
-            known: KnownSeries::default(),
-            stats: ReplayStats::default(),
-            segment: None,
-            valid_from: head.times.valid_from.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Applies the next record.
-    pub(crate) fn apply(&mut self, record: &LogRecord<'_>) -> Result<(), Error> {
-        let segment = (record.is_checkpoint, record.segment);
-        if self.segment.replace(segment) != Some(segment) {
-            self.stats.segments += 1;
-        }
-        self.stats.records += 1;
-        let failed =
-            |source| Error::Replay { segment: record.segment, offset: record.offset, source };
-        match record.decode().map_err(failed)? {
-            Record::Series(mut series) => {
-                while let Some((series, labels)) = series.next().map_err(failed)? {
-                    self.add_series(series, &labels)?;
-                }
-            }
-            Record::Samples(mut samples) => {
-                while let Some(sample) = samples.next().map_err(failed)? {
-                    self.add_sample(sample);
-                }
-            }
-            Record::Tombstones(mut deleted) => {
-                while let Some(mut tombstone) = deleted.next().map_err(failed)? {
-                    if let Some(series) = self.known.find(tombstone.series) {
-                        tombstone.series = series;
-                        self.workers.put(page_number(series), Job::Delete(tombstone));
-                    }
-                }
-            }
-            Record::Histograms(mut histograms) => {
-                while let Some(entry) = histograms.next().map_err(failed)? {
-                    self.add_histogram(&entry);
-                }
-            }
-            Record::FloatHistograms(mut histograms) => {
-                while let Some(entry) = histograms.next().map_err(failed)? {
-                    self.add_histogram(&entry);
-                }
-            }
-            _ => self.stats.skipped_records += 1,
-        }
-        Ok(())
-    }
-
-    fn add_series(&mut self, series: SeriesRef, labels: &Labels) -> Result<(), Error> {
-        let head = self.head;
-        head.next_ref.fetch_max(series.0.saturating_add(1), Ordering::Relaxed);
-        if let Some(known) = head.index.get(labels) {
-            // A series that was removed and made anew has two refs in the log.
-            if known != series {
-                self.known.add_alias(series, known);
-                head.aliases.lock().insert(series, known);
-            }
-            return Ok(());
-        }
-        let failed = |source| Error::HeadIndex { series, source };
-        head.index.insert(series, labels).map_err(failed)?;
-        head.stripes.insert(series);
-        if let Some(page) = head.stripes.page(page_number(series))
-            && let Some(mut made) = page.lock().series_mut(series)
-        {
-            made.publish();
-        }
-        self.known.add(series);
-        Ok(())
-    }
-
-    #[inline]
-    fn add_sample(&mut self, sample: RefSample) {
-        match self.find(sample.series, sample.timestamp) {
-            Some(series) => self.workers.put_sample(RefSample { series, ..sample }),
-            None => self.stats.covered_samples += 1,
-        }
-    }
-
-    fn add_histogram<H: Clone + Into<NativeHistogram>>(&mut self, entry: &RefHistogram<'_, H>) {
-        let timestamp = entry.timestamp;
-        match self.find(entry.series, timestamp) {
-            Some(series) => {
-                let histogram = entry.histogram.clone().into();
-                self.workers.put_histogram(PendingHistogram { series, timestamp, histogram });
-            }
-            None => self.stats.covered_samples += 1,
-        }
-    }
-
-    /// The series of a sample at `timestamp`, unless blocks cover it.
-    #[inline]
-    fn find(&mut self, series: SeriesRef, timestamp: i64) -> Option<SeriesRef> {
-        let is_wanted = timestamp >= self.valid_from && is_valid_time(timestamp);
-        // Otherwise its record went with a checkpoint, when all of its samples were in blocks.
-        self.known.find(series).filter(|_| is_wanted)
-    }
-
-    /// Ends the replay, when the workers are done.
-    fn finish(self) -> Result<ReplayStats, Error> {
-        let Self { head, workers, mut stats, .. } = self;
-        let done = workers.finish()?;
-        stats.samples += done.samples;
-        stats.covered_samples += done.covered_samples;
-        stats.invalid_histograms += done.invalid_histograms;
-        head.times.mint.fetch_min(done.mint, Ordering::Relaxed);
-        head.times.maxt.fetch_max(done.maxt, Ordering::Relaxed);
-        Ok(stats)
+        Ok(Some(stats))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle, available_parallelism};
 
 use ferula_chunkenc::Sample;
+use ferula_index::SeriesRef;
 use ferula_wal::record::samples::RefSample;
 use ferula_wal::record::tombstones::Tombstone;
 
@@ -35,6 +36,8 @@ pub(super) enum Job {
     Histograms(Vec<PendingHistogram>),
     /// What was deleted when the record was written. Samples logged later stay.
     Delete(Tombstone),
+    /// The first ref stands for the second one from here on.
+    Adopt(SeriesRef, SeriesRef),
 }
 
 /// What workers did.
@@ -47,6 +50,8 @@ pub(super) struct Done {
     /// Times of the earliest and latest sample.
     pub(super) mint: i64,
     pub(super) maxt: i64,
+    /// Whether the chunks in files do not go together with the log.
+    pub(super) is_at_odds: bool,
 }
 
 impl Default for Done {
@@ -57,6 +62,7 @@ impl Default for Done {
             invalid_histograms: 0,
             mint: i64::MAX,
             maxt: i64::MIN,
+            is_at_odds: false,
         }
     }
 }
@@ -171,6 +177,7 @@ impl<'scope> Workers<'scope> {
             all.invalid_histograms += done.invalid_histograms;
             all.mint = all.mint.min(done.mint);
             all.maxt = all.maxt.max(done.maxt);
+            all.is_at_odds |= done.is_at_odds;
         }
         Ok(all)
     }
@@ -194,21 +201,28 @@ fn work(
                 let _ = give_back.send(samples);
             }
             Job::Histograms(histograms) => done.append_histograms(head, &histograms, context),
-            Job::Delete(tombstone) => delete(head, tombstone)?,
+            Job::Delete(tombstone) => done.delete(head, tombstone)?,
+            Job::Adopt(alias, series) => done.is_at_odds |= !head.adopt_chunks(alias, series),
         }
     }
     Ok(done)
 }
 
-fn delete(head: &Head, Tombstone { series, mint, maxt }: Tombstone) -> Result<(), Error> {
-    let Some(page) = head.stripes.page(page_number(series)) else { return Ok(()) };
-    page.change(|page| {
-        let Some(mut found) = page.series_mut(series) else { return Ok(()) };
-        found.delete(mint, maxt, head.block_range_ms, head.files())
-    })
-}
-
 impl Done {
+    fn delete(&mut self, head: &Head, deleted: Tombstone) -> Result<(), Error> {
+        let Tombstone { series, mint, maxt } = deleted;
+        let Some(page) = head.stripes.page(page_number(series)) else { return Ok(()) };
+        page.change(|page| {
+            let Some(mut found) = page.series_mut(series) else { return Ok(()) };
+            if found.view().loaded_until().is_some_and(|until| mint <= until) {
+                // What of the chunk was logged before, and what after, only the log tells.
+                self.is_at_odds = true;
+                return Ok(());
+            }
+            found.delete(mint, maxt, head.block_range_ms, head.files())
+        })
+    }
+
     fn append(&mut self, head: &Head, samples: &[RefSample], context: AppendContext<'_>) {
         let is_near = |a: &RefSample, b: &RefSample| page_number(a.series) == page_number(b.series);
         let mut filled = Vec::new();
@@ -250,10 +264,11 @@ impl Done {
         histograms: &[PendingHistogram],
         context: AppendContext<'_>,
     ) {
+        let mut filled = Vec::new();
         for PendingHistogram { series, timestamp, histogram } in histograms {
             let Some(page) = head.stripes.page(page_number(*series)) else { continue };
-            page.change(|page| {
-                let Some(mut found) = page.series_mut(*series) else { return };
+            let is_filled = page.change(|page| {
+                let Some(mut found) = page.series_mut(*series) else { return false };
                 if found.newest().is_some_and(|newest| newest.timestamp() >= *timestamp) {
                     self.covered_samples += 1;
                 } else if found.append_histogram(*timestamp, histogram, context).is_ok() {
@@ -261,8 +276,14 @@ impl Done {
                 } else {
                     self.invalid_histograms += 1;
                 }
+                page.queue()
             });
+            if is_filled {
+                filled.push(page);
+            }
         }
+        head.queue_full_chunks(&mut filled);
+        head.write_some_full_chunks();
     }
 
     #[inline]

@@ -136,6 +136,33 @@ impl FullChunks {
         self.link(first, Link { mint, place, span, next: *first });
     }
 
+    /// Puts a chunk that is in a file in front of the list that begins with `first`, in place of
+    /// those that it goes over. False if it cannot be kept.
+    pub(super) fn push_stored(
+        &mut self,
+        first: &mut u32,
+        mint: i64,
+        span: u32,
+        chunk: ChunkRef,
+    ) -> bool {
+        let Some(place) = Place::file(chunk) else { return false };
+        while *first != NONE && self.links.get(*first).maxt() >= mint {
+            self.pop(first);
+        }
+        self.link(first, Link { mint, place, span, next: *first });
+        true
+    }
+
+    /// Removes the newest chunk of the list that begins with `first`.
+    pub(super) fn pop(&mut self, first: &mut u32) {
+        if *first != NONE {
+            let link = *self.links.get(*first);
+            self.take_data(link.place);
+            self.links.give_back(*first, *first, 1);
+            *first = link.next;
+        }
+    }
+
     fn link(&mut self, first: &mut u32, link: Link) {
         let taken = self.links.take();
         *self.links.get_mut(taken) = link;

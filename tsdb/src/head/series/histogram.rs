@@ -5,8 +5,8 @@
 //! may take as much as a hundred floats.
 
 use ferula_chunkenc::{
-    Appended, Chunk, ChunkAppender, ChunkHistogram, Encoding, Error, FloatHistogramAppender,
-    HistogramAppender,
+    Appended, Chunk, ChunkAppender, ChunkHistogram, ChunkHistograms, Encoding, Error,
+    FloatHistogramAppender, HistogramAppender,
 };
 
 use crate::histogram::NativeHistogram;
@@ -50,6 +50,26 @@ impl OpenHistograms {
             }
         };
         Ok(Self { chunk, last: histogram.clone(), timestamp, is_predicted: false })
+    }
+
+    /// Goes on with a chunk; `None` if it is empty.
+    pub(super) fn resume(chunk: &Chunk) -> Result<Option<Self>, Error> {
+        let Chunk { encoding, data } = chunk;
+        let resumed = if *encoding == Encoding::Histogram {
+            let last = last(chunk.histograms()?)?;
+            let appender = HistogramAppender::resume(*encoding, data.to_vec())?;
+            last.map(|(timestamp, last)| (OpenChunk::Integer(appender), timestamp, last.into()))
+        } else {
+            let last = last(chunk.float_histograms()?)?;
+            let appender = FloatHistogramAppender::resume(*encoding, data.to_vec())?;
+            last.map(|(timestamp, last)| (OpenChunk::Float(appender), timestamp, last.into()))
+        };
+        Ok(resumed.map(|(chunk, timestamp, last)| Self {
+            chunk,
+            last,
+            timestamp,
+            is_predicted: false,
+        }))
     }
 
     /// Tells whether histograms of this kind go into the chunk.
@@ -131,6 +151,16 @@ impl OpenHistograms {
         // The appender keeps the buckets of the last histogram too.
         size_of::<Self>() + self.as_bytes().len() + 2 * self.last.heap_bytes()
     }
+}
+
+fn last<H: ChunkHistogram>(
+    mut histograms: ChunkHistograms<'_, H>,
+) -> Result<Option<(i64, H)>, Error> {
+    let mut last = None;
+    while let Some(timestamp) = histograms.next()? {
+        last = Some((timestamp, histograms.histogram()?));
+    }
+    Ok(last)
 }
 
 fn append<H: ChunkHistogram>(

@@ -3,12 +3,14 @@
 //! Series lie side by side in [`page`]s, which they share a lock and memory with. A series is
 //! its [open chunk](open) and a [list of full ones](full), cut as [`cutting`] says; the bytes of
 //! open chunks lie in a [`pool`]. Which batches a reader may see is [noted](isolated) once per
-//! page, and what it may see is [taken under the lock and decoded outside](seen).
+//! page, and what it may see is [taken under the lock and decoded outside](seen). What an earlier
+//! run has left is [given to them](load).
 
 mod cutting;
 mod full;
 mod histogram;
 mod isolated;
+mod load;
 mod open;
 mod page;
 mod pool;
@@ -34,6 +36,7 @@ use crate::histogram::NativeHistogram;
 use crate::recode::{Recoder, Value};
 
 pub(crate) use self::cutting::range_end;
+pub(crate) use self::load::{ChunkInFile, OpenChunk};
 pub(crate) use self::open::Newest;
 pub(crate) use self::page::{FullChunk, Page, PageState, Series, page_number};
 pub(crate) use self::seen::SeenChunks;

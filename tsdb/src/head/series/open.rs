@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferula_chunkenc::{Encoding, Sample, XorState};
+use ferula_chunkenc::{Chunk, Encoding, Error, Sample, XorState};
 
 use super::full::ChunkData;
 use super::histogram::OpenHistograms;
@@ -46,6 +46,33 @@ impl Open {
         let mut chain = Chain::EMPTY;
         ChainSink { cells, chain: &mut chain }.put([0; 8], XorState::HEADER_BYTES);
         Self::Xor { state: XorState::new(), chain }
+    }
+
+    /// Goes on with a chunk that holds samples already.
+    pub(super) fn resume(chunk: &Chunk, cells: &mut Pool<Cell>) -> Result<Self, Error> {
+        use ferula_chunkenc::ByteSink;
+
+        match chunk.encoding {
+            Encoding::Xor => {}
+            Encoding::Histogram | Encoding::FloatHistogram => {
+                let open = OpenHistograms::resume(chunk)?;
+                return Ok(open.map_or(Self::Empty, |open| Self::Histograms(Box::new(open))));
+            }
+            found => return Err(Error::UnknownEncoding { found: found.to_byte() }),
+        }
+        let (state, appended) = XorState::resume(&chunk.data)?;
+        if state.sample_count() == 0 {
+            return Ok(Self::Empty);
+        }
+        let mut chain = Chain::EMPTY;
+        let mut sink = ChainSink { cells, chain: &mut chain };
+        sink.put([0; 8], XorState::HEADER_BYTES);
+        for bytes in appended.chunks(8) {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            sink.put(word, bytes.len());
+        }
+        Ok(Self::Xor { state, chain })
     }
 
     /// Tells whether there is no chunk.

@@ -360,6 +360,25 @@ impl PageState {
         Ok(true)
     }
 
+    /// Goes on with a chunk that holds samples already, where there is no open one.
+    pub(super) fn resume_chunk(&mut self, index: usize, chunk: &Chunk) -> Result<(), Error> {
+        let open = Open::resume(chunk, &mut self.cells)?;
+        self.n_open += usize::from(!open.is_empty());
+        self.heap_bytes += open.heap_bytes();
+        self.slots[index].open = open;
+        Ok(())
+    }
+
+    /// Adds a full chunk that is in a file.
+    pub(super) fn load_chunk(&mut self, index: usize, mint: i64, span: u32, at: ChunkRef) -> bool {
+        self.full.push_stored(&mut self.slots[index].full, mint, span, at)
+    }
+
+    /// Removes the newest full chunk.
+    pub(super) fn pop_full(&mut self, index: usize) {
+        self.full.pop(&mut self.slots[index].full);
+    }
+
     /// Moves the open chunk to the full ones.
     pub(super) fn end_chunk(&mut self, index: usize, mint: i64, span: u32) {
         let slot = &mut self.slots[index];

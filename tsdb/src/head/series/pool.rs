@@ -186,7 +186,7 @@ impl Pool<Cell> {
     fn push(&mut self, chain: &mut Chain, word: [u8; 8], n: usize) {
         let used = chain.len() % CELL_BYTES;
         if used == 0 || used + word.len() > CELL_BYTES {
-            self.push_across(chain, &word[..n]);
+            self.push_across(chain, used, word, n);
             return;
         }
         let cell = self.get_mut(u32::from(chain.last));
@@ -194,24 +194,30 @@ impl Pool<Cell> {
         chain.grow(n);
     }
 
-    fn push_across(&mut self, chain: &mut Chain, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let used = chain.len() % CELL_BYTES;
-            if used == 0 {
-                let taken = self.take();
-                if chain.len == 0 {
-                    chain.first = narrow(taken);
-                } else {
-                    self.get_mut(u32::from(chain.last)).set_next(taken);
-                }
-                chain.last = narrow(taken);
-            }
-            let (now, later) = bytes.split_at(bytes.len().min(CELL_BYTES - used));
+    /// The same where the word does not fit the last cell, of which `used` bytes are taken, or there
+    /// is none or a full one. Whole words are stored here too, for to copy a few bytes takes longer.
+    fn push_across(&mut self, chain: &mut Chain, used: usize, word: [u8; 8], n: usize) {
+        let mut rest = u64::from_be_bytes(word);
+        let mut left = n;
+        if used > 0 {
             let cell = self.get_mut(u32::from(chain.last));
-            cell.bytes[used..used + now.len()].copy_from_slice(now);
-            chain.grow(now.len());
-            bytes = later;
+            for byte in &mut cell.bytes[used..] {
+                *byte = rest.to_be_bytes()[0];
+                rest <<= 8;
+            }
+            left = n.saturating_sub(CELL_BYTES - used);
         }
+        if left > 0 {
+            let taken = self.take();
+            if chain.len == 0 {
+                chain.first = narrow(taken);
+            } else {
+                self.get_mut(u32::from(chain.last)).set_next(taken);
+            }
+            chain.last = narrow(taken);
+            self.get_mut(taken).bytes[..8].copy_from_slice(&rest.to_be_bytes());
+        }
+        chain.grow(n);
     }
 
     /// Appends the bytes of a chain to `out`.
@@ -239,7 +245,11 @@ impl Pool<Cell> {
         let mut bytes = Vec::new();
         self.copy_to(chain, &mut bytes);
         let mut moved = Chain::EMPTY;
-        target.push_across(&mut moved, &bytes);
+        for bytes in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            target.push(&mut moved, word, bytes.len());
+        }
         moved
     }
 }

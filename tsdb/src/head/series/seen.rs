@@ -31,14 +31,15 @@ pub(super) struct SeenChunk {
 }
 
 impl SeenChunk {
-    fn into_chunk(self, series: SeriesRef, files: Option<&ChunkFiles>) -> Result<Chunk, Error> {
+    fn into_chunk(self, files: Option<&ChunkFiles>) -> Result<Chunk, Error> {
         match (self.data, files) {
             (Stored::Kept(ChunkData { encoding, data }), _) => {
                 Ok(Chunk { encoding, data: Bytes::from_owner(data) })
             }
             (Stored::File(at), Some(files)) => {
                 let stored = files.read(at)?;
-                if (stored.series, stored.mint, stored.maxt) != (series, self.mint, self.maxt) {
+                // It may have been written under another ref of the same series.
+                if (stored.mint, stored.maxt) != (self.mint, self.maxt) {
                     return Err(files.nowhere(at));
                 }
                 Ok(stored.chunk)
@@ -65,7 +66,7 @@ impl SeenChunks {
                     samples.and_then(|samples| samples.decode_into(batch))
                 }
                 _ => {
-                    let chunk = seen.into_chunk(series, files)?;
+                    let chunk = seen.into_chunk(files)?;
                     decode_between(&chunk, mint, maxt, batch)
                 }
             };
@@ -85,7 +86,7 @@ impl SeenChunks {
         let mut recoder = Recoder::default();
         for seen in chunks {
             let (mint, maxt) = (seen.mint, seen.maxt);
-            let chunk = seen.into_chunk(series, files)?;
+            let chunk = seen.into_chunk(files)?;
             if from <= mint && maxt <= to {
                 found.push(EncodedChunk { mint, maxt, chunk });
                 continue;
@@ -109,7 +110,7 @@ impl SeenChunks {
     ) -> Result<(), Error> {
         let series = self.series;
         for seen in self.chunks {
-            let chunk = seen.into_chunk(series, files)?;
+            let chunk = seen.into_chunk(files)?;
             let decoded = recoder.decode(&chunk);
             decoded.map_err(|source| Error::HeadChunk { series, source })?;
         }

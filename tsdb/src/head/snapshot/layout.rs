@@ -39,6 +39,8 @@ pub(super) enum FrameKind {
     Series,
     /// How much there was of everything; the last frame.
     End,
+    /// What is deleted of the samples of series.
+    Deleted,
 }
 
 impl FrameKind {
@@ -50,12 +52,20 @@ impl FrameKind {
             Self::Pairs => 4,
             Self::Series => 5,
             Self::End => 6,
+            Self::Deleted => 7,
         }
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        let all =
-            [Self::State, Self::ChunkFiles, Self::Aliases, Self::Pairs, Self::Series, Self::End];
+        let all = [
+            Self::State,
+            Self::ChunkFiles,
+            Self::Aliases,
+            Self::Pairs,
+            Self::Series,
+            Self::End,
+            Self::Deleted,
+        ];
         all.into_iter().find(|kind| kind.to_byte() == byte)
     }
 }

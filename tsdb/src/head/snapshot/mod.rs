@@ -3,14 +3,15 @@
 //!
 //! The format is this crate's own, described in `docs/formats/snapshot.md`: Prometheus's knows nothing
 //! of where its chunk files end and of series that the log has two refs for, and repeats the labels
-//! of every series in full. Here is the codec alone, which knows no head: [`writer`] takes what
-//! there is piece by piece, [`reader`] gives it back, series by series from many threads, and
-//! [`file`] has it there whole or not at all.
+//! of every series in full. The codec knows no head: [`writer`] takes what there is piece by piece,
+//! [`reader`] gives it back, series by series from many threads, and [`file`] has it there whole or
+//! not at all. [`head`] goes between the codec and the head.
 //!
 //! A snapshot is used only if the log, the blocks and the chunk files are as they were when it was
 //! made, which [`Origin`] tells.
 
 mod file;
+mod head;
 mod layout;
 mod reader;
 #[cfg(test)]
@@ -20,10 +21,12 @@ mod writer;
 use ferula_chunkenc::Encoding;
 use ferula_index::{ChunkRef, SeriesRef};
 
-pub(crate) use self::file::{SnapshotFile, open, remove};
+use self::file::SnapshotFile;
+pub(crate) use self::file::{open, remove};
 pub(crate) use self::reader::SnapshotReader;
 use self::writer::SnapshotWriter;
 use super::chunk_files::ChunkFileEnd;
+use crate::tombstones::Tombstones;
 
 /// What a snapshot was made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub(crate) struct Snapshot {
     pub(crate) has_opaque_records: bool,
     /// Refs that the log knows a series by beside its own, each with that one, ascending.
     pub(crate) aliases: Vec<(SeriesRef, SeriesRef)>,
+    /// What is deleted of the samples.
+    pub(crate) deleted: Tombstones,
 }
 
 /// A series in a snapshot.

@@ -60,11 +60,6 @@ impl SnapshotReader {
         self.n_series
     }
 
-    /// Number of label pairs.
-    pub(crate) fn n_pairs(&self) -> usize {
-        self.pairs.len()
-    }
-
     /// Name and value of the label pair with this number.
     ///
     /// # Panics
@@ -190,6 +185,12 @@ impl SnapshotReader {
                 while !cursor.is_empty() {
                     let alias = (SeriesRef(cursor.u64_be()?), SeriesRef(cursor.u64_be()?));
                     self.snapshot.aliases.push(alias);
+                }
+            }
+            FrameKind::Deleted => {
+                while !cursor.is_empty() {
+                    let series = SeriesRef(cursor.u64_be()?);
+                    self.snapshot.deleted.add(series, cursor.i64_be()?, cursor.i64_be()?);
                 }
             }
             FrameKind::Pairs => {

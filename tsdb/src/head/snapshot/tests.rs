@@ -84,6 +84,7 @@ fn small() -> (Snapshot, Vec<Owned>) {
         next_ref: 9,
         has_opaque_records: false,
         aliases: vec![(SeriesRef(4), SeriesRef(2))],
+        deleted: Tombstones::default(),
     };
     let up = |job: &str| pairs(&[("__name__", "up"), ("job", job)]);
     let xor = |n| Some((Encoding::Xor, 3500, 3_596_500, vec![n; 3]));
@@ -103,6 +104,12 @@ fn small() -> (Snapshot, Vec<Owned>) {
 fn what_is_written_is_read() {
     let (snapshot, all) = small();
     assert_eq!(open_bytes(write(&snapshot, &all)).unwrap(), (snapshot, all));
+    let (mut snapshot, all) = small();
+    for i in 0..20_000 {
+        snapshot.deleted.add(SeriesRef(i / 3), i64::MIN + i.cast_signed() % 3, 5);
+        snapshot.deleted.add(SeriesRef(i / 3), 10, 20 + i.cast_signed() % 3);
+    }
+    assert_eq!(open_bytes(write(&snapshot, &all)).unwrap(), (snapshot, all));
     let nothing = Snapshot::default();
     assert_eq!(open_bytes(write(&nothing, &[])).unwrap(), (nothing, vec![]));
 }
@@ -121,7 +128,7 @@ fn series_are_spread_over_frames() {
     let bytes = write(&snapshot, &all);
     let reader = SnapshotReader::open(Path::new("head_snapshot"), bytes.into()).unwrap();
     assert!(reader.n_frames() > 3, "{}", reader.n_frames());
-    assert_eq!(reader.n_pairs(), 13_334 + 2);
+    assert_eq!(reader.pair(1), ("n", "0"));
     assert_eq!(read(&reader).unwrap(), all);
 }
 

@@ -1,0 +1,225 @@
+//! Making the head: from a snapshot, or from the log and the chunk files.
+//!
+//! The log is what counts. A snapshot is used only if the log ends where it did when the snapshot
+//! was made; chunk files only as far as the log vouches for them. Whatever does not fit is left
+//! aside, with the reason in the report, and made anew.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ferula_chunkenc::cursor::crc32c;
+use ferula_wal::fs::{Fs, OpenMode};
+use ferula_wal::{LogReader, Wal};
+
+use super::open::WAL_DIR;
+use crate::error::{Error, SnapshotFault};
+use crate::head::{
+    CHUNKS_HEAD_DIR, ChunkFiles, ChunkFilesReport, ChunkLoader, FoundChunk, Head, Loaded, Origin,
+    Replay, ReplayStats, snapshot,
+};
+use crate::options::Options;
+use crate::stats::OpenReport;
+
+/// Bytes at the end of the log that a snapshot names.
+const TAIL_BYTES: u64 = 32 << 10;
+
+/// Makes the head of the data directory `dir`, whose blocks cover the time before `from`, and notes
+/// in `report` of what.
+pub(super) fn recover(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    options: &Options,
+    from: i64,
+    report: &mut OpenReport,
+) -> Result<Head, Error> {
+    let new_head = || Head::new(options.limits.clone(), options.block_range_ms, from);
+    let restored = restore(fs, dir, from, new_head());
+    // It is used once: from here on the log goes on, or it was of no use.
+    let restored = restored.unwrap_or_else(|error| {
+        report.snapshot_failure = Some(error.to_string_with_causes());
+        None
+    });
+
+    let failed = |source| Error::Wal { op: "open", source };
+    let (wal, mut recovery) =
+        Wal::open(Arc::clone(fs), dir.join(WAL_DIR), options.wal_options()?).map_err(failed)?;
+    report.cut_bytes = recovery.report.cut.as_ref().map_or(0, |cut| cut.bytes);
+    // The log was longer than what can be read of it.
+    let restored = restored.filter(|_| report.cut_bytes == 0);
+    report.from_snapshot = restored.is_some();
+    let mut head = match restored {
+        Some(head) => head,
+        None => {
+            let mut head = new_head();
+            let loaded = load(fs, dir, from, &mut head, ChunkFiles::open, report)?;
+            let replayed = head.replay(loaded, |replay: &mut Replay| {
+                while let Some(record) = recovery.next_record().map_err(failed)? {
+                    replay.apply(&record);
+                }
+                Ok(())
+            })?;
+            match replayed {
+                Some(replayed) => note(report, replayed),
+                None => {
+                    head = new_head();
+                    head.set_files(without_files(fs, dir, report)?);
+                    replay_alone(&mut head, report, |replay| {
+                        let log = LogReader::open(Arc::clone(fs), &dir.join(WAL_DIR));
+                        let mut log = log.map_err(failed)?;
+                        while let Some(record) = log.next_record().map_err(failed)? {
+                            replay.apply(&record);
+                        }
+                        Ok(())
+                    })?;
+                }
+            }
+            head
+        }
+    };
+    snapshot::remove(&**fs, dir)?;
+    head.set_wal(wal);
+    report.series = head.sizes().0;
+    Ok(head)
+}
+
+/// Makes the head of a data directory that is only read. `read` gives the records of the log.
+pub(super) fn recover_read_only(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    from: i64,
+    new_head: impl Fn() -> Head,
+    report: &mut OpenReport,
+    read: impl Fn(&mut Replay) -> Result<(), Error>,
+) -> Result<Head, Error> {
+    let mut head = new_head();
+    let loaded = load(fs, dir, from, &mut head, ChunkFiles::open_read_only, report)?;
+    match head.replay(loaded, &read)? {
+        Some(replayed) => note(report, replayed),
+        None => {
+            at_odds(report);
+            head = new_head();
+            replay_alone(&mut head, report, read)?;
+        }
+    }
+    report.series = head.sizes().0;
+    Ok(head)
+}
+
+fn replay_alone(
+    head: &mut Head,
+    report: &mut OpenReport,
+    read: impl FnOnce(&mut Replay) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let replayed = head.replay(Loaded::default(), read)?;
+    note(report, replayed.expect("there are no chunks that the log could be at odds with"));
+    Ok(())
+}
+
+fn note(report: &mut OpenReport, replayed: ReplayStats) {
+    report.segments = replayed.segments;
+    report.records = replayed.records;
+    report.samples = replayed.samples;
+    report.covered_samples = replayed.covered_samples;
+    report.invalid_histograms = replayed.invalid_histograms;
+    report.skipped_records = replayed.skipped_records;
+}
+
+/// Opens the chunk files with `open` and gives what is in them to the head.
+fn load(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    from: i64,
+    head: &mut Head,
+    open: impl FnOnce(
+        Arc<dyn Fs>,
+        std::path::PathBuf,
+        &mut dyn FnMut(FoundChunk),
+    ) -> Result<(ChunkFiles, ChunkFilesReport), Error>,
+    report: &mut OpenReport,
+) -> Result<Loaded, Error> {
+    let mut loader = ChunkLoader::new(head, from);
+    let opened = open(Arc::clone(fs), dir.join(CHUNKS_HEAD_DIR), &mut |found| loader.add(&found));
+    let loaded = loader.finish();
+    let (files, found) = opened?;
+    head.set_files(files);
+    report.loaded_chunks = loaded.n_chunks;
+    report.chunk_file_cut_bytes = found.cut_bytes;
+    report.chunk_file_failure = found.damage;
+    Ok(loaded)
+}
+
+/// Removes the chunk files, which hold what the log does not.
+fn without_files(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    report: &mut OpenReport,
+) -> Result<ChunkFiles, Error> {
+    let (files, _) = ChunkFiles::open(Arc::clone(fs), dir.join(CHUNKS_HEAD_DIR), &mut |_| {})?;
+    report.chunk_file_cut_bytes += files.size().disk_bytes;
+    files.clear()?;
+    at_odds(report);
+    Ok(files)
+}
+
+fn at_odds(report: &mut OpenReport) {
+    report.loaded_chunks = 0;
+    report.chunk_file_failure = Some("chunks hold what the log does not".to_owned());
+}
+
+/// Makes `head` of the snapshot in `dir`, if there is one that is of the log as it is.
+fn restore(fs: &Arc<dyn Fs>, dir: &Path, from: i64, mut head: Head) -> Result<Option<Head>, Error> {
+    let Some(reader) = snapshot::open(&**fs, dir)? else { return Ok(None) };
+    let stale = |what| Err(reader.fault(SnapshotFault::Stale { what }));
+    let made_of = &reader.snapshot().origin;
+    let found = origin(&**fs, dir, from)?;
+    if (found.segment, found.offset, found.tail) != (made_of.segment, made_of.offset, made_of.tail)
+    {
+        return stale("log");
+    }
+    if found.covered_until != made_of.covered_until {
+        return stale("blocks");
+    }
+    let files_dir = dir.join(CHUNKS_HEAD_DIR);
+    match ChunkFiles::open_known(Arc::clone(fs), files_dir, &made_of.chunk_files)? {
+        Some(files) => head.set_files(files),
+        None => return stale("chunk files"),
+    }
+    head.restore(&reader)?;
+    Ok(Some(head))
+}
+
+/// What a snapshot of the data directory `dir` would be made of as it is, chunk files left out.
+pub(super) fn origin(fs: &dyn Fs, dir: &Path, covered_until: i64) -> Result<Origin, Error> {
+    let dir = dir.join(WAL_DIR);
+    let entries = fs.list(&dir).map_err(Error::io("list", &dir))?;
+    let segments = entries.iter().filter(|entry| !entry.is_dir);
+    let segments =
+        segments.filter_map(|entry| Some((entry.name.parse::<u32>().ok()?, &entry.name)));
+    let mut origin = Origin { covered_until, ..Origin::default() };
+    let Some((segment, name)) = segments.max() else { return Ok(origin) };
+    let path = dir.join(name);
+    let file = fs.open(&path, OpenMode::Read).map_err(Error::io("open", &path))?;
+    let len = file.len().map_err(Error::io("inspect", &path))?;
+    let tail_len = len.min(TAIL_BYTES);
+    let mut tail = vec![0; usize::try_from(tail_len).expect("it is small")];
+    let read = file.read_exact_at(&mut tail, len - tail_len);
+    read.map_err(Error::io("read", &path))?;
+    (origin.segment, origin.offset, origin.tail) = (segment, len, crc32c(&tail));
+    Ok(origin)
+}
+
+/// Writes a snapshot of `head`, whose log is closed, into the data directory `dir`.
+pub(super) fn save(fs: &dyn Fs, dir: &Path, head: &Head, covered_until: i64) -> Result<(), Error> {
+    head.write_full_chunks()?;
+    let mut origin = origin(fs, dir, covered_until)?;
+    if let Some(files) = head.files() {
+        files.sync()?;
+        origin.chunk_files = files.ends();
+    }
+    let saved = head.save(fs, dir, origin);
+    if !matches!(saved, Ok(true)) {
+        // A part of it is a leftover; the error that counts is the first one.
+        let _ = snapshot::remove(fs, dir);
+    }
+    saved.map(drop)
+}

@@ -1,0 +1,163 @@
+//! Decoding records in the order of the log: series are made here, samples handed to the workers.
+
+use std::sync::atomic::Ordering;
+
+use ferula_index::{Labels, SeriesRef};
+use ferula_wal::LogRecord;
+use ferula_wal::record::Record;
+use ferula_wal::record::histograms::RefHistogram;
+use ferula_wal::record::samples::RefSample;
+
+use super::known::{KnownSeries, Named};
+use super::worker::{Job, Workers};
+use super::{Loaded, ReplayStats};
+use crate::error::Error;
+use crate::head::batch::PendingHistogram;
+use crate::head::series::page_number;
+use crate::head::{Head, is_valid_time};
+use crate::histogram::NativeHistogram;
+
+/// Decodes the records of a log.
+#[derive(Debug)]
+pub(super) struct Decoder<'a> {
+    head: &'a Head,
+    workers: Workers<'a>,
+    loaded: Loaded,
+    stats: ReplayStats,
+    segment: Option<(bool, u32)>,
+    valid_from: i64,
+}
+
+impl<'a> Decoder<'a> {
+    /// Begins with the first record.
+    pub(super) fn new(head: &'a Head, workers: Workers<'a>, loaded: Loaded) -> Self {
+        Self {
+            head,
+            workers,
+            loaded,
+            stats: ReplayStats::default(),
+            segment: None,
+            valid_from: head.times.valid_from.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Applies the next record.
+    pub(super) fn apply(&mut self, record: &LogRecord<'_>) -> Result<(), Error> {
+        let segment = (record.is_checkpoint, record.segment);
+        if self.segment.replace(segment) != Some(segment) {
+            self.stats.segments += 1;
+        }
+        self.stats.records += 1;
+        let failed =
+            |source| Error::Replay { segment: record.segment, offset: record.offset, source };
+        match record.decode().map_err(failed)? {
+            Record::Series(mut series) => {
+                while let Some((series, labels)) = series.next().map_err(failed)? {
+                    self.add_series(series, &labels)?;
+                }
+            }
+            Record::Samples(mut samples) => {
+                while let Some(sample) = samples.next().map_err(failed)? {
+                    self.add_sample(sample);
+                }
+            }
+            Record::Tombstones(mut deleted) => {
+                while let Some(mut tombstone) = deleted.next().map_err(failed)? {
+                    if let Some(series) = self.known().resolve(tombstone.series) {
+                        tombstone.series = series;
+                        self.workers.put(page_number(series), Job::Delete(tombstone));
+                    }
+                }
+            }
+            Record::Histograms(mut histograms) => {
+                while let Some(entry) = histograms.next().map_err(failed)? {
+                    self.add_histogram(&entry);
+                }
+            }
+            Record::FloatHistograms(mut histograms) => {
+                while let Some(entry) = histograms.next().map_err(failed)? {
+                    self.add_histogram(&entry);
+                }
+            }
+            _ => self.stats.skipped_records += 1,
+        }
+        Ok(())
+    }
+
+    fn known(&mut self) -> &mut KnownSeries {
+        &mut self.loaded.known
+    }
+
+    fn add_series(&mut self, series: SeriesRef, labels: &Labels) -> Result<(), Error> {
+        let head = self.head;
+        head.next_ref.fetch_max(series.0.saturating_add(1), Ordering::Relaxed);
+        if let Some(known) = head.index.get(labels) {
+            // A series that was removed and made anew has two refs in the log.
+            if known != series {
+                if self.known().until(series).is_some() {
+                    self.workers.put(page_number(known), Job::Adopt(series, known));
+                }
+                self.known().add_alias(series, known);
+                head.aliases.lock().insert(series, known);
+            }
+            return Ok(());
+        }
+        let failed = |source| Error::HeadIndex { series, source };
+        head.index.insert(series, labels).map_err(failed)?;
+        head.stripes.insert(series);
+        if let Some(page) = head.stripes.page(page_number(series))
+            && let Some(mut made) = page.lock().series_mut(series)
+        {
+            made.publish();
+        }
+        self.known().add(series);
+        Ok(())
+    }
+
+    #[inline]
+    fn add_sample(&mut self, sample: RefSample) {
+        if let Some(series) = self.find(sample.series, sample.timestamp) {
+            self.workers.put_sample(RefSample { series, ..sample });
+        }
+    }
+
+    fn add_histogram<H: Clone + Into<NativeHistogram>>(&mut self, entry: &RefHistogram<'_, H>) {
+        let timestamp = entry.timestamp;
+        if let Some(series) = self.find(entry.series, timestamp) {
+            let histogram = entry.histogram.clone().into();
+            self.workers.put_histogram(PendingHistogram { series, timestamp, histogram });
+        }
+    }
+
+    /// The series of a sample that is to be appended, and not in a block or a chunk already.
+    #[inline]
+    fn find(&mut self, series: SeriesRef, timestamp: i64) -> Option<SeriesRef> {
+        if timestamp < self.valid_from || !is_valid_time(timestamp) {
+            self.stats.covered_samples += 1;
+            return None;
+        }
+        match self.loaded.known.find(series, timestamp) {
+            Named::Series(series) => return Some(series),
+            Named::InChunk => self.stats.samples += 1,
+            // Its record went with a checkpoint, when all of its samples were in blocks.
+            Named::Unknown => self.stats.covered_samples += 1,
+        }
+        None
+    }
+
+    /// Ends the replay, when the workers are done. `None` if chunks do not go together with the log.
+    pub(super) fn finish(self) -> Result<Option<ReplayStats>, Error> {
+        let Self { head, workers, mut loaded, mut stats, .. } = self;
+        let done = workers.finish()?;
+        let is_usable = !loaded.is_unusable() && !done.is_at_odds;
+        if !is_usable || !head.open_loaded(&mut loaded.known) {
+            return Ok(None);
+        }
+        stats.samples += done.samples;
+        stats.covered_samples += done.covered_samples;
+        stats.invalid_histograms += done.invalid_histograms;
+        head.times.mint.fetch_min(done.mint.min(loaded.mint), Ordering::Relaxed);
+        head.times.maxt.fetch_max(done.maxt.max(loaded.maxt), Ordering::Relaxed);
+        Ok(Some(stats))
+    }
+}
