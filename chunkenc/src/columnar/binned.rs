@@ -251,6 +251,8 @@ struct Step {
     next: u16,
     n_bits: u8,
     class: u8,
+    /// Bits of the class that follow.
+    extra: u8,
 }
 
 /// A table made ready for reading.
@@ -271,8 +273,9 @@ impl Decoder {
         for (step, &class) in steps.iter_mut().zip(&of_slot[..1 << table.log]) {
             let state = &mut reduced[usize::from(class)];
             let n_bits = table.log - state.ilog2();
-            *step =
-                Step { next: (*state << n_bits) - size, n_bits: n_bits.to_le_bytes()[0], class };
+            let next = (*state << n_bits) - size;
+            let n_bits = n_bits.to_le_bytes()[0];
+            *step = Step { next, n_bits, class, extra: class.saturating_sub(1) };
             *state += 1;
         }
         Self { log: table.log, last: table.last, steps }
@@ -302,9 +305,7 @@ impl Decoder {
         let (rounds, rest) = linked.as_chunks_mut::<LANES>();
         if extra_bits(self.last) + self.log <= PEEK_BITS {
             for round in rounds {
-                for (value, state) in round.iter_mut().zip(&mut states) {
-                    *value = self.step(data, &mut position, state);
-                }
+                position = self.round(data, position, &mut states, round);
             }
         } else {
             for round in rounds {
@@ -323,30 +324,61 @@ impl Decoder {
         position
     }
 
-    /// Reads an integer and the state behind it with one load.
+    /// Reads an integer of each lane and the states behind them, each with one load; returns the
+    /// position behind them.
     #[inline(always)]
-    fn step(&self, data: &[u8], position: &mut usize, state: &mut usize) -> i64 {
-        let Step { next, n_bits, class } = self.steps[*state & STATE_MASK];
-        let extra = u32::from(class.saturating_sub(1));
-        let word = bits_at(data, *position);
-        let top = 1_u64 << extra;
-        let value = (word & (top - 1)) | if class == 0 { 0 } else { top };
-        let low = word >> extra & ((1 << n_bits) - 1);
-        *state = usize::from(next) + usize::from(low16_of(low));
-        *position += extra as usize + usize::from(n_bits);
-        value.cast_signed()
+    fn round(
+        &self,
+        data: &[u8],
+        position: usize,
+        states: &mut [usize; LANES],
+        out: &mut [i64; LANES],
+    ) -> usize {
+        let rest = data.get(position / 8..).unwrap_or_default();
+        let padded;
+        let window: &[u8; WINDOW_BYTES] = match rest.first_chunk() {
+            Some(window) => window,
+            None => {
+                padded = padded_window(rest);
+                &padded
+            }
+        };
+        let mut bit = position % 8;
+        for (value, state) in out.iter_mut().zip(states) {
+            let Step { next, n_bits, class, extra } = self.steps[*state & STATE_MASK];
+            // At most 7 and three times 57 bits were read before: the mask only spares the check.
+            let at = bit / 8 & 31;
+            let word = window[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+            let word = word >> (bit % 8);
+            let top = (1_u64 << class) >> 1;
+            *value = (word & ((1 << extra) - 1) | top).cast_signed();
+            let low = word >> extra & ((1 << n_bits) - 1);
+            *state = usize::from(next) + usize::from(low16_of(low));
+            bit += usize::from(extra + n_bits);
+        }
+        position / 8 * 8 + bit
     }
 
-    /// The same for integers so wide that one load may not do.
+    /// Reads an integer so wide that one load may not do, and the state behind it.
     #[inline(always)]
     fn wide_step(&self, data: &[u8], position: &mut usize, state: &mut usize) -> i64 {
-        let Step { next, n_bits, class } = self.steps[*state & STATE_MASK];
+        let Step { next, n_bits, class, .. } = self.steps[*state & STATE_MASK];
         let value = read_class(data, position, class);
         let low = bits_at(data, *position) & ((1 << n_bits) - 1);
         *state = usize::from(next) + usize::from(low16_of(low));
         *position += usize::from(n_bits);
         value.cast_signed()
     }
+}
+
+/// Bytes that the loads of one round may touch.
+const WINDOW_BYTES: usize = 40;
+
+#[cold]
+fn padded_window(rest: &[u8]) -> [u8; WINDOW_BYTES] {
+    let mut window = [0; WINDOW_BYTES];
+    window[..rest.len()].copy_from_slice(rest);
+    window
 }
 
 /// States are below this by construction; the mask only spares the check.

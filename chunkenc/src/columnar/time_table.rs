@@ -5,7 +5,6 @@
 //! a target cost is divided by its thousand series.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
 use super::chunk::{VERSION, check_version, read_count};
@@ -41,8 +40,8 @@ impl TimeRef {
 #[derive(Clone, Debug, Default)]
 pub struct TimeTableWriter {
     columns: Vec<Vec<i64>>,
-    /// Columns by a hash of all times, by their first time and by their last one.
-    equal: HashMap<u64, Vec<u32>>,
+    /// Columns by their first time, by their last one, and by both.
+    by_ends: HashMap<(i64, i64), Vec<u32>>,
     by_first: HashMap<i64, Vec<u32>>,
     by_last: HashMap<i64, Vec<u32>>,
 }
@@ -63,36 +62,32 @@ impl TimeTableWriter {
     /// [`Error::OutOfOrder`] or [`Error::ColumnLength`].
     pub fn add(&mut self, timestamps: &[i64]) -> Result<TimeRef, Error> {
         timestamps::check(timestamps)?;
-        let mut hasher = DefaultHasher::new();
-        timestamps.hash(&mut hasher);
-        let hash = hasher.finish();
-        if let Some(found) = self.find(hash, timestamps) {
+        if let Some(found) = self.find(timestamps) {
             return Ok(found);
         }
         let column = u32::try_from(self.columns.len()).expect("fewer columns than series");
-        self.equal.entry(hash).or_default().push(column);
-        if let [first, .., last] = *timestamps {
-            self.by_first.entry(first).or_default().push(column);
-            self.by_last.entry(last).or_default().push(column);
-        }
+        let (first, last) = ends(timestamps);
+        self.by_ends.entry((first, last)).or_default().push(column);
+        self.by_first.entry(first).or_default().push(column);
+        self.by_last.entry(last).or_default().push(column);
         self.columns.push(timestamps.to_vec());
         Ok(reference(column, 0, timestamps.len()))
     }
 
-    fn find(&self, hash: u64, timestamps: &[i64]) -> Option<TimeRef> {
+    fn find(&self, timestamps: &[i64]) -> Option<TimeRef> {
         let n = timestamps.len();
-        let (first, last) = (timestamps.first()?, timestamps.last()?);
+        let (first, last) = ends(timestamps);
         let equal = self
-            .columns(self.equal.get(&hash))
+            .columns(self.by_ends.get(&(first, last)))
             .find(|(_, times)| *times == timestamps)
             .map(|(column, _)| reference(column, 0, n));
         let front = || {
-            self.columns(self.by_first.get(first))
+            self.columns(self.by_first.get(&first))
                 .find(|(_, times)| times.starts_with(timestamps))
                 .map(|(column, _)| reference(column, 0, n))
         };
         let back = || {
-            self.columns(self.by_last.get(last))
+            self.columns(self.by_last.get(&last))
                 .find(|(_, times)| times.ends_with(timestamps))
                 .map(|(column, times)| reference(column, times.len() - n, n))
         };
@@ -127,6 +122,12 @@ impl TimeTableWriter {
         }
         out.extend_from_slice(&body);
     }
+}
+
+/// First and last time.
+fn ends(timestamps: &[i64]) -> (i64, i64) {
+    let first = timestamps.first().copied().unwrap_or_default();
+    (first, timestamps.last().copied().unwrap_or(first))
 }
 
 fn reference(column: u32, start: usize, count: usize) -> TimeRef {
