@@ -299,6 +299,22 @@ fn what_cannot_be_written_is_refused() {
 }
 
 #[test]
+fn a_full_chunk_can_only_be_ended() {
+    let mut appender = HistogramAppender::with_start_timestamps();
+    for t in 0..0x3fff {
+        appender.append_with_start(t / 100, t, &Histogram::default()).unwrap();
+    }
+    let full = appender.to_chunk();
+    let refused = Err(Error::ChunkFull { limit: 0x3fff });
+    assert_eq!(appender.append(0x3fff, &Histogram::default()), refused);
+    assert_eq!(appender.to_chunk(), full);
+    assert_eq!(full.sample_count(), Ok(0x3fff));
+    assert_eq!(appender.append_to_next(0x3fff, &Histogram::default()), Ok(full.clone()));
+    assert_eq!(appender.sample_count(), 1);
+    assert_eq!(full.time_range(), Ok(Some((0, 0x3ffe))));
+}
+
+#[test]
 fn a_chunk_says_why_it_ended() {
     let of = |counter_reset_hint, count, schema| Histogram {
         counter_reset_hint,

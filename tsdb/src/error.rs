@@ -212,9 +212,17 @@ pub enum Error {
     /// The database was closed.
     #[error("the database is closed")]
     Closed,
-    /// An earlier write or sync of the log failed, so nothing more is acknowledged until the
-    /// database is opened again. Reads go on.
-    #[error("an earlier write to the log failed; open the database again to write")]
+    /// The log has stopped after a failed write or sync: for lack of space, for example. Nothing is
+    /// acknowledged until it can go on, which every commit tries. Reads go on.
+    #[error("the log takes nothing at the moment")]
+    LogStopped {
+        /// Why it stopped.
+        #[source]
+        source: ferula_wal::Error,
+    },
+    /// An earlier batch could not be logged or indexed in whole, so nothing more is acknowledged until
+    /// the database is opened again. Reads go on.
+    #[error("an earlier batch failed half way; open the database again to write")]
     LogFailed,
 }
 
@@ -442,6 +450,12 @@ pub enum AppendError {
     #[error("the batch holds {limit} samples, its limit")]
     BatchFull {
         /// Most samples that a batch takes.
+        limit: usize,
+    },
+    /// The histograms of the batch are too large together; commit it and go on with another.
+    #[error("the batch holds {limit} bytes of histograms, its limit")]
+    BatchTooLarge {
+        /// Most bytes of buckets and spans that a batch takes.
         limit: usize,
     },
     /// The head knows no series by this ref: it was never given out, or the series had no samples

@@ -39,7 +39,10 @@
 //! - The **head** holds the newest samples: chunks that are being filled in memory, full ones in files.
 //!   [`Db::memory`] tells what it takes. When it spans one and a half block ranges, its
 //!   oldest range is cut into a **block**, and the log is condensed. A thread of the database does
-//!   that; [`Db::maintain`] does it at once.
+//!   that; [`Db::maintain`] does all upkeep at once.
+//! - Blocks become fewer and longer by **compaction**, in another thread; [`Db::compact`] does it at
+//!   once. [`Db::delete`] deletes samples by matchers and time, [`Retention`] what is too old or too
+//!   much.
 //! - A [`Querier`] is a view of what was committed when it was opened, over head and blocks. Its
 //!   [`SeriesSet`]s decode samples when they are read, from any number of threads.
 //! - A [`ReadOnlyDb`] reads a directory that another process owns.
@@ -49,9 +52,11 @@
 //!
 //! - A batch is visible as a whole or not at all, to every reader and after a crash.
 //! - A commit that returned is as durable as the [`SyncPolicy`] says. After a write or sync of the log
-//!   has failed, no commit succeeds until the database is opened again; reads go on.
+//!   has failed, commits are refused ([`Error::LogStopped`]) until it can go on; reads go on meanwhile.
 //! - A block is read back whole before the head gives up what it holds. A block that cannot be read is
 //!   set aside with the reason ([`OpenReport::quarantined`], [`Stats::quarantined`]); the rest serves.
+//! - What [`Db::delete`] acknowledged is gone for every querier that is opened from then on, and after
+//!   a crash. A compaction changes no answer; one that fails leaves everything as it was.
 //! - Files of blocks are mapped into memory. A block may be removed while it is open, but whoever
 //!   cuts one of its files short, in place, ends the process (`SIGBUS`), and one that is changed in
 //!   place is read wrongly or set aside. This holds for every name of a linked file, those in a
@@ -100,9 +105,9 @@ pub use options::{
     DEFAULT_BLOCK_RANGE_MS, DEFAULT_CHUNK_SEGMENT_BYTES, DEFAULT_HEAD_SNAPSHOT,
     DEFAULT_MAINTENANCE_INTERVAL, DEFAULT_MAX_BATCH_SAMPLES, DEFAULT_MAX_COMPACTED_RANGE_MS,
     DEFAULT_MAX_LABEL_NAME_BYTES, DEFAULT_MAX_LABEL_VALUE_BYTES, DEFAULT_MAX_LABELS,
-    DEFAULT_MAX_SERIES, Limits, MAX_BATCH_SAMPLES, MAX_BLOCK_RANGE_MS, MAX_CHUNK_SEGMENT_BYTES,
-    MAX_LABEL_BYTES, MAX_LABEL_SET_BYTES, MAX_LABELS, MAX_SERIES, MAX_TIME_MS, MIN_BLOCK_RANGE_MS,
-    Options, OptionsBuilder,
+    DEFAULT_MAX_SERIES, Limits, MAX_BATCH_HISTOGRAM_BYTES, MAX_BATCH_SAMPLES, MAX_BLOCK_RANGE_MS,
+    MAX_CHUNK_SEGMENT_BYTES, MAX_LABEL_BYTES, MAX_LABEL_SET_BYTES, MAX_LABELS, MAX_SERIES,
+    MAX_TIME_MS, MIN_BLOCK_RANGE_MS, Options, OptionsBuilder,
 };
 pub use querier::{Querier, SeriesSet};
 pub use retention::{Retention, RetentionRule};

@@ -49,6 +49,9 @@ pub const DEFAULT_MAX_LABEL_NAME_BYTES: usize = 1024;
 /// Longest label value, in bytes: 64 KiB.
 pub const DEFAULT_MAX_LABEL_VALUE_BYTES: usize = 64 << 10;
 
+/// Most bytes of buckets and spans that the histograms of one batch may have together: 64 MiB.
+pub const MAX_BATCH_HISTOGRAM_BYTES: usize = 64 << 20;
+
 /// Most samples of one batch.
 pub const DEFAULT_MAX_BATCH_SAMPLES: usize = 1_000_000;
 

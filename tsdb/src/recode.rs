@@ -1,15 +1,15 @@
 //! Samples between two encodings: decoded, merged by time, encoded anew.
 //!
-//! Samples keep their kind: floats stay floats, integer histograms integer histograms. A histogram
-//! knows from its chunk whether a counter was reset before it; where another sample has come
+//! Samples keep their kind and their start timestamps: floats stay floats, integer histograms
+//! integer histograms. A histogram knows from its chunk whether a counter was reset before it; where another sample has come
 //! between the two, or one has gone, that is unknown, and the encoder finds out by comparing.
 
 use std::cmp::Ordering;
 
 use ferula_chunkenc::histogram::CounterResetHint;
 use ferula_chunkenc::{
-    Appended, Chunk, ChunkAppender, ChunkHistogram, ChunkHistograms, Encoding, Error, SampleBatch,
-    XorAppender,
+    Appended, Chunk, ChunkAppender, ChunkHistogram, ChunkHistograms, ChunkIterator, Encoding,
+    Error, Sample, Xor2Appender, XorAppender,
 };
 
 use crate::block::EncodedChunk;
@@ -23,6 +23,8 @@ const CHUNK_SAMPLES: usize = 120;
 #[derive(Clone, Debug)]
 struct Point {
     time: i64,
+    /// Since when it has been counting; zero if that is unknown.
+    start: i64,
     value: Value,
     /// The chunk it comes from, and its place there.
     origin: (usize, usize),
@@ -43,7 +45,6 @@ pub(crate) struct Recoder {
     /// What was decoded since.
     decoded: Vec<Point>,
     n_chunks: usize,
-    batch: SampleBatch,
 }
 
 impl Recoder {
@@ -65,18 +66,22 @@ impl Recoder {
             Encoding::FloatHistogram | Encoding::FloatHistogramSt => {
                 self.decode_histograms(chunk.float_histograms()?, origin)
             }
-            _ => {
-                self.batch.clear();
-                chunk.iter()?.decode_into(&mut self.batch)?;
-                let points = self.batch.iter().enumerate().map(|(place, sample)| Point {
-                    time: sample.timestamp,
-                    value: Value::Float(sample.value),
-                    origin: (origin, place),
-                });
-                self.decoded.extend(points);
-                Ok(())
-            }
+            _ => self.decode_floats(chunk.iter()?, origin),
         }
+    }
+
+    fn decode_floats(
+        &mut self,
+        mut samples: ChunkIterator<'_>,
+        origin: usize,
+    ) -> Result<(), Error> {
+        let mut place = 0;
+        while let Some(Sample { timestamp: time, value }) = samples.next()? {
+            let (start, value) = (samples.start_timestamp(), Value::Float(value));
+            self.decoded.push(Point { time, start, value, origin: (origin, place) });
+            place += 1;
+        }
+        Ok(())
     }
 
     fn decode_histograms<H: ChunkHistogram + Into<NativeHistogram>>(
@@ -87,7 +92,8 @@ impl Recoder {
         let mut place = 0;
         while let Some(time) = histograms.next()? {
             let value = Value::Histogram(Box::new(histograms.histogram()?.into()));
-            self.decoded.push(Point { time, value, origin: (origin, place) });
+            let start = histograms.start_timestamp();
+            self.decoded.push(Point { time, start, value, origin: (origin, place) });
             place += 1;
         }
         Ok(())
@@ -165,32 +171,49 @@ fn is_same_kind(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Encodes samples of one kind.
+/// Encodes samples of one kind, with their start timestamps if any has one.
 fn encode_run(run: &[Point], chunks: &mut Vec<EncodedChunk>) -> Result<(), Error> {
-    let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
+    let Some(first) = run.first() else { return Ok(()) };
     match &first.value {
-        Value::Float(_) => {
-            let mut appender = XorAppender::new();
-            for point in run {
-                if let Value::Float(value) = point.value {
-                    appender.append(point.time, value)?;
-                }
-            }
-            let (mint, maxt, chunk) = (first.time, last.time, appender.into_chunk());
-            chunks.push(EncodedChunk { mint, maxt, chunk });
-            Ok(())
-        }
+        Value::Float(_) => chunks.extend(encode_floats(run)?),
         Value::Histogram(histogram) if histogram.is_integer() => {
             encode_histograms(run, chunks, |histogram| match histogram {
                 NativeHistogram::Integer(histogram) => Some(histogram),
                 NativeHistogram::Float(_) => None,
-            })
+            })?;
         }
         Value::Histogram(_) => encode_histograms(run, chunks, |histogram| match histogram {
             NativeHistogram::Float(histogram) => Some(histogram),
             NativeHistogram::Integer(_) => None,
-        }),
+        })?,
     }
+    Ok(())
+}
+
+fn has_starts(run: &[Point]) -> bool {
+    run.iter().any(|point| point.start != 0)
+}
+
+fn encode_floats(run: &[Point]) -> Result<Option<EncodedChunk>, Error> {
+    let floats = run.iter().filter_map(|point| match point.value {
+        Value::Float(value) => Some((point, value)),
+        _ => None,
+    });
+    let chunk = if has_starts(run) {
+        let mut appender = Xor2Appender::new();
+        for (point, value) in floats {
+            appender.append(point.start, point.time, value)?;
+        }
+        appender.to_chunk()
+    } else {
+        let mut appender = XorAppender::new();
+        for (point, value) in floats {
+            appender.append(point.time, value)?;
+        }
+        appender.into_chunk()
+    };
+    let times = run.first().zip(run.last());
+    Ok(times.map(|(first, last)| EncodedChunk { mint: first.time, maxt: last.time, chunk }))
 }
 
 fn encode_histograms<H: ChunkHistogram>(
@@ -198,12 +221,17 @@ fn encode_histograms<H: ChunkHistogram>(
     chunks: &mut Vec<EncodedChunk>,
     of_kind: impl Fn(&NativeHistogram) -> Option<&H>,
 ) -> Result<(), Error> {
-    let mut appender = ChunkAppender::<H>::new();
+    let mut appender = match has_starts(run) {
+        true => ChunkAppender::<H>::with_start_timestamps(),
+        false => ChunkAppender::<H>::new(),
+    };
     let mut times: Option<(i64, i64)> = None;
-    for Point { time, value, .. } in run {
+    for Point { time, start, value, .. } in run {
         let Value::Histogram(histogram) = value else { continue };
         let Some(histogram) = of_kind(histogram) else { continue };
-        if let Appended::Cut { finished, .. } = appender.append(*time, histogram)? {
+        if let Appended::Cut { finished, .. } =
+            appender.append_with_start(*start, *time, histogram)?
+        {
             chunks.extend(times.map(|(mint, maxt)| EncodedChunk { mint, maxt, chunk: finished }));
             times = None;
         }
@@ -221,7 +249,7 @@ fn check(run: &[Point], chunks: &[EncodedChunk]) -> Result<(), Error> {
         recoder.decode(chunk)?;
     }
     let is_same = |(a, b): (&Point, &Point)| {
-        a.time == b.time
+        (a.time, a.start) == (b.time, b.start)
             && match (&a.value, &b.value) {
                 (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits(),
                 (a, b) => is_same_kind(a, b),

@@ -65,22 +65,45 @@ fn all_threads_find_what_was_acknowledged() {
 }
 
 #[test]
-fn after_a_failed_sync_nothing_is_acknowledged_and_reads_go_on() {
-    for fault in [Fault::Io, Fault::NoSpace] {
+fn after_a_failure_the_log_goes_on_with_what_is_in_doubt() {
+    for fault in [Fault::Io, Fault::NoSpace, Fault::Lost] {
         for operation in (30..200).step_by(7) {
             let fs = FaultFs::new();
             let db = open(&fs);
-            fs.inject(operation, fault);
+            (operation..operation + 12).for_each(|operation| fs.inject(operation, fault));
             let acknowledged = work(&db, 200);
-            assert_eq!(counts(&db), acknowledged, "what is visible is what was acknowledged");
-            let mut batch = db.appender();
-            batch.append(&labels(&[("another", "series")]), 0, 1.0).unwrap();
-            assert!(matches!(batch.commit(), Err(Error::LogFailed)));
-            assert_eq!(counts(&db), acknowledged);
+            // Each thread has ended with an error, unless it was done.
+            let is_refused = acknowledged.iter().any(|&n| n < 200);
+            let seen = counts(&db);
+            let of_all = || seen.iter().zip(&acknowledged);
+            assert!(of_all().all(|(&seen, &told)| seen == told || seen == told + 1));
+            let another = labels(&[("thread", "3")]);
+            let mut n_refused = 0;
+            loop {
+                let mut batch = db.appender();
+                batch.append(&another, 1_000, 1.0).unwrap();
+                match batch.commit() {
+                    Ok(_) => break,
+                    Err(Error::LogStopped { source }) => {
+                        assert_eq!(source.is_storage_full(), fault == Fault::NoSpace);
+                        n_refused += 1;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            assert!(n_refused < 12 && (is_refused || n_refused == 0));
+            // What was in doubt is visible now, whole, and in front of what came later.
+            let visible = all(&db);
+            for (labels, mut samples) in visible.clone() {
+                let thread: usize = labels.get("thread").unwrap().parse().unwrap();
+                if thread == 3 {
+                    assert_eq!(samples.pop(), Some(sample(1_000, 1.0)));
+                }
+                let n = i64::try_from(samples.len()).unwrap();
+                assert!(n == acknowledged[thread] || n == acknowledged[thread] + 1);
+            }
             drop(db);
-            let reopened = open(&fs.crash(Survival::Nothing));
-            let found = counts(&reopened);
-            assert!(found.iter().zip(&acknowledged).all(|(found, told)| found >= told));
+            assert_eq!(all(&open(&fs.crash(Survival::Nothing))), visible);
         }
     }
 }

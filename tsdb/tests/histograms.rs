@@ -12,7 +12,7 @@ use ferula_chunkenc::SampleBatch;
 use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram, Histogram, Span};
 use ferula_chunkenc::stale::{STALE_NAN, is_stale};
 use ferula_index::Labels;
-use ferula_tsdb::{AppendError, Db, NativeHistogram};
+use ferula_tsdb::{AppendError, Db, MAX_BATCH_HISTOGRAM_BYTES, NativeHistogram};
 use ferula_wal::fs::FaultFs;
 
 /// A counter of `n + 1` and `2 n + 1` observations in two buckets, and one near zero.
@@ -160,6 +160,14 @@ fn what_cannot_be_stored_is_refused_with_its_reason() {
     let wrong = Histogram { count: 7, ..counter(4) };
     let refused = batch.append_histogram_ref(by_ref, 11, wrong).unwrap_err();
     assert!(matches!(refused, AppendError::InvalidHistogram { .. }), "{refused:?}");
+    let n = u32::try_from(MAX_BATCH_HISTOGRAM_BYTES / 8 + 1).unwrap();
+    let large = Histogram {
+        positive_spans: vec![Span::new(0, n)],
+        positive_buckets: vec![0; n as usize],
+        ..Histogram::default()
+    };
+    let refused = batch.append_histogram_ref(by_ref, 11, large).unwrap_err();
+    assert_eq!(refused, AppendError::BatchTooLarge { limit: MAX_BATCH_HISTOGRAM_BYTES });
     batch.commit().unwrap();
     // The same against what is committed.
     let mut batch = db.appender();
@@ -167,7 +175,7 @@ fn what_cannot_be_stored_is_refused_with_its_reason() {
     assert!(batch.is_empty());
     let refused = batch.append_histogram_ref(by_ref, 10, counter(3).to_float()).unwrap_err();
     assert_eq!(refused, AppendError::DuplicateHistogram { timestamp: 10 });
-    assert_eq!(db.stats().refused, 5);
+    assert_eq!(db.stats().refused, 6);
 }
 
 #[test]

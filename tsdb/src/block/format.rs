@@ -105,11 +105,10 @@ impl BlockFormat {
 
     /// Tells whether a block of this format takes chunks of this encoding. Others are decoded and
     /// encoded anew before they are given to its writer.
-    pub(crate) fn stores(self, encoding: Encoding) -> bool {
+    pub(crate) fn stores(self, _encoding: Encoding) -> bool {
         match self {
-            Self::Prometheus => {
-                matches!(encoding, Encoding::Xor | Encoding::Histogram | Encoding::FloatHistogram)
-            }
+            // All that Prometheus and Thanos know.
+            Self::Prometheus => true,
         }
     }
 

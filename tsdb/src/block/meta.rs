@@ -139,9 +139,10 @@ impl BlockStats {
     pub(crate) fn count(&mut self, encoding: Encoding, n_samples: u64) {
         self.num_samples += n_samples;
         match encoding {
-            Encoding::Histogram | Encoding::FloatHistogram => {
-                self.num_histogram_samples += n_samples;
-            }
+            Encoding::Histogram
+            | Encoding::FloatHistogram
+            | Encoding::HistogramSt
+            | Encoding::FloatHistogramSt => self.num_histogram_samples += n_samples,
             _ => self.num_float_samples += n_samples,
         }
     }

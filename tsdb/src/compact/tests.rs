@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram, Histogram, Span};
 use ferula_chunkenc::{
-    Chunk, Encoding, FloatHistogramAppender, HistogramAppender, SampleBatch, XorAppender,
+    AggrChunk, Aggregate, Chunk, Encoding, FloatHistogramAppender, HistogramAppender, SampleBatch,
+    Xor2Appender, XorAppender,
 };
 use ferula_index::Matcher;
 use ferula_wal::fs::StdFs;
@@ -232,6 +233,35 @@ fn overlapping_histograms_stay_what_they_are() {
     assert_eq!(encodings, [Encoding::Histogram, Encoding::Xor, Encoding::Histogram]);
     assert_eq!(counts(&of_c[2])[0], (30, 6, Unknown));
     assert_eq!(made.meta().stats.num_histogram_samples, 5 + 3 + 2);
+}
+
+#[test]
+fn start_timestamps_are_kept_and_what_is_downsampled_is_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let with_starts = |times: std::ops::Range<i64>, start: i64| {
+        let mut appender = Xor2Appender::new();
+        for time in times.clone() {
+            appender.append(start, time, 1.0).unwrap();
+        }
+        let (mint, maxt) = (times.start, times.end - 1);
+        EncodedChunk { mint, maxt, chunk: appender.to_chunk() }
+    };
+    let mut aggregates = AggrChunk::new();
+    aggregates.set(Aggregate::Count, Some(floats([700, 800], 3.0).chunk));
+    let aggregated = EncodedChunk { mint: 700, maxt: 800, chunk: aggregates.to_chunk() };
+    let copied = with_starts(200..210, 150);
+    let of_a = vec![with_starts(0..100, -5), copied.clone(), aggregated.clone()];
+    let sources = [
+        block(dir.path(), 1, &[("a", of_a)]),
+        block(dir.path(), 2, &[("a", vec![floats(90..110, 2.0)])]),
+    ];
+    let made = compact(dir.path(), &sources).unwrap();
+    let chunks = chunks_of(&made, None);
+    assert_eq!(chunks[1..], [copied.chunk, aggregated.chunk]);
+    let mut batch = SampleBatch::new();
+    chunks[0].decode_into(&mut batch).unwrap();
+    let starts: Vec<i64> = (0..batch.len()).map(|index| batch.start_timestamp(index)).collect();
+    assert_eq!(starts, [vec![-5; 100], vec![0; 10]].concat());
 }
 
 #[test]

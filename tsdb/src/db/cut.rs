@@ -22,6 +22,7 @@ use crate::querier::HeadReader;
 impl Shared {
     /// Writes full chunks to their files, and cuts the blocks that are due: as in Prometheus, when the head spans one and a half ranges.
     pub(super) fn maintain(&self) -> Result<Vec<Ulid>, Error> {
+        self.head.go_on()?;
         // Chunks that cannot be written stay in memory; all the more reason to cut blocks.
         let written = self.head.write_full_chunks();
         let range = self.options.block_range_ms;

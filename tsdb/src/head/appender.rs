@@ -18,7 +18,7 @@ use super::stripes::PageCursor;
 use super::{Head, is_valid_time};
 use crate::error::{AppendError, Error};
 use crate::histogram::NativeHistogram;
-use crate::options::MAX_TIME_MS;
+use crate::options::{MAX_BATCH_HISTOGRAM_BYTES, MAX_TIME_MS};
 
 /// A batch of samples. Nothing of it is visible, to queriers or after a crash, until
 /// [`commit`](Self::commit) returns; dropping it is rolling it back.
@@ -259,6 +259,11 @@ impl Appender {
         } else if let Err(error) = self.check_time(i64::MIN, timestamp) {
             return Ok(self.refuse(error));
         }
+        let histogram_bytes = self.batch.histogram_bytes.saturating_add(histogram.heap_bytes());
+        if histogram_bytes > MAX_BATCH_HISTOGRAM_BYTES {
+            let limit = MAX_BATCH_HISTOGRAM_BYTES;
+            return Ok(self.refuse(AppendError::BatchTooLarge { limit }));
+        }
         let is_of_other_kind = match hint.and_then(|hint| self.batch.histogram(series, hint)) {
             Some(pending) => pending.histogram.kind() != histogram.kind(),
             None => pending.is_some(),
@@ -272,6 +277,7 @@ impl Appender {
         found.pin(self.batch.histogram_hint());
         drop(page);
         self.batch.histograms.push(PendingHistogram { series, timestamp, histogram });
+        self.batch.histogram_bytes = histogram_bytes;
         Ok(Ok(()))
     }
 
@@ -313,8 +319,10 @@ impl Appender {
     /// says.
     ///
     /// # Errors
-    /// If the log cannot be written or synced; the batch is not visible then, and no later commit
-    /// succeeds until the database is opened again.
+    /// [`Error::LogStopped`] if the log cannot be written or synced. The batch is not visible then, but
+    /// may have been logged: it becomes visible with the next commit that succeeds, or when the
+    /// database is opened again, or never; whole in any case. Committing the same samples again is
+    /// safe, for what is there already counts as accepted.
     pub fn commit(mut self) -> Result<Committed, Error> {
         self.head.commit(&mut self.batch)
     }

@@ -69,6 +69,8 @@ pub(super) struct PartEnd {
 pub(super) struct Batch {
     pub(super) floats: Vec<RefSample>,
     pub(super) histograms: Vec<PendingHistogram>,
+    /// Bytes of buckets and spans of the histograms.
+    pub(super) histogram_bytes: usize,
     /// Ends of all parts but the last.
     pub(super) ends: Vec<PartEnd>,
     is_unpinned: bool,

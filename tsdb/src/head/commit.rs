@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ferula_index::{Labels, SeriesRef};
-use ferula_wal::Lsn;
 use ferula_wal::record::series as series_record;
+use ferula_wal::{Lsn, Reservation};
 
 use super::Head;
 use super::appender::Committed;
@@ -61,8 +61,11 @@ impl Head {
         let Staged { done, batch, lsn } = self.stage(batch)?;
         if let (Some(wal), Some(lsn)) = (&self.wal, lsn) {
             // Commits that wait here at the same time share one sync.
-            let committed = wal.commit(lsn).map_err(|source| Error::Wal { op: "sync", source });
-            committed.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
+            if let Err(source) = wal.commit(lsn) {
+                self.in_doubt.fetch_add(done.samples as u64, Ordering::Relaxed);
+                self.is_in_doubt.store(true, Ordering::Release);
+                return Err(Error::LogStopped { source });
+            }
         }
         self.isolation.publish(batch);
         self.appended.fetch_add(done.samples as u64, Ordering::Relaxed);
@@ -70,11 +73,39 @@ impl Head {
         Ok(done)
     }
 
+    /// Makes batches visible that are in doubt, if the log can go on.
+    pub(crate) fn go_on(&self) -> Result<(), Error> {
+        if !self.is_in_doubt.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.reserve(&self.commit.lock()).map(drop)
+    }
+
+    /// Has the log promise to take a batch. If it had stopped, the batches that were logged and not
+    /// acknowledged become visible now: later ones must not without them.
+    fn reserve(&self, commit: &Commit) -> Result<Option<Reservation<'_>>, Error> {
+        let Some(wal) = &self.wal else { return Ok(None) };
+        let stopped = |source| Error::LogStopped { source };
+        let reservation = wal.reserve().map_err(stopped)?;
+        if self.is_in_doubt.load(Ordering::Acquire) {
+            if let Some(lsn) = commit.lsn {
+                wal.commit(lsn).map_err(stopped)?;
+            }
+            self.is_in_doubt.store(false, Ordering::Release);
+            self.isolation.publish(commit.newest);
+            let samples = self.in_doubt.swap(0, Ordering::Relaxed);
+            self.appended.fetch_add(samples, Ordering::Relaxed);
+        }
+        Ok(Some(reservation))
+    }
+
     /// Applies a batch and hands it to the log. It is neither durable nor visible yet. What is left
     /// in the batch are the samples that were not there already.
     pub(super) fn stage(&self, batch: &mut Batch) -> Result<Staged, Error> {
         let mut commit = self.commit.lock();
         self.check_writable()?;
+        // Once the batch is applied it must be logged: no later one may become visible without it.
+        let reservation = self.reserve(&commit)?;
         let id = BatchId(commit.newest.0 + 1);
         self.isolation.read_views(&mut commit.views);
         let applied = self.apply(batch, id, &commit.views);
@@ -90,9 +121,10 @@ impl Head {
             let labels = |series: SeriesRef| Some((series, unpublished.labels(series)?.clone()));
             commit.new_series.extend(applied.new_series.iter().copied().filter_map(labels));
         }
-        // From here on the batch is in memory, though nobody sees it: if the log fails, no later
-        // batch may become visible, since a batch is visible with all before it.
-        let logged = self.log(batch, &mut commit);
+        let logged = match &reservation {
+            Some(reservation) => log(batch, &mut commit, reservation).map(Some),
+            None => Ok(None),
+        };
         let lsn = logged.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
         let published = self.publish_series(&mut commit.new_series, id);
         published.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
@@ -107,40 +139,36 @@ impl Head {
     pub(super) fn page_of_pinned(&self, number: u64) -> Arc<Page> {
         self.stripes.page(number).expect("a series stays while a batch holds samples of it")
     }
+}
 
-    /// Logs the new series and the samples of a batch, so that a crash leaves all of them or none.
-    fn log(&self, batch: &Batch, commit: &mut Commit) -> Result<Option<Lsn>, Error> {
-        let Some(wal) = &self.wal else { return Ok(None) };
-        let Commit { new_series, records, series_record, .. } = commit;
-        let failed = |source| Error::Wal { op: "append to", source };
-        records.encode(batch);
+/// Logs the new series and the samples of a batch, so that a crash leaves all of them or none.
+fn log(batch: &Batch, commit: &mut Commit, wal: &Reservation<'_>) -> Result<Lsn, Error> {
+    let Commit { new_series, records, series_record, .. } = commit;
+    let failed = |source| Error::Wal { op: "append to", source };
+    records.encode(batch);
 
-        let mut rest = new_series.as_slice();
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let n = rest.iter().take_while(|(_, labels)| {
-                bytes += labels.size_bytes();
-                bytes <= MAX_SERIES_RECORD_BYTES
-            });
-            let (now, later) = rest.split_at(n.count().max(1));
-            series_record.clear();
-            series_record::encode(
-                now.iter().map(|(series, labels)| (*series, labels)),
-                series_record,
-            );
-            if later.is_empty() {
-                let records: Vec<&[u8]> =
-                    [series_record.as_slice()].into_iter().chain(records.iter()).collect();
-                return wal.log(&records).map(Some).map_err(failed);
-            }
-            // A series without samples is invisible, so the batch is not torn by these.
-            wal.log(&[series_record]).map_err(failed)?;
-            rest = later;
+    let mut rest = new_series.as_slice();
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let n = rest.iter().take_while(|(_, labels)| {
+            bytes += labels.size_bytes();
+            bytes <= MAX_SERIES_RECORD_BYTES
+        });
+        let (now, later) = rest.split_at(n.count().max(1));
+        series_record.clear();
+        series_record::encode(now.iter().map(|(series, labels)| (*series, labels)), series_record);
+        if later.is_empty() {
+            let records: Vec<&[u8]> =
+                [series_record.as_slice()].into_iter().chain(records.iter()).collect();
+            return wal.log(&records).map_err(failed);
         }
-        let logged = match records.single() {
-            Some(record) => wal.log(&[record]),
-            None => wal.log(&records.iter().collect::<Vec<_>>()),
-        };
-        logged.map(Some).map_err(failed)
+        // A series without samples is invisible, so the batch is not torn by these.
+        wal.log(&[series_record]).map_err(failed)?;
+        rest = later;
     }
+    let logged = match records.single() {
+        Some(record) => wal.log(&[record]),
+        None => wal.log(&records.iter().collect::<Vec<_>>()),
+    };
+    logged.map_err(failed)
 }

@@ -33,8 +33,7 @@ impl Head {
     /// Makes what is committed durable, whatever the sync policy.
     pub(crate) fn sync(&self) -> Result<(), Error> {
         let Some(wal) = &self.wal else { return Ok(()) };
-        let synced = wal.sync().map_err(|source| Error::Wal { op: "sync", source });
-        synced.inspect_err(|_| self.has_failed.store(true, Ordering::Release))
+        wal.sync().map_err(|source| Error::Wal { op: "sync", source })
     }
 
     /// Removes what lies before `mint`, as far as no open reader needs it.

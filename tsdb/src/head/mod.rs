@@ -78,8 +78,13 @@ pub(crate) struct Head {
     /// What is deleted of the samples in memory.
     tombstones: RwLock<Arc<Tombstones>>,
     commit: Mutex<Commit>,
-    /// Set when the log failed: nothing is acknowledged any more.
+    /// Set when a batch was applied that is not logged and indexed in whole: nothing is acknowledged
+    /// any more.
     has_failed: AtomicBool,
+    /// Set when batches are logged that were not acknowledged, because the log has stopped.
+    is_in_doubt: AtomicBool,
+    /// Samples of those batches.
+    in_doubt: AtomicU64,
     is_closed: AtomicBool,
     appended: AtomicU64,
     refused: AtomicU64,
@@ -121,6 +126,8 @@ impl Head {
             tombstones: RwLock::default(),
             commit: Mutex::new(Commit::new()),
             has_failed: AtomicBool::new(false),
+            is_in_doubt: AtomicBool::new(false),
+            in_doubt: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             appended: AtomicU64::new(0),
             refused: AtomicU64::new(0),

@@ -253,15 +253,17 @@ impl Machine<'_> {
     fn commit(&mut self, appender: usize) -> Result<(), String> {
         let Some(batch) = self.appenders[appender].take() else { return Ok(()) };
         let pending = mem::take(&mut self.pending[appender]);
-        // What another batch or a cut has overtaken since is left out.
-        let mut newest = self.model.newest();
-        let mut samples = Vec::new();
-        for sample in pending {
-            let known = newest.entry(sample.series).or_insert(i64::MIN);
-            if sample.timestamp >= self.valid_from && *known < sample.timestamp {
-                *known = sample.timestamp;
-                samples.push(sample);
-            }
+        let mut samples = pending;
+        if !self.has_failed {
+            // What another batch or a cut has overtaken since is left out. After a failure it is not
+            // known which batches there are.
+            let mut newest = self.model.newest();
+            samples.retain(|sample| {
+                let known = newest.entry(sample.series).or_insert(i64::MIN);
+                let is_next = sample.timestamp >= self.valid_from && *known < sample.timestamp;
+                *known = sample.timestamp.max(*known);
+                is_next
+            });
         }
         let mut of_batch =
             Batch { samples, is_acknowledged: false, is_durable: false, is_vague: self.has_failed };

@@ -43,7 +43,7 @@ pub(crate) struct Batch {
 /// What the machine went through between what was acknowledged and what is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gap {
-    /// Nothing: the database is open, and failed batches are not visible.
+    /// Nothing: the database is open.
     None,
     /// Another process has opened the directory.
     Process,
@@ -121,11 +121,17 @@ impl Model {
             );
             let is_there = n_found > 0 || n == 0;
             match gap {
-                Gap::None => ensure!(
-                    is_there == batch.is_acknowledged || n == 0,
-                    "batch {number} is visible: {is_there}, acknowledged: {}",
-                    batch.is_acknowledged
-                ),
+                Gap::None => {
+                    ensure!(
+                        is_there || !batch.is_acknowledged,
+                        "batch {number} is not visible though it was acknowledged: {batch:?}"
+                    );
+                    // One that failed is visible once the log goes on, and then for good.
+                    if n_found > 0 && !batch.is_acknowledged {
+                        batch.samples.retain(|sample| found.contains(&sample.serial));
+                        batch.is_acknowledged = true;
+                    }
+                }
                 Gap::Process => ensure!(
                     is_there || !batch.is_acknowledged,
                     "batch {number} is lost though the machine went on: {batch:?}"

@@ -40,7 +40,8 @@ pub struct Wal {
     maintenance: Mutex<()>,
 }
 
-/// The right to log one batch, whatever happens to the log meanwhile. See [`Wal::reserve`].
+/// The right to log batches whatever happens to the log meanwhile. It is meant to be short-lived:
+/// while the log has stopped, what is logged through it stays in memory. See [`Wal::reserve`].
 #[derive(Debug)]
 pub struct Reservation<'a> {
     wal: &'a Wal,
@@ -52,7 +53,7 @@ impl Reservation<'_> {
     ///
     /// # Errors
     /// [`Error::EmptyRecord`], [`Error::TooLarge`], [`Error::Closed`]; nothing was logged then.
-    pub fn log(self, records: &[&[u8]]) -> Result<Lsn, Error> {
+    pub fn log(&self, records: &[&[u8]]) -> Result<Lsn, Error> {
         self.wal.stage(records, true)
     }
 }
@@ -177,8 +178,8 @@ impl Wal {
         self.stage(records, false)
     }
 
-    /// Promises to take one batch: for a caller who has something to do that cannot be undone, once
-    /// it is known that the batch is going to be logged.
+    /// Promises to take what is logged through the reservation: for a caller who does something that
+    /// cannot be undone before it logs it.
     ///
     /// # Errors
     /// [`Error::Stopped`] if the log has stopped and cannot go on, [`Error::Closed`].

@@ -69,9 +69,10 @@ impl<W: io::Write> SnapshotWriter<W> {
             }
             write_frame(&mut out, &mut frame)?;
         }
-        for deleted in snapshot.deleted.chunks(FRAME_BYTES / 24) {
+        let deleted: Vec<_> = snapshot.deleted.iter().collect();
+        for intervals in deleted.chunks(FRAME_BYTES / 24) {
             begin_frame(&mut frame, FrameKind::Deleted);
-            for (series, mint, maxt) in deleted {
+            for (series, (mint, maxt)) in intervals {
                 put_u64_be(&mut frame, series.0);
                 put_i64_be(&mut frame, *mint);
                 put_i64_be(&mut frame, *maxt);
