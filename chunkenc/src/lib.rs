@@ -34,8 +34,8 @@
 //! | 6 | [`Encoding::FloatHistogramSt`] | float histograms with start timestamps | [`FloatHistogramAppender`] |
 //! | 255 | [`Encoding::Aggr`] | chunks of downsampled data | [`AggrChunk`] |
 //!
-//! Samples that are not appended to any more take a quarter or an eighth of that in columns, a format of
-//! ferula's own: see [`columnar`].
+//! Samples that are not appended to any more are smaller in columns, a format of ferula's own: see
+//! [`columnar`].
 //!
 //! # Guarantees
 //!
