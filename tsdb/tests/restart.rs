@@ -101,6 +101,25 @@ fn a_clean_shutdown_is_as_good_as_a_kill() {
 }
 
 #[test]
+fn what_is_deleted_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = filled(dir.path());
+    let before = all(&db);
+    let one = [ferula_index::Matcher::equal("n", "3")];
+    db.delete(&one, 100_000, 500_000).unwrap();
+    scrape(&db, 70, 700_000, 710_000);
+    let expected = all(&db);
+    assert_ne!(expected, before);
+    let killed = killed(dir.path());
+    db.close().unwrap();
+    for (dir, is_snapshot) in [(dir.path(), true), (killed.path(), false), (dir.path(), true)] {
+        let db = open(dir);
+        assert_eq!(db.open_report().from_snapshot, is_snapshot);
+        assert_eq!(all(&db), expected);
+    }
+}
+
+#[test]
 fn chunks_in_files_are_taken_over() {
     let dir = tempfile::tempdir().unwrap();
     let db = filled(dir.path());

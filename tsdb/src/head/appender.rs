@@ -228,6 +228,7 @@ impl Appender {
     }
 
     /// Adds a histogram, or gives it back if there is no such series.
+    #[expect(clippy::result_large_err, reason = "what is given back is no error, and is rare")]
     fn add_histogram(
         &mut self,
         series: SeriesRef,

@@ -23,7 +23,7 @@ const MAX_QUEUED: usize = 64;
 const MAX_BEHIND: usize = 16 * MAX_QUEUED;
 
 /// Pages that one commit writes at most: more than it fills, if its batch is of the usual size.
-const PAGES_PER_COMMIT: usize = 64;
+const PAGES_PER_COMMIT: usize = 32;
 
 /// Pages with full chunks in memory.
 #[derive(Debug, Default)]

@@ -202,9 +202,7 @@ impl Scan {
             let (mint, maxt, is_ooo) = (header.mint, header.maxt, header.is_ooo());
             visit(FoundChunk { series, at, mint, maxt, encoding, is_ooo });
             self.n_chunks += 1;
-            // What came out of order is not served yet, so whoever wrote it has not got it elsewhere:
-            // the file stays.
-            file.maxt = if is_ooo { i64::MAX } else { file.maxt.max(maxt) };
+            file.maxt = file.maxt.max(maxt);
         } else {
             self.n_skipped += 1;
             file.maxt = file.maxt.max(header.maxt);

@@ -108,6 +108,15 @@ impl Open {
         }
     }
 
+    /// Reads a byte of what the next sample is written to.
+    #[inline]
+    pub(super) fn touch(&self, cells: &Pool<Cell>) -> u8 {
+        match self {
+            Self::Empty | Self::Histograms(_) => 0,
+            Self::Xor { chain, .. } => cells.touch(*chain),
+        }
+    }
+
     /// Copies the samples so far.
     pub(super) fn to_data(&self, cells: &Pool<Cell>) -> Option<ChunkData> {
         match self {

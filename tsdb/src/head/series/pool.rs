@@ -184,6 +184,9 @@ impl Pool<Cell> {
     /// Adds the first `n` bytes of `word` to a chain. What lies behind them is overwritten later.
     #[inline]
     fn push(&mut self, chain: &mut Chain, word: [u8; 8], n: usize) {
+        if n == 0 {
+            return;
+        }
         let used = chain.len() % CELL_BYTES;
         if used == 0 || used + word.len() > CELL_BYTES {
             self.push_across(chain, used, word, n);
@@ -218,6 +221,12 @@ impl Pool<Cell> {
             self.get_mut(taken).bytes[..8].copy_from_slice(&rest.to_be_bytes());
         }
         chain.grow(n);
+    }
+
+    /// Reads a byte of the last cell of a chain, which has some.
+    #[inline]
+    pub(super) fn touch(&self, chain: Chain) -> u8 {
+        self.get(u32::from(chain.last)).bytes[0]
     }
 
     /// Appends the bytes of a chain to `out`.

@@ -16,7 +16,6 @@ use super::{
 use crate::error::{Error, SnapshotFault};
 use crate::head::Head;
 use crate::head::series::{ChunkInFile, OpenChunk, PageState, page_number};
-use crate::tombstones::Tombstones;
 
 /// Threads that make series at most.
 const MAX_THREADS: usize = 8;
@@ -29,12 +28,17 @@ impl Head {
         let mut aliases: Vec<(SeriesRef, SeriesRef)> =
             self.aliases.lock().iter().map(|(alias, series)| (*alias, *series)).collect();
         aliases.sort_unstable();
+        let tombstones = self.tombstones();
+        let deleted = tombstones.series().flat_map(|series| {
+            let of_series = tombstones.of(series).iter();
+            of_series.map(move |(mint, maxt)| (series, *mint, *maxt))
+        });
         let snapshot = Snapshot {
             origin,
             next_ref: self.next_ref.load(Ordering::Acquire),
             has_opaque_records: self.has_opaque_records,
             aliases,
-            deleted: Tombstones::clone(&self.tombstones()),
+            deleted: deleted.collect(),
         };
         let mut file = SnapshotFile::create(fs, dir, &snapshot)?;
         let mut numbers = Vec::new();
@@ -81,7 +85,10 @@ impl Head {
         *self.next_ref.get_mut() = snapshot.next_ref;
         *self.aliases.get_mut() = snapshot.aliases.iter().copied().collect();
         self.has_opaque_records = snapshot.has_opaque_records;
-        *self.tombstones.get_mut() = Arc::new(snapshot.deleted.clone());
+        let tombstones = Arc::make_mut(self.tombstones.get_mut());
+        for &(series, mint, maxt) in &snapshot.deleted {
+            tombstones.add(series, mint, maxt);
+        }
         let found = self.restore_series(reader)?;
         let expected = reader.n_series();
         if found != expected {
@@ -91,41 +98,57 @@ impl Head {
         Ok(())
     }
 
-    /// Makes the series, frame by frame in several threads. Returns how many there were.
+    /// Makes the series: this thread puts them into the index, in the order of their refs, which its
+    /// postings are small and fast in; others give them their chunks. Returns how many there were.
     fn restore_series(&self, reader: &SnapshotReader) -> Result<u64, Error> {
-        let n_threads = thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS);
+        let n_threads = thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1));
         let next_frame = AtomicUsize::new(0);
-        let work = || {
+        let restore_chunks = || {
             let mut n_series = 0;
             loop {
                 let frame = next_frame.fetch_add(1, Ordering::Relaxed);
                 if frame >= reader.n_frames() {
                     return Ok(n_series);
                 }
-                n_series +=
-                    reader.read_frame(frame, &mut |series| self.restore_one(reader, series))?;
+                let mut restore = |series: SnapshotSeries<'_>| self.restore_chunks(reader, &series);
+                n_series += reader.read_frame(frame, &mut restore)?;
             }
         };
         thread::scope(|scope| {
-            let others: Vec<_> = (1..n_threads).map(|_| scope.spawn(work)).collect();
-            let mut n_series = work();
-            for other in others {
-                let other: Result<u64, Error> = other.join().expect("it does not panic");
-                n_series = n_series.and_then(|n| other.map(|more| n + more));
-            }
-            n_series
+            let threads = 0..n_threads.clamp(1, MAX_THREADS);
+            let threads: Vec<_> = threads.map(|_| scope.spawn(restore_chunks)).collect();
+            let mut index = |series: SnapshotSeries<'_>| self.restore_labels(reader, &series);
+            let indexed: Result<u64, Error> =
+                (0..reader.n_frames()).map(|frame| reader.read_frame(frame, &mut index)).sum();
+            let filled =
+                threads.into_iter().map(|thread| thread.join().expect("it does not panic"));
+            let filled: Result<u64, Error> = filled.sum();
+            Ok(indexed?.min(filled?))
         })
     }
 
-    fn restore_one(&self, reader: &SnapshotReader, found: SnapshotSeries<'_>) -> Result<(), Error> {
+    fn restore_labels(
+        &self,
+        reader: &SnapshotReader,
+        found: &SnapshotSeries<'_>,
+    ) -> Result<(), Error> {
         let series = found.series;
-        let malformed = |source| Error::HeadChunk { series, source };
         let labels = Labels::from_pairs(found.pairs.iter().map(|pair| reader.pair(*pair)));
         let inserted = labels.and_then(|labels| self.index.insert(series, &labels));
         let known = inserted.map_err(|source| Error::HeadIndex { series, source })?;
         if known != series {
             return Err(reader.fault(SnapshotFault::Order { series }));
         }
+        Ok(())
+    }
+
+    fn restore_chunks(
+        &self,
+        reader: &SnapshotReader,
+        found: &SnapshotSeries<'_>,
+    ) -> Result<(), Error> {
+        let series = found.series;
+        let malformed = |source| Error::HeadChunk { series, source };
         self.stripes.insert(series);
         let page = self.stripes.page(page_number(series)).expect("it was just made");
         let (mut mint, mut maxt) = (i64::MAX, i64::MIN);
