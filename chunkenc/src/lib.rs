@@ -34,6 +34,9 @@
 //! | 6 | [`Encoding::FloatHistogramSt`] | float histograms with start timestamps | [`FloatHistogramAppender`] |
 //! | 255 | [`Encoding::Aggr`] | chunks of downsampled data | [`AggrChunk`] |
 //!
+//! Samples that are not appended to any more are smaller in columns, a format of ferula's own: see
+//! [`columnar`].
+//!
 //! # Guarantees
 //!
 //! - Values are kept bit for bit: NaN payloads and the sign of zero survive.

@@ -347,7 +347,7 @@ impl Decoder {
         for (value, state) in out.iter_mut().zip(states) {
             let Step { next, n_bits, class, extra } = self.steps[*state & STATE_MASK];
             // At most 7 and three times 57 bits were read before: the mask only spares the check.
-            let at = bit / 8 & 31;
+            let at = (bit / 8) & 31;
             let word = window[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
             let word = word >> (bit % 8);
             let top = (1_u64 << class) >> 1;
