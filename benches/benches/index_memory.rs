@@ -1,20 +1,22 @@
 //! How many bytes does the index of a head take for each series, and how fast does it take them in?
 //!
-//! `cargo bench -p ferula-benches --bench index_memory -- 1000000 [fleet|unique|churn] [threads] [single]`
+//! `cargo bench -p ferula-benches --bench index_memory -- 1000000 [fleet|unique|churn|block] [threads] [single]`
 //!
 //! Prints one line of JSON. Bytes are anonymous resident memory over what the process had before,
 //! the allocator's overhead included. `fleet` inserts targets of a thousand series with ten labels,
 //! `unique` gives each series a label value of its own, and `churn` replaces every target twice and
-//! removes what was replaced. A target is inserted at once, or series by series with `single`. The
+//! removes what was replaced; `block` then writes an index file of it to nowhere, and tells what that
+//! takes beside the index. A target is inserted at once, or series by series with `single`. The
 //! parts are what the index says of itself; speed is per second of processor time, all threads
 //! together.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use ferula_benches::fleet::{Fleet, FleetOptions};
+use ferula_index::block::IndexWriter;
 use ferula_index::head::HeadIndex;
 use ferula_index::postings::Postings;
-use ferula_index::{Labels, SeriesRef};
+use ferula_index::{ChunkMeta, ChunkRef, Labels, SeriesRef};
 
 /// Series of one target.
 const TARGET_SERIES: usize = 1_000;
@@ -54,6 +56,9 @@ fn main() {
         }
     }
     let bytes = resident_bytes().saturating_sub(before);
+    if kind == "block" {
+        write_block(&index);
+    }
     let n = index.len();
     let memory = index.memory();
     let per_series = |bytes: u64| bytes as f64 / n as f64;
@@ -140,6 +145,31 @@ impl Load<'_> {
             assert_eq!(self.index.remove(&gone), end - start);
         }
     }
+}
+
+/// Writes the index file of a block of everything, each series with one chunk.
+fn write_block(index: &HeadIndex) {
+    let (before, start) = (resident_bytes(), cpu_seconds());
+    let all = index.select(&[]);
+    let n = all.len();
+    let symbols = index.symbols_of(&all);
+    let mut writer = IndexWriter::new(std::io::sink(), symbols).expect("a place to write to");
+    let series = index.ordered(&all);
+    let ordered_s = cpu_seconds() - start;
+    let ordered_bytes = resident_bytes().saturating_sub(before);
+    for (at, (labels, _)) in (8..).zip(series) {
+        let chunk = ChunkMeta { mint: 0, maxt: 7_200_000, chunk: ChunkRef(at * 200) };
+        writer.add_series(&labels, &[chunk]).expect("in order");
+    }
+    let bytes = resident_bytes().saturating_sub(before);
+    writer.finish().expect("a place to write to");
+    println!(
+        "{{\"kind\":\"write\",\"series\":{n},\"order_per_series\":{:.1},\"bytes_per_series\":{:.1},\
+         \"order_s\":{ordered_s:.2},\"series_per_cpu_s\":{:.0}}}",
+        ordered_bytes as f64 / n as f64,
+        bytes as f64 / n as f64,
+        n as f64 / (cpu_seconds() - start),
+    );
 }
 
 /// How long this thread has been running on a processor, so that other programs do not count.

@@ -143,6 +143,11 @@ fn start_timestamps_are_kept() {
     let chunk = ColumnarChunk::parse(&data).unwrap();
     assert_eq!(chunk.starts(0..9999), Ok(Some(starts.clone())));
     assert_eq!(chunk.starts(899..901), Ok(Some(starts[899..901].to_vec())));
+    let mut batch = SampleBatch::new();
+    batch.push(1, 1.0);
+    chunk.decode_indexes(890..910, &mut batch).unwrap();
+    assert_eq!(batch.len(), 21);
+    assert!(batch.start_timestamp(10) == 0 && batch.start_timestamp(11) == START + 7);
     let (data, _) = encode(&times, &values, None);
     assert_eq!(ColumnarChunk::parse(&data).unwrap().starts(0..1), Ok(None));
 }

@@ -4,11 +4,13 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ferula_chunkenc::SampleBatch;
 use ferula_chunkenc::columnar::{
     ColumnarChunk, ColumnarEncoder, Page, PageWriter, TimeTable, TimeTableWriter,
 };
+use ferula_chunkenc::histogram::{FloatHistogram, Histogram, Span};
 use ferula_chunkenc::stale::STALE_NAN;
 
 const START: i64 = 1_700_000_000_000;
@@ -78,6 +80,40 @@ fn chunks_are_written_as_ever() {
             batch.values().iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits()));
         assert!(is_same && batch.timestamps() == times, "{name}: {kind:?}");
     }
+}
+
+#[test]
+fn histograms_are_written_as_ever() {
+    let counts = counter(200, 99);
+    let histograms: Vec<Histogram> = counts
+        .iter()
+        .enumerate()
+        .map(|(i, &count)| Histogram {
+            schema: if i < 150 { 2 } else { -53 },
+            count: i as u64,
+            sum: if i == 40 { STALE_NAN } else { count },
+            positive_spans: vec![Span::new(-2, 2), Span::new(3, if i < 60 { 1 } else { 2 })],
+            positive_buckets: (0..if i < 60 { 3 } else { 4 }).map(|k| i as i64 * k).collect(),
+            custom_values: if i < 150 { Arc::default() } else { Arc::from([0.5, 1.5]) },
+            ..Histogram::default()
+        })
+        .collect();
+    let floats: Vec<FloatHistogram> = histograms.iter().map(Histogram::to_float).collect();
+    let times = times(200, 1);
+    let mut encoder = ColumnarEncoder::new();
+    let mut data = Vec::new();
+    encoder.encode_histograms(&times, &histograms, None, &mut data).unwrap();
+    check("histograms.chunk", &data);
+    let mut read: Vec<(i64, Histogram)> = Vec::new();
+    ColumnarChunk::parse(&data).unwrap().decode_histograms(0..200, &mut read).unwrap();
+    assert!(read.into_iter().map(|(_, histogram)| histogram).eq(histograms));
+
+    data.clear();
+    encoder.encode_histograms(&times, &floats, None, &mut data).unwrap();
+    check("float_histograms.chunk", &data);
+    let mut read: Vec<(i64, FloatHistogram)> = Vec::new();
+    ColumnarChunk::parse(&data).unwrap().decode_histograms(0..200, &mut read).unwrap();
+    assert!(read.into_iter().map(|(_, histogram)| histogram).eq(floats));
 }
 
 #[test]

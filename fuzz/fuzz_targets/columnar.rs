@@ -5,10 +5,12 @@ use ferula_chunkenc::SampleBatch;
 use ferula_chunkenc::columnar::{
     ColumnarChunk, ColumnarEncoder, Page, PageWriter, TimeRef, TimeTable, TimeTableWriter,
 };
+use ferula_chunkenc::histogram::{FloatHistogram, Histogram};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     decode_chunk(data);
+    decode_histograms(data);
     decode_page(data);
     decode_times(data);
     encode_anything(data);
@@ -34,6 +36,24 @@ fn decode_chunk(data: &[u8]) {
     let _ = chunk.range_of(0, 1 << 40);
 }
 
+fn decode_histograms(data: &[u8]) {
+    let Ok(chunk) = ColumnarChunk::parse(data) else { return };
+    let mut read: Vec<(i64, Histogram)> = Vec::new();
+    if chunk.decode_histograms(0..100, &mut read).is_err() {
+        return;
+    }
+    // What was read can be written again, whoever wrote it, if its times ascend.
+    let (times, histograms): (Vec<i64>, Vec<Histogram>) = read.into_iter().unzip();
+    let mut again = Vec::new();
+    let mut encoder = ColumnarEncoder::new();
+    if encoder.encode_histograms(&times, &histograms, None, &mut again).is_ok() {
+        let chunk = ColumnarChunk::parse(&again).expect("written a moment ago");
+        let mut read: Vec<(i64, Histogram)> = Vec::new();
+        chunk.decode_histograms(0..100, &mut read).expect("written a moment ago");
+        assert!(read.into_iter().map(|(_, histogram)| histogram).eq(histograms));
+    }
+}
+
 fn decode_page(data: &[u8]) {
     let Ok(page) = Page::parse(data) else { return };
     let mut reader = page.reader();
@@ -45,6 +65,9 @@ fn decode_page(data: &[u8]) {
         if reader.decode(chunk, 0..n, &mut again).is_ok() && first.is_ok() {
             assert_eq!(bits(&again), bits(&values));
         }
+        let part = n / 2..n.min(n / 2 + 30);
+        let _ = page.histograms::<Histogram>(chunk, part.clone(), &mut Vec::new());
+        let _ = page.histograms::<FloatHistogram>(chunk, part, &mut Vec::new());
         let _ = page.stats(chunk);
         let _ = page.starts(chunk, 0..n);
     }

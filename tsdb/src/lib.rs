@@ -63,7 +63,7 @@
 //!   snapshot included.
 //! - Values are kept bit for bit, NaN payloads included.
 //! - Blocks and log are read by Prometheus 3.14 and its tools, and theirs are read here, as far as
-//!   they hold float samples.
+//!   they hold float samples and native histograms.
 //! - Everything has a limit: see [`Limits`] and `docs/limits.md`.
 //!
 //! # Features

@@ -142,12 +142,6 @@ impl Tombstones {
         self.intervals.keys().copied()
     }
 
-    /// All intervals, in the order of their series.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (SeriesRef, Interval)> + '_ {
-        let all = self.intervals.iter();
-        all.flat_map(|(series, of_series)| of_series.iter().map(|interval| (*series, *interval)))
-    }
-
     /// What is deleted of `series`: intervals by time, apart from each other.
     pub(crate) fn of(&self, series: SeriesRef) -> &[Interval] {
         self.intervals.get(&series).map_or(&[], Vec::as_slice)

@@ -102,6 +102,22 @@ fn overlapping_blocks_become_one_and_answers_stay() {
 }
 
 #[test]
+fn of_overlapping_blocks_that_hold_nothing_any_more_one_stays() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    for dir in &dirs {
+        drop(with_blocks(dir.path(), RANGE));
+    }
+    copy_blocks(dirs[1].path(), dirs[0].path());
+    let db = Db::open(dirs[0].path(), short_blocks()).unwrap();
+    assert_eq!(ranges(&db), [(0, 1), (0, 1)]);
+    db.delete(&[], i64::MIN, i64::MAX).unwrap();
+    assert_eq!(db.compact().unwrap(), []);
+    assert_eq!(ranges(&db), [(0, 1)]);
+    drop(db);
+    assert_eq!(all(&Db::open(dirs[0].path(), short_blocks()).unwrap()), []);
+}
+
+#[test]
 fn a_block_that_cannot_be_read_is_marked_and_the_others_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let metas = with_blocks(dir.path(), 8 * RANGE).stats().blocks;

@@ -74,11 +74,8 @@ fn work(fs: &FaultFs, told: &mut Told) -> Result<(), Error> {
             told.acknowledged += i64::from(!told.has_failed);
             // What is in files cannot be read from a machine that has stopped.
             if !fs.is_stopped() {
-                let visible = batches(&all(&db));
-                assert_eq!(
-                    visible, told.acknowledged,
-                    "reads go on, and see what was acknowledged"
-                );
+                let seen = batches(&all(&db));
+                assert_eq!(seen, told.acknowledged, "reads go on, and see what was acknowledged");
             }
             if !told.has_failed {
                 break;

@@ -90,6 +90,38 @@ fn series_of_records_that_are_not_served_stay_in_the_log() {
 }
 
 #[test]
+fn refs_at_the_end_of_all_harm_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let [last, far, near] = ["last", "far", "near"].map(|name| labels(&[("a", name)]));
+    let records = [
+        series_record(&[(u64::MAX, &last), (u64::MAX - 1, &far), (3, &near)]),
+        samples_record(u64::MAX, [10, 20]),
+        samples_record(u64::MAX - 1, [10, 20]),
+        samples_record(3, [15, 25]),
+    ];
+    write_log(dir.path(), &records);
+    for n in 0..3_u16 {
+        let db = Db::open(dir.path(), options()).unwrap();
+        // No store hands out the very last one, so what has it is left out.
+        let report = db.open_report();
+        assert!(report.skipped_records == 1 || report.from_snapshot);
+        // New ones neither take those refs nor end at them.
+        for i in 0..3 {
+            let new = labels(&[("new", &format!("{n} {i}"))]);
+            commit(&db, &new, &[sample(30, 1.0)]);
+        }
+        for series in [&last, &far] {
+            commit(&db, series, &[sample(100 + i64::from(n), 1.0)]);
+        }
+        let since: Vec<i64> = (100..=100 + i64::from(n)).collect();
+        let mut found = times(&db);
+        found.retain(|times| times[0] != 30);
+        assert_eq!(found, [[vec![10, 20], since.clone()].concat(), since, vec![15, 25]]);
+        assert_eq!(all(&db).len(), 3 + 3 * (1 + usize::from(n)));
+    }
+}
+
+#[test]
 fn what_the_log_says_is_deleted_does_not_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (labels(&[("a", "1")]), labels(&[("a", "2")]));

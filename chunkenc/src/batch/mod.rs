@@ -72,6 +72,12 @@ impl SampleBatch {
         self.start_timestamps.set(last, start);
     }
 
+    /// Says since when the last samples have been counting, as many as there are `starts`.
+    pub(crate) fn set_last_start_timestamps(&mut self, starts: &[i64]) {
+        let from = self.len().checked_sub(starts.len()).expect("there are as many samples");
+        self.start_timestamps.extend_from_slice(from, starts);
+    }
+
     /// Appends the samples of `other` whose indexes are in `range`.
     ///
     /// # Panics

@@ -10,7 +10,7 @@
 //! costs less than the precision would gain on a few hundred samples.
 
 use super::packed::{Bits, mask};
-use super::{ColumnField, u64_at};
+use super::{ColumnField, u64_at, vectorized};
 use crate::Error;
 use crate::cursor::Cursor;
 
@@ -24,7 +24,7 @@ pub(super) const N_CLASSES: usize = 65;
 const WEIGHTS: [u32; 16] = [0, 1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181];
 
 const MIN_LOG: u32 = 5;
-const MAX_LOG: u32 = 10;
+const MAX_LOG: u32 = 8;
 
 /// Bits that one load is sure to show.
 const PEEK_BITS: u32 = 57;
@@ -55,7 +55,7 @@ impl Table {
         let most = u64::from(counts.iter().copied().max().unwrap_or(0).max(1));
         let nibbles = counts.map(|count| nibble_of(u64::from(count), most));
         // Larger tables are more precise and take longer to build: about a slot for four samples.
-        let log = (n.max(1).ilog2().saturating_sub(2)).max(present.ilog2() + 2);
+        let log = (n.max(1).ilog2().saturating_sub(1)).max(present.ilog2() + 2);
         let log = log.clamp(MIN_LOG, MAX_LOG);
         let slots = slots_of(&nibbles, log).expect("the log leaves room for each class");
         Self { log, first, last, nibbles, slots }
@@ -282,6 +282,14 @@ impl Decoder {
     /// bits they took. Bits past the end are zero.
     pub(super) fn decode(&self, data: &[u8], n: usize, out: &mut [i64]) -> usize {
         debug_assert!(out.len() <= n, "there is no room for more than there are");
+        vectorized(
+            #[inline(always)]
+            || self.decode_lanes(data, n, out),
+        )
+    }
+
+    #[inline(always)]
+    fn decode_lanes(&self, data: &[u8], n: usize, out: &mut [i64]) -> usize {
         let mut position = 0;
         let mut states = [0_usize; LANES];
         for state in states.iter_mut().take(n) {
@@ -330,6 +338,7 @@ impl Decoder {
     }
 
     /// The same for integers so wide that one load may not do.
+    #[inline(always)]
     fn wide_step(&self, data: &[u8], position: &mut usize, state: &mut usize) -> i64 {
         let Step { next, n_bits, class } = self.steps[*state & STATE_MASK];
         let value = read_class(data, position, class);
@@ -354,6 +363,7 @@ fn bits_at(data: &[u8], position: usize) -> u64 {
     u64_at(data, position / 8) >> (position % 8)
 }
 
+#[inline(always)]
 fn read_class(data: &[u8], position: &mut usize, class: u8) -> u64 {
     let extra = extra_bits(class.into());
     if class == 0 {

@@ -5,6 +5,8 @@
 //! et al. 2024, section 3.1) multiplies with an inverse instead, which is not exact and leaves
 //! more exceptions; the division costs little beside it.
 
+use super::vectorized;
+
 /// Largest exponent of a scaled decimal.
 pub(super) const MAX_EXPONENT: u8 = 15;
 
@@ -39,18 +41,16 @@ pub(super) fn to_float(int: i64, exponent: u8) -> f64 {
     int as f64 / POWERS[usize::from(exponent & 15)]
 }
 
-/// Turns integers into floats.
-pub(super) fn to_floats(ints: &[i64], exponent: u8, out: &mut [f64]) {
-    if exponent == 0 {
-        for (value, &int) in out.iter_mut().zip(ints) {
-            *value = int as f64;
-        }
-        return;
-    }
+/// Turns integers, each in the place of its float, into floats.
+pub(super) fn to_floats(out: &mut [f64], exponent: u8) {
     let power = POWERS[usize::from(exponent & 15)];
-    for (value, &int) in out.iter_mut().zip(ints) {
-        *value = int as f64 / power;
-    }
+    vectorized(
+        #[inline(always)]
+        || match exponent {
+            0 => out.iter_mut().for_each(|v| *v = v.to_bits().cast_signed() as f64),
+            _ => out.iter_mut().for_each(|v| *v = v.to_bits().cast_signed() as f64 / power),
+        },
+    );
 }
 
 /// The exponent that the values seem to have; none if too few of them are decimals.

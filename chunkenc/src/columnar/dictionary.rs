@@ -79,18 +79,11 @@ impl<'a> DictionaryColumn<'a> {
         Ok(Self { offset, entries, indexes })
     }
 
-    /// Turns indexes into values.
+    /// The value that an index stands for.
     ///
     /// # Errors
     /// [`Error::Columnar`] if there is no such entry.
-    pub(super) fn look_up(&self, indexes: &[i64], out: &mut [f64]) -> Result<(), Error> {
-        for (value, &index) in out.iter_mut().zip(indexes) {
-            *value = self.entry(index)?;
-        }
-        Ok(())
-    }
-
-    fn entry(&self, index: i64) -> Result<f64, Error> {
+    pub(super) fn entry(&self, index: i64) -> Result<f64, Error> {
         let entry = usize::try_from(index).ok().and_then(|index| self.entries.get(index));
         entry.map(|entry| f64::from_bits(u64::from_be_bytes(*entry))).ok_or(Error::Columnar {
             offset: self.offset,

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::binned::{self, N_CLASSES, Table, class_of, log2};
 use super::packed::{pack, packed_len, unpack, unpack_from};
-use super::{ColumnField, MAX_SAMPLES, VECTOR};
+use super::{ColumnField, MAX_SAMPLES, VECTOR, vectorized};
 use crate::Error;
 use crate::cursor::{Cursor, from_zig_zag, put_uvarint, put_varint, to_zig_zag};
 
@@ -21,16 +21,15 @@ const HAS_TABLE: u8 = 8;
 /// Codes of vectors: 0 all alike, 1 to 64 the width of packed residuals.
 const BINNED: u8 = 65;
 
-/// Most vectors of one column.
-const MAX_VECTORS: usize = MAX_SAMPLES / VECTOR;
-
 /// Residuals that the median is estimated of.
 const PROBES: usize = 31;
 
-/// How the residuals of one order look.
+/// The same where only orders are compared.
+const PROXY_PROBES: usize = 9;
+
+/// Residuals of the order that was chosen.
 #[derive(Clone, Debug, Default)]
-struct Residuals {
-    values: Vec<i64>,
+struct Assessment {
     /// About the median; what binned residuals are counted from.
     centre: i64,
     /// Smallest and largest of each vector.
@@ -46,7 +45,8 @@ pub(super) struct IntEncoder {
     origin: i64,
     multiplier: u64,
     order: usize,
-    residuals: [Residuals; 3],
+    residuals: [Vec<i64>; 3],
+    assessment: Assessment,
     zigzags: Vec<u64>,
     steps: Vec<(u16, u8)>,
 }
@@ -59,29 +59,34 @@ impl IntEncoder {
         self.multiplier = common_divisor(values, self.origin);
         let Self { origin, multiplier, .. } = *self;
         let [plain, first, second] = &mut self.residuals;
-        plain.values.clear();
-        plain.values.extend(values.iter().map(|value| value.wrapping_sub(origin)));
-        if multiplier > 1 {
-            let shift = multiplier.trailing_zeros();
-            match multiplier.cast_signed() {
-                divisor if multiplier.is_power_of_two() && divisor > 0 => {
-                    plain.values.iter_mut().for_each(|value| *value >>= shift);
-                }
-                divisor => plain.values.iter_mut().for_each(|value| *value /= divisor),
+        subtract_all(values, origin, plain);
+        divide_all(plain, multiplier);
+        differences(plain, first);
+        self.order = match first.get(1..) {
+            None | Some([]) => 0,
+            Some(steps) if is_uniform(steps) => usize::from(steps[0] != 0),
+            Some(_) => {
+                differences(first, second);
+                self.cheapest_order(values.len())
             }
+        };
+        // Where the steps are all the same there was no need for theirs.
+        if self.order < 2 {
+            self.residuals[2].resize(values.len(), 0);
         }
-        differences(&plain.values, &mut first.values);
-        differences(&first.values, &mut second.values);
-        let n_orders = values.len().min(self.residuals.len());
-        self.order = 0;
-        for order in 0..n_orders {
-            self.residuals[order].assess(order);
-            if self.residuals[order].cost_bits < self.residuals[self.order].cost_bits {
-                self.order = order;
-            }
-        }
+        self.assessment.assess(&self.residuals[self.order], self.order);
         let multiplier_bits = if multiplier > 1 { bits_of_uvarint(multiplier) } else { 0 };
-        8 + bits_of_varint(self.origin) + multiplier_bits + self.residuals[self.order].cost_bits
+        8 + bits_of_varint(self.origin) + multiplier_bits + self.assessment.cost_bits
+    }
+
+    /// The order whose residuals have the fewest bits together.
+    fn cheapest_order(&self, n: usize) -> usize {
+        let bits = |order: usize| {
+            let residuals = &self.residuals[order][order..];
+            sum_of_classes(residuals, median::<PROXY_PROBES>(residuals))
+        };
+        // Of orders that are alike the lowest is read fastest.
+        (0..n.min(3)).min_by_key(|&order| bits(order)).unwrap_or(0)
     }
 
     /// What the integers planned last were divided by.
@@ -91,12 +96,12 @@ impl IntEncoder {
 
     /// Appends the column that was planned last.
     pub(super) fn write(&mut self, out: &mut Vec<u8>) {
-        let Self { origin, multiplier, order, .. } = *self;
-        let residuals = &self.residuals[order];
-        let n = residuals.values.len();
-        let is_varied = residuals.bounds.iter().any(|(low, high)| low != high);
-        let table = (residuals.is_binned && is_varied).then(|| {
-            let counts = residuals.counts.first_chunk().expect("assessed before");
+        let Self { origin, multiplier, order, assessment, .. } = &*self;
+        let (origin, multiplier, order) = (*origin, *multiplier, *order);
+        let n = self.residuals[order].len();
+        let is_varied = assessment.bounds.iter().any(|(low, high)| low != high);
+        let table = (assessment.is_binned && is_varied).then(|| {
+            let counts = assessment.counts.first_chunk().expect("assessed before");
             Table::from_counts(counts, n)
         });
         let mut kind = u8::try_from(order).expect("at most two");
@@ -130,13 +135,13 @@ impl IntEncoder {
     /// What the residuals of the vector that begins at `start` continue from.
     fn seed_at(&self, start: usize) -> Seed {
         let [plain, first, _] = &self.residuals;
-        Seed { value: plain.values[start - 1], delta: first.values[start - 1] }
+        Seed { value: plain[start - 1], delta: first[start - 1] }
     }
 
     /// In front of the first vector only the first difference is told: whatever else there is
     /// follows from the residuals that do not exist counting as zero.
     fn first_seed(&self) -> Seed {
-        let delta = self.residuals[1].values.get(1).copied().unwrap_or_default();
+        let delta = self.residuals[1].get(1).copied().unwrap_or_default();
         Seed { value: 0, delta }
     }
 
@@ -148,10 +153,10 @@ impl IntEncoder {
         out: &mut Vec<u8>,
     ) {
         let residuals = &self.residuals[self.order];
-        let (low, high) = residuals.bounds[vector];
+        let (low, high) = self.assessment.bounds[vector];
         let n_fixed = if vector == 0 { self.order } else { 0 };
-        let is_last = range.end == residuals.values.len();
-        let own = &residuals.values[range.start + n_fixed..range.end];
+        let is_last = range.end == residuals.len();
+        let own = &residuals[range.start + n_fixed..range.end];
         if low == high {
             out.push(0);
             put_varint(out, low);
@@ -159,7 +164,7 @@ impl IntEncoder {
         }
         let width = width_of(low, high);
         if let Some((encoder, table)) = coding {
-            let centre = residuals.centre;
+            let centre = self.assessment.centre;
             let zigzags = own.iter().map(|value| to_zig_zag(value.wrapping_sub(centre)));
             self.zigzags.clear();
             self.zigzags.extend(std::iter::repeat_n(0, n_fixed).chain(zigzags));
@@ -187,11 +192,10 @@ impl IntEncoder {
     }
 }
 
-impl Residuals {
-    /// Estimates what these residuals cost; the first `order` of them do not exist.
-    fn assess(&mut self, order: usize) {
-        let Self { values, centre, bounds, counts, .. } = self;
-        *centre = median(&values[order..]);
+impl Assessment {
+    /// Estimates what residuals cost, of which the first `order` do not exist.
+    fn assess(&mut self, values: &[i64], order: usize) {
+        let Self { centre, bounds, counts, .. } = self;
         counts.clear();
         counts.resize(N_CLASSES, 0);
         counts[0] = u32::try_from(order).expect("at most two");
@@ -200,28 +204,81 @@ impl Residuals {
         for start in (0..values.len()).step_by(VECTOR) {
             let end = (start + VECTOR).min(values.len());
             let own = &values[start.max(order).min(end)..end];
-            let (mut low, mut high) = (i64::MAX, i64::MIN);
-            for &value in own {
-                low = low.min(value);
-                high = high.max(value);
-                counts[class_of(to_zig_zag(value.wrapping_sub(*centre)))] += 1;
-            }
-            if own.is_empty() {
-                (low, high) = (0, 0);
-            }
+            let (low, high) = bounds_of(own);
             let seeds = if start == 0 { 0 } else { order as u64 * 16 };
             packed_bits += (end - start) as u64 * u64::from(width_of(low, high));
             packed_bits += 8 + bits_of_varint(low) + seeds;
             bounds.push((low, high));
         }
-        let binned_bits = entropy_bits(counts, values.len()) + 8 + bits_of_varint(*centre);
-        // Packed residuals are read twice as fast, which is worth a little space.
-        self.is_binned = binned_bits + binned_bits / 32 < packed_bits;
-        self.cost_bits = if self.is_binned { binned_bits } else { packed_bits };
+        (self.is_binned, self.cost_bits) = (false, packed_bits);
+        if bounds.iter().any(|(low, high)| low != high) {
+            *centre = median::<PROBES>(&values[order..]);
+            for value in &values[order..] {
+                counts[class_of(to_zig_zag(value.wrapping_sub(*centre)))] += 1;
+            }
+            let binned_bits = entropy_bits(counts, values.len()) + 8 + bits_of_varint(*centre);
+            // Packed residuals are read twice as fast, which is worth a little space.
+            if binned_bits + binned_bits / 16 < packed_bits {
+                (self.is_binned, self.cost_bits) = (true, binned_bits);
+            }
+        }
         if order == 2 {
             self.cost_bits += bits_of_varint(values.get(2).copied().unwrap_or_default());
         }
     }
+}
+
+fn subtract_all(values: &[i64], origin: i64, out: &mut Vec<i64>) {
+    out.clear();
+    vectorized(
+        #[inline(always)]
+        || out.extend(values.iter().map(|value| value.wrapping_sub(origin))),
+    );
+}
+
+fn divide_all(values: &mut [i64], divisor: u64) {
+    let shift = divisor.trailing_zeros();
+    match divisor.cast_signed() {
+        1 => {}
+        _ if divisor.is_power_of_two() => values.iter_mut().for_each(|value| *value >>= shift),
+        divisor => values.iter_mut().for_each(|value| *value /= divisor),
+    }
+}
+
+fn is_uniform(values: &[i64]) -> bool {
+    let (low, high) = bounds_of(values);
+    low == high
+}
+
+/// Smallest and largest; zeros if there are none.
+fn bounds_of(values: &[i64]) -> (i64, i64) {
+    let Some(&first) = values.first() else { return (0, 0) };
+    vectorized(
+        #[inline(always)]
+        || {
+            let (mut low, mut high) = (first, first);
+            for &value in values {
+                low = low.min(value);
+                high = high.max(value);
+            }
+            (low, high)
+        },
+    )
+}
+
+/// How many bits integers have together, zig-zag mapped about `centre`.
+fn sum_of_classes(values: &[i64], centre: i64) -> u64 {
+    vectorized(
+        #[inline(always)]
+        || {
+            let mut sum = 0;
+            for &value in values {
+                let zigzag = to_zig_zag(value.wrapping_sub(centre));
+                sum += u64::from(64 - zigzag.leading_zeros());
+            }
+            sum
+        },
+    )
 }
 
 /// Bits that integers take if their classes are coded as well as can be, the table included.
@@ -250,10 +307,10 @@ fn bits_of_varint(value: i64) -> u64 {
     bits_of_uvarint(to_zig_zag(value))
 }
 
-/// The median of a few of them, evenly spaced.
-fn median(values: &[i64]) -> i64 {
-    let mut probes = [0; PROBES];
-    let n = values.len().min(PROBES);
+/// The median of `N` of them, evenly spaced.
+fn median<const N: usize>(values: &[i64]) -> i64 {
+    let mut probes = [0; N];
+    let n = values.len().min(N);
     for (i, probe) in probes[..n].iter_mut().enumerate() {
         *probe = values[i * values.len() / n];
     }
@@ -264,8 +321,11 @@ fn median(values: &[i64]) -> i64 {
 /// Differences to the integer before; to zero for the first one.
 fn differences(values: &[i64], out: &mut Vec<i64>) {
     out.clear();
-    let mut last = 0;
-    out.extend(values.iter().map(|&value| value.wrapping_sub(std::mem::replace(&mut last, value))));
+    out.extend(values.first());
+    vectorized(
+        #[inline(always)]
+        || out.extend(values.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]))),
+    );
 }
 
 /// What all differences to `origin` are multiples of; 1 if they are all zero.
@@ -306,12 +366,16 @@ struct Seed {
 }
 
 /// One vector as found in a column.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Vector<'a> {
     seed: Seed,
     code: u8,
     base: i64,
     data: &'a [u8],
+    /// Where `data` begins in the slice that the column was found in.
+    offset: usize,
+    /// Number of integers.
+    n: usize,
 }
 
 /// A column to be read.
@@ -320,14 +384,14 @@ pub(super) struct IntColumn<'a> {
     order: u8,
     origin: i64,
     multiplier: i64,
-    table: Option<Table>,
+    has_table: bool,
     n: usize,
-    n_vectors: usize,
-    vectors: [Vector<'a>; MAX_VECTORS],
+    /// Behind the multiplier.
+    rest: Cursor<'a>,
 }
 
 impl<'a> IntColumn<'a> {
-    /// Finds the parts of a column of `n` integers that takes all that is left.
+    /// Finds the head of a column of `n` integers that takes all that is left.
     pub(super) fn parse(cursor: &mut Cursor<'a>, n: usize) -> Result<Self, Error> {
         let offset = cursor.offset();
         let kind = cursor.u8()?;
@@ -338,67 +402,17 @@ impl<'a> IntColumn<'a> {
         let origin = cursor.varint()?;
         let multiplier =
             if kind & HAS_MULTIPLIER == 0 { 1 } else { cursor.uvarint()?.cast_signed() };
-        let table = if kind & HAS_TABLE == 0 { None } else { Some(Table::read(cursor)?) };
-        let mut column = Self {
-            order,
-            origin,
-            multiplier,
-            table,
-            n,
-            n_vectors: n.div_ceil(VECTOR),
-            vectors: Default::default(),
-        };
-        let mut seed = Seed::default();
-        for vector in 0..column.n_vectors {
-            column.vectors[vector] = column.parse_vector(cursor, vector, &mut seed)?;
-        }
-        Ok(column)
+        let has_table = kind & HAS_TABLE != 0;
+        let rest = cursor.clone();
+        cursor.skip(cursor.remaining())?;
+        Ok(Self { order, origin, multiplier, has_table, n, rest })
     }
 
-    fn parse_vector(
-        &self,
-        cursor: &mut Cursor<'a>,
-        vector: usize,
-        last: &mut Seed,
-    ) -> Result<Vector<'a>, Error> {
-        if self.order >= 1 && vector > 0 {
-            last.value = last.value.wrapping_add(cursor.varint()?);
-        }
-        if self.order == 2 {
-            last.delta = last.delta.wrapping_add(cursor.varint()?);
-        }
-        let mut seed = *last;
-        let offset = cursor.offset();
-        let code = cursor.u8()?;
-        let base = cursor.varint()?;
-        let n = self.len_of(vector);
-        let is_last = vector + 1 == self.n_vectors;
-        let data = match code {
-            0 => &[],
-            BINNED if self.table.is_some() && is_last => cursor.bytes(cursor.remaining())?,
-            BINNED if self.table.is_some() => cursor.prefixed_bytes()?,
-            1..=64 => cursor.bytes(packed_len(n, code.into()))?,
-            found => {
-                let field = ColumnField::VectorCode;
-                return Err(Error::Columnar { offset, field, found: found.into() });
-            }
-        };
-        if vector == 0 {
-            // The residuals that do not exist are the base.
-            match self.order {
-                1 => seed.value = base.wrapping_neg(),
-                2 => {
-                    let delta = seed.delta.wrapping_sub(base);
-                    seed = Seed { value: delta.wrapping_neg(), delta: delta.wrapping_sub(base) };
-                }
-                _ => {}
-            }
-        }
-        Ok(Vector { seed, code, base, data })
-    }
-
-    fn len_of(&self, vector: usize) -> usize {
-        (self.n - vector * VECTOR).min(VECTOR)
+    /// Starts in front of the first vector.
+    fn vectors(&self) -> Result<Vectors<'a, '_>, Error> {
+        let mut cursor = self.rest.clone();
+        let table = if self.has_table { Some(Table::read(&mut cursor)?) } else { None };
+        Ok(Vectors { column: self, cursor, seed: Seed::default(), read: 0, table, decoder: None })
     }
 
     /// The first integer.
@@ -411,84 +425,140 @@ impl<'a> IntColumn<'a> {
         self.multiplier
     }
 
-    /// The integer in front of a vector, if the column tells without being decoded.
-    pub(super) fn before(&self, vector: usize) -> Option<i64> {
-        let found = (self.order > 0 && vector > 0).then(|| self.vectors.get(vector))??;
-        Some(found.seed.value.wrapping_mul(self.multiplier).wrapping_add(self.origin))
+    /// The integers in front of each vector but the first; none if the column does not tell them
+    /// without being decoded.
+    pub(super) fn borders(&self) -> Result<Vec<i64>, Error> {
+        let mut vectors = self.vectors()?;
+        let mut borders = Vec::new();
+        while self.order > 0 && vectors.read < self.n {
+            let Vector { seed, .. } = vectors.next()?;
+            if vectors.read > VECTOR {
+                borders.push(seed.value.wrapping_mul(self.multiplier).wrapping_add(self.origin));
+            }
+        }
+        Ok(borders)
     }
 
     /// Fills `out` with the integers whose indexes are in `range`, of which there are as many.
     ///
     /// # Errors
-    /// [`Error::Truncated`] if the data of a vector ends early.
+    /// What is wrong with the vectors up to the last of these integers.
     pub(super) fn decode(&self, range: Range<usize>, out: &mut [i64]) -> Result<(), Error> {
         debug_assert!(range.end <= self.n && range.len() == out.len(), "the caller made room");
-        let mut decoder = None;
+        let mut vectors = self.vectors()?;
         let mut out = out;
-        let mut at = range.start;
-        while at < range.end {
-            let vector = at / VECTOR;
-            let start = vector * VECTOR;
-            let end = range.end.min(start + self.len_of(vector));
-            let (own, rest) = out.split_at_mut(end - at);
-            out = rest;
-            self.decode_vector(vector, at - start, own, &mut decoder)?;
-            at = end;
+        while !out.is_empty() {
+            let start = vectors.read;
+            let vector = vectors.next()?;
+            let end = vectors.read.min(range.end);
+            if end > range.start {
+                let skip = range.start.saturating_sub(start);
+                let (own, rest) = out.split_at_mut(end - start - skip);
+                out = rest;
+                vectors.decode(&vector, skip, own)?;
+            }
         }
         Ok(())
     }
+}
 
-    /// Fills `out` with integers of one vector from index `skip` in it.
-    fn decode_vector(
-        &self,
-        vector: usize,
-        skip: usize,
-        out: &mut [i64],
-        decoder: &mut Option<binned::Decoder>,
-    ) -> Result<(), Error> {
-        let Vector { mut seed, code, mut base, .. } = self.vectors[vector];
-        let is_scaled = self.multiplier != 1;
+/// Walks the vectors of a column.
+struct Vectors<'a, 'c> {
+    column: &'c IntColumn<'a>,
+    cursor: Cursor<'a>,
+    /// That of the last vector.
+    seed: Seed,
+    /// Number of integers in the vectors passed.
+    read: usize,
+    table: Option<Table>,
+    decoder: Option<binned::Decoder>,
+}
+
+impl<'a> Vectors<'a, '_> {
+    /// Finds the parts of the next vector, of which there must be one.
+    fn next(&mut self) -> Result<Vector<'a>, Error> {
+        let Self { column, cursor, seed: last, .. } = self;
+        let is_first = self.read == 0;
+        let n = (column.n - self.read).min(VECTOR);
+        if column.order >= 1 && !is_first {
+            last.value = last.value.wrapping_add(cursor.varint()?);
+        }
+        if column.order == 2 {
+            last.delta = last.delta.wrapping_add(cursor.varint()?);
+        }
+        let mut seed = *last;
+        let offset = cursor.offset();
+        let code = cursor.u8()?;
+        let base = cursor.varint()?;
+        let is_last = self.read + n == column.n;
+        let data = match code {
+            0 => &[],
+            BINNED if self.table.is_some() && is_last => cursor.bytes(cursor.remaining())?,
+            BINNED if self.table.is_some() => cursor.prefixed_bytes()?,
+            1..=64 => cursor.bytes(packed_len(n, code.into()))?,
+            found => {
+                let field = ColumnField::VectorCode;
+                return Err(Error::Columnar { offset, field, found: found.into() });
+            }
+        };
+        if is_first {
+            // The residuals that do not exist are the base.
+            match column.order {
+                1 => seed.value = base.wrapping_neg(),
+                2 => {
+                    let delta = seed.delta.wrapping_sub(base);
+                    seed = Seed { value: delta.wrapping_neg(), delta: delta.wrapping_sub(base) };
+                }
+                _ => {}
+            }
+        }
+        self.read += n;
+        let offset = cursor.offset() - data.len();
+        Ok(Vector { seed, code, base, data, offset, n })
+    }
+
+    /// Fills `out` with integers of a vector from index `skip` in it.
+    fn decode(&mut self, vector: &Vector<'_>, skip: usize, out: &mut [i64]) -> Result<(), Error> {
+        let IntColumn { order, origin, multiplier, .. } = *self.column;
+        let Vector { mut seed, code, mut base, .. } = *vector;
+        let is_scaled = multiplier != 1;
         if !is_scaled {
-            match self.order {
-                0 => base = base.wrapping_add(self.origin),
-                _ => seed.value = seed.value.wrapping_add(self.origin),
+            match order {
+                0 => base = base.wrapping_add(origin),
+                _ => seed.value = seed.value.wrapping_add(origin),
             }
         }
         // Packed integers themselves are found where they are; all else needs what is in front.
-        if skip == 0 || (self.order == 0 && code != BINNED) {
-            self.read_residuals(vector, skip, out, decoder)?;
-            integrate(self.order, code, seed, base, out);
+        if skip == 0 || (order == 0 && code != BINNED) {
+            self.read_residuals(vector, skip, out)?;
+            integrate(order, code, seed, base, out);
         } else {
             let mut all = [0; VECTOR];
             let all = &mut all[..skip + out.len()];
-            self.read_residuals(vector, 0, all, decoder)?;
-            integrate(self.order, code, seed, base, all);
+            self.read_residuals(vector, 0, all)?;
+            integrate(order, code, seed, base, all);
             out.copy_from_slice(&all[skip..]);
         }
         if is_scaled {
-            let (origin, multiplier) = (self.origin, self.multiplier);
-            for value in out {
-                *value = value.wrapping_mul(multiplier).wrapping_add(origin);
-            }
+            scale(origin, multiplier, out);
         }
         Ok(())
     }
 
     fn read_residuals(
-        &self,
-        vector: usize,
+        &mut self,
+        vector: &Vector<'_>,
         skip: usize,
         out: &mut [i64],
-        decoder: &mut Option<binned::Decoder>,
     ) -> Result<(), Error> {
-        let Vector { code, data, .. } = self.vectors[vector];
+        let &Vector { code, data, offset, n, .. } = vector;
         match (code, &self.table) {
             (BINNED, Some(table)) => {
-                let decoder = decoder.get_or_insert_with(|| binned::Decoder::new(table));
-                let needed = decoder.decode(data, self.len_of(vector), out).div_ceil(8);
+                let decoder = self.decoder.get_or_insert_with(|| binned::Decoder::new(table));
+                let needed = decoder.decode(data, n, out).div_ceil(8);
                 if needed > data.len() {
                     let available = data.len();
-                    return Err(Error::Truncated { offset: 0, needed, available });
+                    return Err(Error::Truncated { offset, needed, available });
                 }
             }
             (0, _) => {}
@@ -501,12 +571,26 @@ impl<'a> IntColumn<'a> {
 
 /// Turns residuals into integers.
 fn integrate(order: u8, code: u8, seed: Seed, base: i64, out: &mut [i64]) {
-    match code {
-        0 => sum_up(order, seed, out, |_| base),
-        BINNED => {
-            sum_up(order, seed, out, |raw| from_zig_zag(raw.cast_unsigned()).wrapping_add(base))
-        }
-        _ => sum_up(order, seed, out, |raw| raw.wrapping_add(base)),
+    vectorized(
+        #[inline(always)]
+        || match code {
+            0 if order < 2 => fill(order, seed, base, out),
+            0 => sum_up(order, seed, out, |_| base),
+            BINNED => {
+                sum_up(order, seed, out, |raw| from_zig_zag(raw.cast_unsigned()).wrapping_add(base))
+            }
+            _ => sum_up(order, seed, out, |raw| raw.wrapping_add(base)),
+        },
+    );
+}
+
+#[inline(always)]
+fn fill(order: u8, seed: Seed, base: i64, out: &mut [i64]) {
+    if order == 0 {
+        return out.fill(base);
+    }
+    for (value, i) in out.iter_mut().zip(1_i64..) {
+        *value = seed.value.wrapping_add(base.wrapping_mul(i));
     }
 }
 
@@ -529,6 +613,17 @@ fn sum_up(order: u8, seed: Seed, out: &mut [i64], residual: impl Fn(i64) -> i64)
             }
         }
     }
+}
+
+fn scale(origin: i64, multiplier: i64, out: &mut [i64]) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for value in out {
+                *value = value.wrapping_mul(multiplier).wrapping_add(origin);
+            }
+        },
+    );
 }
 
 #[cfg(test)]

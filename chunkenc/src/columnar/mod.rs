@@ -28,6 +28,7 @@ mod chunk;
 mod decimal;
 mod dictionary;
 mod exceptions;
+mod histogram;
 mod ints;
 mod packed;
 mod page;
@@ -38,7 +39,8 @@ mod values;
 
 use std::fmt;
 
-pub use chunk::{ChunkStats, ColumnarChunk, ColumnarEncoder};
+pub use chunk::{ChunkContent, ChunkStats, ColumnarChunk, ColumnarEncoder};
+pub use histogram::{ColumnarHistogram, MAX_BUCKETS, MAX_COUNTS};
 pub use page::{MAX_PAGE_BYTES, Page, PageReader, PageWriter};
 pub use pick::ValueKind;
 pub use time_table::{TimeRef, TimeTable, TimeTableWriter};
@@ -74,6 +76,8 @@ pub enum ColumnField {
     Cut,
     /// The column that another one is relative to.
     Reference,
+    /// Buckets of histograms and which of them each has.
+    Layout,
     /// Which column of times a chunk has.
     TimeColumn,
     /// Which chunk of a page it is.
@@ -97,12 +101,20 @@ impl fmt::Display for ColumnField {
             Self::DictionaryIndex => "index of a dictionary",
             Self::Cut => "position to split bits at",
             Self::Reference => "reference to a column",
+            Self::Layout => "layout of histograms",
             Self::TimeColumn => "column of times",
             Self::Chunk => "chunk of a page",
             Self::PageSize => "size of a page",
             Self::Compression => "size of a compressed page",
         })
     }
+}
+
+/// Runs `work` as compiled for the widest vectors that this machine has; whatever it calls must be
+/// inlined to profit from that.
+#[inline(always)]
+fn vectorized<R>(work: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(work)
 }
 
 /// The eight bytes from `at` on, the first of them lowest; zeros past the end.

@@ -3,7 +3,7 @@
 //! The first integer takes the lowest bits of the first byte. Eight integers of *w* bits fill *w*
 //! bytes, so that a group of eight is unpacked by loads at offsets that are known to the compiler.
 
-use super::u64_at;
+use super::{u64_at, vectorized};
 
 /// Integers that fill whole bytes whatever their width.
 const GROUP: usize = 8;
@@ -103,6 +103,14 @@ const UNPACKERS: [Unpacker; 33] = [
 const MAX_GROUP_BYTES: usize = 32 + 8;
 
 fn unpack_groups<const WIDTH: usize>(data: &[u8], out: &mut [i64]) {
+    vectorized(
+        #[inline(always)]
+        || unpack_all::<WIDTH>(data, out),
+    );
+}
+
+#[inline(always)]
+fn unpack_all<const WIDTH: usize>(data: &[u8], out: &mut [i64]) {
     let (groups, rest) = out.as_chunks_mut::<GROUP>();
     let mut at = 0;
     for group in groups {
@@ -139,13 +147,19 @@ fn unpack_last<const WIDTH: usize>(data: &[u8], group: &mut [i64; GROUP]) {
 }
 
 fn unpack_any(data: &[u8], width: u32, out: &mut [i64]) {
-    for (i, value) in out.iter_mut().enumerate() {
-        *value = value_at(data, width, i);
-    }
+    vectorized(
+        #[inline(always)]
+        || {
+            for (i, value) in out.iter_mut().enumerate() {
+                *value = value_at(data, width, i);
+            }
+        },
+    );
 }
 
-#[inline]
-fn value_at(data: &[u8], width: u32, index: usize) -> i64 {
+/// The integer with this index.
+#[inline(always)]
+pub(super) fn value_at(data: &[u8], width: u32, index: usize) -> i64 {
     let bit = index * width as usize;
     let shift = bit % 8;
     let mut word = u64_at(data, bit / 8) >> shift;

@@ -10,9 +10,10 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::chunk::{VERSION, check_length, check_version, within};
-use super::ints::{IntColumn, IntEncoder};
-use super::pick::{Reference, ValueEncoder, ValueKind};
+use super::chunk::{ChunkContent, VERSION, check_length, check_version, within};
+use super::histogram::{self, ColumnarHistogram, Encoders, HistogramColumns};
+use super::ints::IntColumn;
+use super::pick::{Reference, ValueKind};
 use super::time_table::TimeRef;
 use super::timestamps;
 use super::values::{ValueColumn, ValueStats};
@@ -28,6 +29,7 @@ const DISTANCE_MASK: u8 = 15;
 const SAME_TIMES: u8 = 16;
 const NEXT_TIMES: u8 = 32;
 const HAS_STARTS: u8 = 64;
+const HAS_HISTOGRAMS: u8 = 128;
 
 /// Columns that one is compared with for the smallest difference.
 const MAX_DISTANCE: usize = 8;
@@ -78,8 +80,7 @@ struct Candidate {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct PageWriter {
-    values: ValueEncoder,
-    starts: IntEncoder,
+    encoders: Encoders,
     directory: Vec<u8>,
     columns: Vec<u8>,
     n_chunks: usize,
@@ -106,15 +107,10 @@ impl PageWriter {
         values: &[f64],
         starts: Option<&[i64]>,
     ) -> Result<(usize, ValueKind), Error> {
-        let n = usize::from(times.count);
-        check_length(values.len(), n)?;
-        check_length(starts.map_or(n, <[i64]>::len), n)?;
-        if n == 0 || n > MAX_SAMPLES {
-            return Err(Error::ColumnLength { found: n, limit: MAX_SAMPLES });
-        }
+        check_lengths(times, values.len(), starts)?;
         let before = self.columns.len();
         if let Some(starts) = starts {
-            timestamps::write_ints(starts, &mut self.starts, &mut self.columns);
+            timestamps::write_ints(starts, &mut self.encoders.ints, &mut self.columns);
         }
         let usable: Vec<&Candidate> = self
             .candidates
@@ -126,10 +122,12 @@ impl PageWriter {
             .iter()
             .map(|candidate| Reference { exponent: candidate.exponent, ints: &candidate.ints })
             .collect();
-        let picked = self.values.encode(values, &references, &mut self.columns);
+        let picked = self.encoders.values.encode(values, &references, &mut self.columns);
         let reference = picked.reference.map(|at| (usable[at].index, usable[at].chain));
         let distance = reference.map_or(0, |(index, _)| self.n_chunks - index);
-        self.put_entry(times, distance, starts.is_some(), self.columns.len() - before);
+        let mut head = distance.to_le_bytes()[0];
+        head |= if starts.is_some() { HAS_STARTS } else { 0 };
+        self.put_entry(head, times, self.columns.len() - before);
         if let Some(exponent) = picked.exponent {
             self.remember(times, exponent, reference.map_or(1, |(_, chain)| chain + 1));
         }
@@ -137,13 +135,38 @@ impl PageWriter {
         Ok((self.n_chunks - 1, picked.kind))
     }
 
-    fn put_entry(&mut self, times: TimeRef, distance: usize, has_starts: bool, size: usize) {
+    /// Adds a chunk of histograms; returns its number in the page.
+    ///
+    /// # Errors
+    /// As [`ColumnarEncoder::encode_histograms`](super::ColumnarEncoder::encode_histograms);
+    /// nothing is added then.
+    pub fn push_histograms<H: ColumnarHistogram>(
+        &mut self,
+        times: TimeRef,
+        histograms: &[H],
+        starts: Option<&[i64]>,
+    ) -> Result<usize, Error> {
+        check_lengths(times, histograms.len(), starts)?;
+        let before = self.columns.len();
+        if let Some(starts) = starts {
+            timestamps::write_ints(starts, &mut self.encoders.ints, &mut self.columns);
+        }
+        if let Err(error) = histogram::write(histograms, &mut self.encoders, &mut self.columns) {
+            self.columns.truncate(before);
+            return Err(error);
+        }
+        let head = HAS_HISTOGRAMS | if starts.is_some() { HAS_STARTS } else { 0 };
+        self.put_entry(head, times, self.columns.len() - before);
+        self.n_chunks += 1;
+        Ok(self.n_chunks - 1)
+    }
+
+    fn put_entry(&mut self, head: u8, times: TimeRef, size: usize) {
         let last = self.last_times.replace(times);
         let next = last.map(|last| TimeRef { column: last.column.wrapping_add(1), ..last });
-        let mut head = distance.to_le_bytes()[0];
+        let mut head = head;
         head |= if last == Some(times) { SAME_TIMES } else { 0 };
         head |= if next == Some(times) { NEXT_TIMES } else { 0 };
-        head |= if has_starts { HAS_STARTS } else { 0 };
         put_u8(&mut self.directory, head);
         if head & (SAME_TIMES | NEXT_TIMES) == 0 {
             let column = last.unwrap_or_default().column;
@@ -160,7 +183,7 @@ impl PageWriter {
             _ => Vec::new(),
         };
         ints.clear();
-        ints.extend_from_slice(self.values.decimal_ints());
+        ints.extend_from_slice(self.encoders.values.decimal_ints());
         let index = self.n_chunks;
         self.candidates.push_back(Candidate { times, exponent, chain, ints, index });
     }
@@ -201,12 +224,23 @@ impl PageWriter {
     }
 }
 
+fn check_lengths(times: TimeRef, n: usize, starts: Option<&[i64]>) -> Result<(), Error> {
+    let count = usize::from(times.count);
+    check_length(n, count)?;
+    check_length(starts.map_or(count, <[i64]>::len), count)?;
+    if (1..=MAX_SAMPLES).contains(&count) {
+        return Ok(());
+    }
+    Err(Error::ColumnLength { found: count, limit: MAX_SAMPLES })
+}
+
 /// Where a chunk is in a page.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     times: TimeRef,
     distance: usize,
     has_starts: bool,
+    has_histograms: bool,
     start: usize,
     end: usize,
 }
@@ -272,12 +306,42 @@ impl<'a> Page<'a> {
         self.entry(chunk).map(|entry| entry.times)
     }
 
-    /// What is known of the values of a chunk without decoding them.
+    /// What the samples of a chunk are.
     ///
     /// # Errors
-    /// If there is no such chunk or its column is malformed.
+    /// If there is no such chunk or its columns are malformed.
+    pub fn content(&self, chunk: usize) -> Result<ChunkContent, Error> {
+        match self.entry(chunk)?.has_histograms {
+            true => self.histogram_columns(chunk).map(|columns| columns.content()),
+            false => Ok(ChunkContent::Floats),
+        }
+    }
+
+    /// What is known of the values of a chunk, or the sums of histograms, without decoding them.
+    ///
+    /// # Errors
+    /// If there is no such chunk or its columns are malformed.
     pub fn stats(&self, chunk: usize) -> Result<ValueStats, Error> {
-        Ok(self.column(chunk)?.1.stats())
+        match self.entry(chunk)?.has_histograms {
+            true => self.histogram_columns(chunk).map(|columns| columns.sums()),
+            false => self.column(chunk).map(|column| column.stats()),
+        }
+    }
+
+    /// Appends the histograms of a chunk whose indexes are in `range` to `out`, as they were
+    /// written.
+    ///
+    /// # Errors
+    /// If there is no such chunk, it holds something else, or is malformed; what was appended then
+    /// is unspecified.
+    pub fn histograms<H: ColumnarHistogram>(
+        &self,
+        chunk: usize,
+        range: Range<usize>,
+        out: &mut Vec<H>,
+    ) -> Result<(), Error> {
+        let n = self.entry(chunk)?.times.count.into();
+        self.histogram_columns(chunk)?.decode(within(range, n), out)
     }
 
     /// Start timestamps of the samples of a chunk whose indexes are in `range`; none if the chunk
@@ -287,7 +351,7 @@ impl<'a> Page<'a> {
     /// If there is no such chunk or its column is malformed.
     pub fn starts(&self, chunk: usize, range: Range<usize>) -> Result<Option<Vec<i64>>, Error> {
         let entry = self.entry(chunk)?;
-        let Some(column) = self.column(chunk)?.0 else { return Ok(None) };
+        let Some(column) = self.columns(entry)?.0 else { return Ok(None) };
         let range = within(range, entry.times.count.into());
         let mut starts = vec![0; range.len()];
         column.decode(range, &mut starts)?;
@@ -305,22 +369,42 @@ impl<'a> Page<'a> {
         self.entries.get(chunk).ok_or_else(missing)
     }
 
-    /// The columns of start timestamps and of values.
-    fn column(&self, chunk: usize) -> Result<(Option<IntColumn<'_>>, ValueColumn<'_>), Error> {
-        let entry = self.entry(chunk)?;
+    /// The column of start timestamps, and in front of the columns of values.
+    fn columns(&self, entry: &Entry) -> Result<(Option<IntColumn<'_>>, Cursor<'_>), Error> {
         let mut cursor = Cursor::new(&self.body[..entry.end]);
         cursor.skip(entry.start)?;
-        let n = entry.times.count.into();
         let starts = match entry.has_starts {
-            true => Some(timestamps::parse_ints(&mut cursor, n)?),
+            true => Some(timestamps::parse_ints(&mut cursor, entry.times.count.into())?),
             false => None,
         };
-        let values = ValueColumn::parse(&mut cursor, n)?;
+        Ok((starts, cursor))
+    }
+
+    /// The column of values of a chunk of floats.
+    fn column(&self, chunk: usize) -> Result<ValueColumn<'_>, Error> {
+        let entry = self.entry(chunk)?;
+        self.check_content(entry, false)?;
+        let values = ValueColumn::parse(&mut self.columns(entry)?.1, entry.times.count.into())?;
         if values.is_relative() != (entry.distance > 0) {
             let (offset, found) = (entry.start, entry.distance as u64);
             return Err(Error::Columnar { offset, field: ColumnField::Reference, found });
         }
-        Ok((starts, values))
+        Ok(values)
+    }
+
+    /// The columns of a chunk of histograms.
+    fn histogram_columns(&self, chunk: usize) -> Result<HistogramColumns<'_>, Error> {
+        let entry = self.entry(chunk)?;
+        self.check_content(entry, true)?;
+        HistogramColumns::parse(&mut self.columns(entry)?.1, entry.times.count.into())
+    }
+
+    fn check_content(&self, entry: &Entry, has_histograms: bool) -> Result<(), Error> {
+        if entry.has_histograms == has_histograms {
+            return Ok(());
+        }
+        let (offset, found) = (entry.start, entry.has_histograms.into());
+        Err(Error::Columnar { offset, field: ColumnField::Kind, found })
     }
 }
 
@@ -344,7 +428,9 @@ fn read_directory(body: &[u8], n: usize) -> Result<Vec<Entry>, Error> {
         }
         let size = usize::try_from(cursor.uvarint()?).unwrap_or(usize::MAX);
         let end = start + size.min(body.len());
-        entries.push(Entry { times, distance, has_starts: head & HAS_STARTS != 0, start, end });
+        let [has_starts, has_histograms] =
+            [HAS_STARTS, HAS_HISTOGRAMS].map(|flag| head & flag != 0);
+        entries.push(Entry { times, distance, has_starts, has_histograms, start, end });
         start = end;
     }
     // Columns follow the directory.
@@ -408,13 +494,14 @@ impl PageReader<'_> {
         if range.end > n || range.len() != out.len() {
             return Err(Error::ColumnLength { found: range.end, limit: n });
         }
-        let (_, column) = self.page.column(chunk)?;
+        let column = self.page.column(chunk)?;
         let Some(exponent) = column.exponent() else { return column.decode(range, out) };
         if range.len() < n && !column.is_relative() {
             return column.decode(range, out);
         }
         self.decode_ints(chunk, &column, range.clone())?;
-        super::decimal::to_floats(&self.ints, exponent, out);
+        out.copy_from_slice(bytemuck::cast_slice(&self.ints));
+        super::decimal::to_floats(out, exponent);
         column.patch(range.clone(), out);
         if range.len() == n {
             self.remember(chunk);
@@ -448,7 +535,7 @@ impl PageReader<'_> {
                 add(&mut self.ints, recent.ints.get(range).unwrap_or_default());
                 return Ok(());
             }
-            let (_, column) = self.page.column(at)?;
+            let column = self.page.column(at)?;
             added.resize(range.len(), 0);
             column.decode_ints(range.clone(), &mut added)?;
             add(&mut self.ints, &added);

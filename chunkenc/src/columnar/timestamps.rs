@@ -82,20 +82,11 @@ impl<'a> TimeColumn<'a> {
 
     /// Number of times before `time`: of the vectors only the one with the border is decoded.
     fn n_before(&self, time: i64) -> Result<usize, Error> {
-        let mut times = [0; VECTOR];
-        for start in (0..self.n).step_by(VECTOR) {
-            let end = (start + VECTOR).min(self.n);
-            let passes_on =
-                end < self.n && self.ints.before(end / VECTOR).is_some_and(|t| t < time);
-            if !passes_on {
-                let times = &mut times[..end - start];
-                self.ints.decode(start..end, times)?;
-                let n = times.partition_point(|&t| t < time);
-                if n < times.len() || end == self.n {
-                    return Ok(start + n);
-                }
-            }
-        }
-        Ok(self.n)
+        let borders = if self.n > VECTOR { self.ints.borders()? } else { Vec::new() };
+        let start = borders.partition_point(|&border| border < time) * VECTOR;
+        let end = if borders.is_empty() { self.n } else { self.n.min(start + VECTOR) };
+        let mut times = vec![0; end - start];
+        self.ints.decode(start..end, &mut times)?;
+        Ok(start + times.partition_point(|&t| t < time))
     }
 }

@@ -6,12 +6,12 @@
 
 use std::ops::Range;
 
+use super::ColumnField;
 use super::decimal::{self, from_ordered, to_float, to_floats};
 use super::dictionary::DictionaryColumn;
 use super::exceptions::Exceptions;
 use super::ints::IntColumn;
-use super::packed::{packed_len, unpack_from};
-use super::{ColumnField, VECTOR};
+use super::packed::{packed_len, value_at};
 use crate::Error;
 use crate::cursor::Cursor;
 
@@ -191,57 +191,38 @@ impl<'a> ValueColumn<'a> {
     /// column must not be relative.
     pub(super) fn decode(&self, range: Range<usize>, out: &mut [f64]) -> Result<(), Error> {
         debug_assert!(range.end <= self.n && range.len() == out.len(), "the caller made room");
-        if let Body::Constant { value } = self.body {
-            out.fill(value);
-        } else {
-            let mut ints = [0; VECTOR];
-            let mut at = range.start;
-            while at < range.end {
-                let end = range.end.min(at / VECTOR * VECTOR + VECTOR);
-                let done = at - range.start;
-                let ints = &mut ints[..end - at];
-                self.decode_vector(at..end, ints, &mut out[done..done + end - at])?;
-                at = end;
+        match &self.body {
+            Body::Constant { value } => out.fill(*value),
+            Body::Decimal { exponent, ints, .. } => {
+                ints.decode(range.clone(), bytemuck::cast_slice_mut(out))?;
+                to_floats(out, *exponent);
+            }
+            Body::Bits(ints) => {
+                ints.decode(range.clone(), bytemuck::cast_slice_mut(out))?;
+                out.iter_mut().for_each(|value| *value = from_ordered(int_in(*value)));
+            }
+            Body::Split { cut, high, low } => {
+                high.decode(range.clone(), bytemuck::cast_slice_mut(out))?;
+                for (value, index) in out.iter_mut().zip(range.start..) {
+                    *value = from_ordered(int_in(*value) << cut | value_at(low, *cut, index));
+                }
+            }
+            Body::Dictionary(dictionary) => {
+                dictionary.indexes.decode(range.clone(), bytemuck::cast_slice_mut(out))?;
+                for value in &mut *out {
+                    *value = dictionary.entry(int_in(*value))?;
+                }
             }
         }
         self.exceptions.patch(range, out);
         Ok(())
     }
+}
 
-    fn decode_vector(
-        &self,
-        range: Range<usize>,
-        ints: &mut [i64],
-        out: &mut [f64],
-    ) -> Result<(), Error> {
-        match &self.body {
-            Body::Constant { value } => out.fill(*value),
-            Body::Decimal { exponent, .. } => {
-                self.decode_ints(range, ints)?;
-                to_floats(ints, *exponent, out);
-            }
-            Body::Bits(column) => {
-                column.decode(range, ints)?;
-                for (value, &int) in out.iter_mut().zip(&*ints) {
-                    *value = from_ordered(int);
-                }
-            }
-            Body::Split { cut, high, low } => {
-                let mut lows = [0; VECTOR];
-                let lows = &mut lows[..range.len()];
-                unpack_from(low, *cut, range.start, lows);
-                high.decode(range, ints)?;
-                for ((value, &high), &low) in out.iter_mut().zip(&*ints).zip(&*lows) {
-                    *value = from_ordered(high << cut | low);
-                }
-            }
-            Body::Dictionary(dictionary) => {
-                dictionary.indexes.decode(range, ints)?;
-                dictionary.look_up(ints, out)?;
-            }
-        }
-        Ok(())
-    }
+/// The integer that was decoded into the place of a float.
+#[inline(always)]
+fn int_in(value: f64) -> i64 {
+    value.to_bits().cast_signed()
 }
 
 /// First, last, smallest and largest integer, and the column behind them.

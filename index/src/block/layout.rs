@@ -5,8 +5,37 @@ use std::fmt;
 /// First four bytes of an index file.
 pub(super) const MAGIC: u32 = 0xbaaa_d700;
 
-/// The version that is written and read.
+/// The version that is written.
 pub(super) const VERSION: u8 = 2;
+
+/// How the parts of a file refer to each other, by its version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Addressing {
+    /// Version 1: symbols and series by their offset in the file; the postings table in any order.
+    Offsets,
+    /// Versions 2 and 3: symbols by number, series by their offset divided by [`SERIES_ALIGN`]; the
+    /// postings table sorted.
+    Numbers,
+}
+
+impl Addressing {
+    /// That of a version, if it is read.
+    pub(super) const fn of_version(version: u8) -> Option<Self> {
+        match version {
+            1 => Some(Self::Offsets),
+            2 | 3 => Some(Self::Numbers),
+            _ => None,
+        }
+    }
+
+    /// By what the ref of a series is multiplied to get its offset.
+    pub(super) const fn series_align(self) -> u64 {
+        match self {
+            Self::Offsets => 1,
+            Self::Numbers => SERIES_ALIGN,
+        }
+    }
+}
 
 /// Magic and version.
 pub(super) const HEADER_BYTES: usize = 5;

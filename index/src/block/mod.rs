@@ -1,9 +1,10 @@
-//! The index file of a block, in the format of Prometheus, version 2.
+//! The index file of a block, in the format of Prometheus: version 2 is written, 1 to 3 are read.
 //!
 //! The format is described in `docs/formats/index.md`. [`IndexWriter`] writes the same bytes as
 //! Prometheus 3.14 for the same symbols and series; [`IndexReader`] reads what either wrote.
 //! Neither opens files.
 
+mod gaps;
 mod layout;
 mod postings_table;
 mod reader;

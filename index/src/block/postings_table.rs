@@ -6,13 +6,14 @@ use std::io::Write;
 use bytes::Bytes;
 use ferula_chunkenc::cursor::{Cursor, put_prefixed_bytes, put_u32_be, put_uvarint};
 
-use super::layout::{MAX_SECTION_BYTES, Section, TABLE_KEYS};
+use super::layout::{Addressing, MAX_SECTION_BYTES, Section, TABLE_KEYS};
 use super::section::SectionReader;
 use super::writer::Output;
 use crate::Error;
 use crate::error::Corruption;
 
-/// Of so many values of one label, the place of one is kept; the others are found by walking on.
+/// Of so many values of one label, the place of one is kept; the others are found by walking on. In
+/// files of version 1, which have no order, the place of each is kept.
 const SAMPLED: usize = 32;
 
 /// Finds postings by label pair, from the bytes of the file.
@@ -20,12 +21,14 @@ const SAMPLED: usize = 32;
 pub(super) struct PostingsTable {
     data: Bytes,
     names: BTreeMap<Box<str>, Values>,
+    /// Of so many entries the place is kept.
+    sampled: usize,
 }
 
 /// The entries of one label name.
 #[derive(Clone, Debug, Default)]
 struct Values {
-    /// Offset in the file of every [`SAMPLED`]th entry.
+    /// Offsets in the file of entries, ascending by value: of all or of every [`SAMPLED`]th.
     sampled: Vec<u64>,
     count: usize,
 }
@@ -39,33 +42,52 @@ struct Entry<'a> {
 
 impl PostingsTable {
     /// Verifies the table at `offset` of the file `data`.
-    pub(super) fn open(data: &Bytes, offset: u64) -> Result<Self, Error> {
+    pub(super) fn open(data: &Bytes, offset: u64, addressing: Addressing) -> Result<Self, Error> {
         let mut reader = SectionReader::checked(Section::PostingsTable, data, offset)?;
         let count = reader.read(Cursor::u32_be)?;
-        let mut names: BTreeMap<Box<str>, Values> = BTreeMap::new();
+        let sampled = if addressing == Addressing::Numbers { SAMPLED } else { 1 };
+        let mut table = Self { data: data.clone(), names: BTreeMap::new(), sampled };
         let mut last: Option<(&str, &str)> = None;
+        let mut unsorted = Vec::new();
         for _ in 0..count {
             let at = reader.offset();
             let Entry { name, value, .. } = read_entry(&mut reader)?;
+            if addressing == Addressing::Offsets {
+                unsorted.push((name, value, at));
+                continue;
+            }
             if last.is_some_and(|last| last >= (name, value)) {
                 return Err(reader.corrupt(Corruption::Order));
             }
-            if last.is_none_or(|(last_name, _)| last_name != name) {
-                names.insert(name.into(), Values::default());
-            }
+            table.push(name, at, last.is_none_or(|(last_name, _)| last_name != name));
             last = Some((name, value));
-            if let Some(mut values) = names.last_entry() {
-                let values = values.get_mut();
-                if values.count.is_multiple_of(SAMPLED) {
-                    values.sampled.push(at);
-                }
-                values.count += 1;
-            }
         }
-        for values in names.values_mut() {
+        unsorted.sort_unstable();
+        for (name, value, at) in unsorted {
+            if last == Some((name, value)) {
+                return Err(reader.corrupt(Corruption::Order));
+            }
+            table.push(name, at, last.is_none_or(|(last_name, _)| last_name != name));
+            last = Some((name, value));
+        }
+        for values in table.names.values_mut() {
             values.sampled.shrink_to_fit();
         }
-        Ok(Self { data: data.clone(), names })
+        Ok(table)
+    }
+
+    /// Takes up the entry at `at`, which comes behind all others.
+    fn push(&mut self, name: &str, at: u64, is_new: bool) {
+        if is_new {
+            self.names.insert(name.into(), Values::default());
+        }
+        if let Some(mut values) = self.names.last_entry() {
+            let values = values.get_mut();
+            if values.count.is_multiple_of(self.sampled) {
+                values.sampled.push(at);
+            }
+            values.count += 1;
+        }
     }
 
     /// All label names, sorted; the empty one, which stands for all series, left out.
@@ -125,12 +147,16 @@ impl PostingsTable {
             }
         }
         let sample = low.saturating_sub(1);
-        let mut reader = self.reader(values.sampled[sample])?;
-        for _ in sample * SAMPLED..values.count {
-            let entry = read_entry(&mut reader)?;
-            if !each(entry.value, entry.postings)? {
-                break;
+        let mut left = values.count.saturating_sub(sample * self.sampled);
+        for &sampled in &values.sampled[sample..] {
+            let mut reader = self.reader(sampled)?;
+            for _ in 0..left.min(self.sampled) {
+                let entry = read_entry(&mut reader)?;
+                if !each(entry.value, entry.postings)? {
+                    return Ok(());
+                }
             }
+            left = left.saturating_sub(self.sampled);
         }
         Ok(())
     }

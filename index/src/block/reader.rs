@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use bytes::Bytes;
 use ferula_chunkenc::cursor::Cursor;
 
-use super::layout::{HEADER_BYTES, MAGIC, SERIES_ALIGN, Section, VERSION};
+use super::layout::{Addressing, HEADER_BYTES, MAGIC, Section};
 use super::postings_table::PostingsTable;
 use super::section::SectionReader;
 use super::series::{read_chunks, read_labels};
@@ -16,7 +16,7 @@ use crate::postings::Postings;
 use crate::postings::select::{PostingsSource, select};
 use crate::{ChunkMeta, Error, Labels, Matcher, SeriesRef};
 
-/// Reads an index file in the format of Prometheus, version 2, from memory or a memory map.
+/// Reads an index file in the format of Prometheus, versions 1 to 3, from memory or a memory map.
 ///
 /// Opening verifies table of contents, symbols and postings table, and keeps the place of every
 /// few entries; series and postings are verified when they are read. Refs ascend with labels.
@@ -24,6 +24,7 @@ use crate::{ChunkMeta, Error, Labels, Matcher, SeriesRef};
 pub struct IndexReader {
     data: Bytes,
     toc: Toc,
+    addressing: Addressing,
     symbols: Symbols,
     table: PostingsTable,
     /// Label names by number: few, and half of all lookups.
@@ -34,7 +35,7 @@ impl IndexReader {
     /// Opens the index file whose content is `data`.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if it is no index of version 2 or fails verification.
+    /// [`Error::Corrupt`] if it is no index of versions 1 to 3 or fails verification.
     pub fn open(data: Bytes) -> Result<Self, Error> {
         let mut header = SectionReader::at(Section::Header, &data, 0)?;
         let magic = header.read(Cursor::u32_be)?;
@@ -42,13 +43,13 @@ impl IndexReader {
             return Err(header.corrupt(Corruption::Magic { found: magic }));
         }
         let version = header.read(Cursor::u8)?;
-        if version != VERSION {
+        let Some(addressing) = Addressing::of_version(version) else {
             return Err(header.corrupt(Corruption::Version { found: version }));
-        }
+        };
         debug_assert_eq!(header.offset(), HEADER_BYTES as u64, "the header is what was read");
         let toc = Toc::read(&data)?;
-        let symbols = Symbols::open(&data, toc.symbols)?;
-        let table = PostingsTable::open(&data, toc.postings_table)?;
+        let symbols = Symbols::open(&data, toc.symbols, addressing)?;
+        let table = PostingsTable::open(&data, toc.postings_table, addressing)?;
         let mut names = HashMap::new();
         for name in table.names() {
             let Some(symbol) = symbols.lookup(name)? else {
@@ -57,7 +58,7 @@ impl IndexReader {
             };
             names.insert(symbol, name.into());
         }
-        Ok(Self { data, toc, symbols, table, names })
+        Ok(Self { data, toc, addressing, symbols, table, names })
     }
 
     /// The labels of a series.
@@ -203,7 +204,7 @@ impl IndexReader {
     fn entry(&self, series: SeriesRef) -> Result<SectionReader<'_>, Error> {
         let offset = series
             .0
-            .checked_mul(SERIES_ALIGN)
+            .checked_mul(self.addressing.series_align())
             .filter(|offset| (self.toc.series..self.toc.series_end()).contains(offset))
             .ok_or(Error::UnknownSeries { series })?;
         SectionReader::at(Section::Series, &self.data, offset)?.sized_by_uvarint()
@@ -276,5 +277,31 @@ impl PostingsSource for IndexReader {
             }
             Ok(())
         })
+    }
+
+    fn n_values(&self, name: &str) -> usize {
+        self.table.n_values(name)
+    }
+
+    fn retain_matching(&self, matcher: &Matcher, selected: &mut Postings) -> Result<(), Error> {
+        let Some(wanted) = self.symbols.lookup(matcher.name())? else {
+            if !matcher.matches_empty() {
+                *selected = Postings::new();
+            }
+            return Ok(());
+        };
+        let mut kept = Vec::new();
+        for series in &*selected {
+            let mut passes = matcher.matches_empty();
+            read_labels(&mut self.entry(series)?, |name, value| {
+                if name == wanted {
+                    passes = matcher.matches(self.symbols.get(value)?);
+                }
+                Ok(())
+            })?;
+            kept.extend(passes.then_some(series.0));
+        }
+        *selected = Postings::from_ascending(kept);
+        Ok(())
     }
 }

@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 use std::io::Write;
+use std::ops::Range;
 
 use bytes::Bytes;
 use ferula_chunkenc::cursor::{Cursor, put_prefixed_bytes, put_u32_be};
 
-use super::layout::{MAX_SECTION_BYTES, Section};
+use super::layout::{Addressing, MAX_SECTION_BYTES, Section};
 use super::section::SectionReader;
 use super::writer::Output;
 use crate::Error;
@@ -23,13 +24,17 @@ pub(super) struct Symbols {
     /// Offset in `data` of every [`SAMPLED`]th string.
     sampled: Vec<u64>,
     count: u32,
+    /// Where the strings are.
+    range: Range<u64>,
+    addressing: Addressing,
 }
 
 impl Symbols {
     /// Verifies the table at `offset` of the file `data`.
-    pub(super) fn open(data: &Bytes, offset: u64) -> Result<Self, Error> {
+    pub(super) fn open(data: &Bytes, offset: u64, addressing: Addressing) -> Result<Self, Error> {
         let mut reader = SectionReader::checked(Section::Symbols, data, offset)?;
         let count = reader.read(Cursor::u32_be)?;
+        let start = reader.offset();
         let mut sampled = Vec::new();
         let mut last = None;
         for i in 0..count {
@@ -43,7 +48,8 @@ impl Symbols {
             last = Some(text);
         }
         sampled.shrink_to_fit();
-        Ok(Self { data: data.clone(), sampled, count })
+        let range = start..reader.offset();
+        Ok(Self { data: data.clone(), sampled, count, range, addressing })
     }
 
     pub(super) fn len(&self) -> u32 {
@@ -52,10 +58,17 @@ impl Symbols {
 
     /// The string with the number `symbol`.
     pub(super) fn get(&self, symbol: u32) -> Result<&str, Error> {
-        if symbol >= self.count {
+        let is_known = match self.addressing {
+            Addressing::Offsets => self.range.contains(&u64::from(symbol)),
+            Addressing::Numbers => symbol < self.count,
+        };
+        if !is_known {
             let offset = self.sampled.first().copied().unwrap_or_default();
             let source = Corruption::Symbol;
             return Err(Error::Corrupt { section: Section::Symbols, offset, source });
+        }
+        if self.addressing == Addressing::Offsets {
+            return SectionReader::at(Section::Symbols, &self.data, u64::from(symbol))?.text();
         }
         let mut reader = self.reader(symbol / SAMPLED)?;
         for _ in 0..symbol % SAMPLED {
@@ -81,8 +94,12 @@ impl Symbols {
         let mut reader = self.reader(sample)?;
         let first = sample * SAMPLED;
         for symbol in first..self.count.min(first.saturating_add(SAMPLED)) {
+            let offset = reader.offset();
             match reader.text()?.cmp(text) {
                 Ordering::Less => {}
+                Ordering::Equal if self.addressing == Addressing::Offsets => {
+                    return Ok(u32::try_from(offset).ok());
+                }
                 Ordering::Equal => return Ok(Some(symbol)),
                 Ordering::Greater => break,
             }

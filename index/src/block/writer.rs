@@ -1,10 +1,10 @@
 //! Writing an index file from front to back.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 
 use ferula_chunkenc::cursor::{crc32c, crc32c_append, put_u8, put_u32_be, put_uvarint};
 
+use super::gaps::GapPostings;
 use super::layout::{
     MAGIC, MAX_INDEX_BYTES, MAX_SECTION_BYTES, POSTINGS_ALIGN, SERIES_ALIGN, Section, VERSION,
 };
@@ -17,10 +17,14 @@ use crate::{ChunkMeta, Error, Labels, SeriesRef};
 /// Bytes gathered before they are handed on.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// Bytes of postings that are handed on at once.
+const POSTINGS_BATCH_BYTES: usize = 16 << 10;
+
 /// Writes an index file in the format of Prometheus, version 2.
 ///
-/// The file is written from front to back without seeking. The symbols and four bytes for each
-/// label of each series are kept in memory until the end, when the postings are written.
+/// The file is written from front to back without seeking, and postings come behind the series. Until
+/// then a series takes four bytes in memory and one or two for each label, which make some 25 for ten
+/// labels; each label pair takes some 50 bytes, and symbols their text and 15 bytes.
 ///
 /// ```
 /// use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher};
@@ -45,11 +49,7 @@ pub struct IndexWriter<W> {
     out: Output<W>,
     toc: Toc,
     symbols: SymbolTable,
-    all: Vec<u32>,
-    /// The series of each label pair, in the order in which the pairs came.
-    postings: Vec<Vec<u32>>,
-    /// Where in `postings` a pair has its series, by the numbers of name and value.
-    places: HashMap<(u32, u32), usize>,
+    postings: GapPostings,
     last: Option<Last>,
     buffer: Vec<u8>,
 }
@@ -60,7 +60,7 @@ struct Last {
     /// Numbers of its names and values.
     labels: Vec<(u32, u32)>,
     /// Where in the postings its pairs have their series: the next one has most of them too.
-    places: Vec<usize>,
+    places: Vec<u32>,
     chunk: Option<ChunkMeta>,
 }
 
@@ -81,16 +81,7 @@ impl<W: Write> IndexWriter<W> {
         let mut toc = Toc { symbols: out.position(), ..Toc::default() };
         let symbols = symbols::write(&mut out, symbols)?;
         toc.series = out.position();
-        Ok(Self {
-            out,
-            toc,
-            symbols,
-            all: Vec::new(),
-            postings: Vec::new(),
-            places: HashMap::new(),
-            last: None,
-            buffer,
-        })
+        Ok(Self { out, toc, symbols, postings: GapPostings::default(), last: None, buffer })
     }
 
     /// Adds a series, which must come after the last one in label order. Its chunks must not
@@ -143,19 +134,14 @@ impl<W: Write> IndexWriter<W> {
         put_u32_be(&mut self.buffer, crc);
         self.out.write(&self.buffer)?;
 
-        self.all.push(series);
         let last = self.last.get_or_insert_default();
-        last.places.resize(labels.len(), usize::MAX);
+        last.places.resize(labels.len(), u32::MAX);
         for (at, pair) in labels.iter().enumerate() {
-            let place = &mut last.places[at];
             if last.labels.get(at) != Some(pair) {
-                *place = *self.places.entry(*pair).or_insert(self.postings.len());
-                if *place == self.postings.len() {
-                    self.postings.push(Vec::new());
-                }
+                last.places[at] = self.postings.number(*pair)?;
             }
-            self.postings[*place].push(series);
         }
+        self.postings.add(series, &last.places);
         last.labels.clear();
         last.labels.extend_from_slice(labels);
         last.chunk = chunks.last().copied().or(last.chunk);
@@ -170,22 +156,23 @@ impl<W: Write> IndexWriter<W> {
     pub fn finish(mut self) -> Result<W, Error> {
         self.toc.label_indices = self.out.position();
         self.toc.postings = self.out.position();
-        let all = std::mem::take(&mut self.all);
-        let all_at = self.write_postings(&all)?;
-        let mut pairs: Vec<((u32, u32), usize)> = self.places.drain().collect();
+        let postings = std::mem::take(&mut self.postings);
+        let all_at = self.write_postings(postings.n_series(), postings.all())?;
         // Symbols are sorted, so their numbers sort like the text.
-        pairs.sort_unstable_by_key(|(pair, _)| *pair);
-        let mut places = Vec::with_capacity(pairs.len());
-        for (pair, place) in pairs {
-            let series = std::mem::take(&mut self.postings[place]);
-            places.push((pair, self.write_postings(&series)?));
+        let order = postings.order();
+        let mut places = Vec::with_capacity(order.len());
+        for &pair in &order {
+            places.push(self.write_postings(postings.n_series_of(pair), postings.series(pair))?);
         }
 
         self.toc.label_indices_table = self.out.position();
         self.toc.postings_table = self.out.position();
         let symbols = &self.symbols;
         let text = |number| symbols.get(Symbol(number));
-        let pairs = places.iter().map(|&((name, value), at)| (text(name), text(value), at));
+        let pairs = order.iter().zip(&places).map(|(&pair, &at)| {
+            let (name, value) = postings.pair(pair);
+            (text(name), text(value), at)
+        });
         let entries = std::iter::once(("", "", all_at)).chain(pairs);
         postings_table::write(&mut self.out, entries)?;
 
@@ -228,8 +215,12 @@ impl<W: Write> IndexWriter<W> {
     }
 
     /// Writes one list of series and returns where it is.
-    fn write_postings(&mut self, series: &[u32]) -> Result<u64, Error> {
-        let size = 4 + 4 * series.len() as u64;
+    fn write_postings(
+        &mut self,
+        n_series: u32,
+        series: impl Iterator<Item = u32>,
+    ) -> Result<u64, Error> {
+        let size = 4 + 4 * u64::from(n_series);
         let len = u32::try_from(size).map_err(|_| Error::TooLarge {
             section: Section::Postings,
             size_bytes: size,
@@ -239,10 +230,16 @@ impl<W: Write> IndexWriter<W> {
         let at = self.out.position();
         self.out.write(&len.to_be_bytes())?;
         self.out.start_checksum();
-        self.out.write(&((len - 4) / 4).to_be_bytes())?;
+        self.buffer.clear();
+        put_u32_be(&mut self.buffer, n_series);
         for series in series {
-            self.out.write(&series.to_be_bytes())?;
+            put_u32_be(&mut self.buffer, series);
+            if self.buffer.len() >= POSTINGS_BATCH_BYTES {
+                self.out.write(&self.buffer)?;
+                self.buffer.clear();
+            }
         }
+        self.out.write(&self.buffer)?;
         self.out.write_checksum()?;
         Ok(at)
     }

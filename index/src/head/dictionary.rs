@@ -157,6 +157,12 @@ impl Dictionary {
         pairs.into_iter().flatten().map(PairId).collect()
     }
 
+    /// Number of pairs of the label `name`.
+    pub(super) fn n_pairs_of(&self, name: &str) -> usize {
+        let pairs = self.symbols.lookup(name).and_then(|symbol| self.names.get(&symbol));
+        pairs.map_or(0, |pairs| usize::try_from(pairs.len()).unwrap_or(usize::MAX))
+    }
+
     /// All label names, in no order, with their pairs.
     pub(super) fn names(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = PairId>)> {
         self.names.iter().map(|(name, pairs)| (self.symbols.get(*name), pairs.iter().map(PairId)))

@@ -392,6 +392,45 @@ impl PostingsSource for HeadIndex {
         }
         Ok(())
     }
+
+    fn n_values(&self, name: &str) -> usize {
+        self.dictionary.read().n_pairs_of(name)
+    }
+
+    fn retain_matching(
+        &self,
+        matcher: &Matcher,
+        selected: &mut Postings,
+    ) -> Result<(), Infallible> {
+        let series: Vec<SeriesRef> = selected.iter().collect();
+        let mut kept = Vec::new();
+        let (mut pairs, mut ends) = (Vec::new(), Vec::new());
+        // Many series have the value of the one before.
+        let mut last: Option<(PairId, bool)> = None;
+        for batch in series.chunks(LABELS_BATCH) {
+            self.pairs_of_each(batch, &mut pairs, &mut ends);
+            let dictionary = self.dictionary.read();
+            let names = dictionary.symbols_among(&[matcher.name()]);
+            let mut start = 0;
+            for (series, end) in batch.iter().zip(&ends) {
+                let Some(end) = *end else { continue };
+                let of_series = &pairs[std::mem::replace(&mut start, end)..end];
+                let pair = of_series.iter().find(|pair| names.contains(&dictionary.name(**pair)));
+                let passes = match (pair, last) {
+                    (None, _) => matcher.matches_empty(),
+                    (Some(pair), Some((known, passes))) if known == *pair => passes,
+                    (Some(pair), _) => {
+                        let passes = matcher.matches(dictionary.value(*pair));
+                        last = Some((*pair, passes));
+                        passes
+                    }
+                };
+                kept.extend(passes.then_some(series.0));
+            }
+        }
+        *selected = Postings::from_ascending(kept);
+        Ok(())
+    }
 }
 
 #[cfg(test)]

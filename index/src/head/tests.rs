@@ -128,6 +128,26 @@ fn many_series_at_once_are_those_one_by_one() {
 }
 
 #[test]
+fn few_series_are_looked_at_instead_of_many_values() {
+    let index = HeadIndex::new();
+    for i in 0..1000 {
+        let (name, i) = (if i % 100 == 0 { "few" } else { "many" }, i.to_string());
+        let bare = [("__name__", name), ("job", "a"), ("x", &*i)];
+        let made = labels(if i.len() == 3 && i.ends_with("00") { &bare[..2] } else { &bare });
+        index.get_or_create(&made).unwrap();
+    }
+    let select = |op, value| {
+        let matchers = [Matcher::equal("__name__", "few"), matcher(op, "x", value)];
+        index.label_values("x", &matchers).len() as u64 + 100 * index.select(&matchers).len()
+    };
+    assert_eq!(select(MatchOp::Regex, ".+"), 101, "of the two series one has the label");
+    assert_eq!(select(MatchOp::Regex, ".*"), 201);
+    assert_eq!(select(MatchOp::NotEqual, ""), 101);
+    assert_eq!(select(MatchOp::NotRegex, ".*0"), 100);
+    assert_eq!(select(MatchOp::NotRegex, "[1-9].*"), 201);
+}
+
+#[test]
 fn the_largest_of_each_kind_are_counted() {
     let index = HeadIndex::new();
     for i in 0..60 {

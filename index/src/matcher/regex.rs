@@ -30,13 +30,14 @@ enum Test {
     Set(Box<[Box<str>]>),
     /// Any text that is not shorter than this: `.*` or `.+`.
     AnyOf { min_bytes: usize },
-    /// These words in this order, with anything in between.
-    Words(Words),
+    /// One of these.
+    Words(Box<[Words]>),
     /// Anything else.
     Compiled(Box<meta::Regex>),
 }
 
-/// `first.*between.*last`, where each may be empty.
+/// These words in this order with anything in between, `first.*between.*last`, where each may be
+/// empty.
 #[derive(Clone)]
 struct Words {
     first: Box<str>,
@@ -55,8 +56,8 @@ impl AnchoredRegex {
         if let Some(test) = any(&hir) {
             return Ok(Self { test, prefix: "".into() });
         }
-        if let Some(words) = Words::new(&hir) {
-            return Ok(Self { prefix: words.first.clone(), test: Test::Words(words) });
+        if let Some(words) = any_words(&hir) {
+            return Ok(Self { prefix: common_prefix(&words).into(), test: Test::Words(words) });
         }
         let has_looks = !hir.properties().look_set().is_empty();
         let literals = Extractor::new().limit_total(MAX_SET_VALUES).extract(&hir);
@@ -92,7 +93,7 @@ impl AnchoredRegex {
         match &self.test {
             Test::Set(values) => values.binary_search_by(|v| (**v).cmp(value)).is_ok(),
             Test::AnyOf { min_bytes } => value.len() >= *min_bytes,
-            Test::Words(words) => words.is_match(value),
+            Test::Words(words) => words.iter().any(|words| words.is_match(value)),
             Test::Compiled(regex) => regex.is_match(anchored(value)),
         }
     }
@@ -145,6 +146,29 @@ impl Words {
         }
         true
     }
+}
+
+/// Takes an expression apart that is words and `.*`, or a few such between bars.
+fn any_words(hir: &Hir) -> Option<Box<[Words]>> {
+    match hir.kind() {
+        HirKind::Capture(group) => any_words(&group.sub),
+        HirKind::Alternation(parts) if parts.len() <= MAX_SET_VALUES => {
+            parts.iter().map(Words::new).collect()
+        }
+        _ => Some([Words::new(hir)?].into()),
+    }
+}
+
+/// What all of these begin with.
+fn common_prefix(words: &[Words]) -> &str {
+    let mut firsts = words.iter().map(|words| &*words.first);
+    let first = firsts.next().unwrap_or_default();
+    let shared = |other: &str| {
+        let same = first.chars().zip(other.chars()).take_while(|(a, b)| a == b);
+        same.map(|(a, _)| a.len_utf8()).sum()
+    };
+    let len: usize = firsts.map(shared).min().unwrap_or(first.len());
+    &first[..len]
 }
 
 /// Recognises `.*` and `.+`.

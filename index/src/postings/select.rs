@@ -5,7 +5,8 @@
 //! matcher that accepts it removes the series that carry one of the values it rejects. Both are
 //! unions of the postings of some label pairs: looked up where the values are known, else found by
 //! a scan of the label's values. What is cheap comes first, and nothing is looked at any more once
-//! no series is left.
+//! no series is left. Where fewer series are left than a label has values, as with `pod=~".+"` beside
+//! the name of a metric, their labels are looked at instead.
 
 use crate::matcher::{MatchOp, Matcher};
 use crate::postings::Postings;
@@ -35,6 +36,16 @@ pub(crate) trait PostingsSource {
         accept: &dyn Fn(&str) -> bool,
         into: &mut Postings,
     ) -> Result<(), Self::Error>;
+
+    /// Number of values of the label `name`, about.
+    fn n_values(&self, name: &str) -> usize;
+
+    /// Keeps those of `selected` whose label passes, by looking at the labels of each.
+    fn retain_matching(
+        &self,
+        matcher: &Matcher,
+        selected: &mut Postings,
+    ) -> Result<(), Self::Error>;
 }
 
 /// Selects the series that pass all `matchers`; without matchers, all of them.
@@ -43,7 +54,10 @@ pub(crate) fn select<S: PostingsSource + ?Sized>(
     matchers: &[Matcher],
 ) -> Result<Postings, S::Error> {
     let mut terms: Vec<Term<'_>> = matchers.iter().map(Term::new).collect();
-    terms.sort_by_key(|term| (term.subtracts, term.cost()));
+    // Those that look at many values come last if others tell which series to keep: there may be few
+    // left to look at instead.
+    let has_lookup = terms.iter().any(|term| !term.is_scan() && !term.subtracts);
+    terms.sort_by_key(|term| (has_lookup && term.is_scan(), term.subtracts, term.cost()));
 
     let mut selected: Option<Postings> = None;
     for term in terms {
@@ -97,6 +111,10 @@ impl<'a> Term<'a> {
         Self { matcher, subtracts, values }
     }
 
+    fn is_scan(&self) -> bool {
+        matches!(self.values, Values::Scan { .. })
+    }
+
     fn cost(&self) -> usize {
         match &self.values {
             Values::One(_) => 1,
@@ -122,6 +140,9 @@ impl<'a> Term<'a> {
                 *selected = Postings::new();
             }
             return Ok(());
+        }
+        if self.is_scan() && selected.len() < source.n_values(self.matcher.name()) as u64 {
+            return source.retain_matching(self.matcher, selected);
         }
         let series = self.series(source)?;
         if self.subtracts {

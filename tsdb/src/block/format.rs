@@ -71,7 +71,7 @@ pub(crate) trait ChunkStream: fmt::Debug {
 }
 
 /// Writes the series of a block, front to back.
-pub(crate) trait SeriesWriter {
+pub(crate) trait SeriesWriter: Send {
     /// Adds a series, which must come after the last one in label order, and its chunks, which
     /// ascend in time. Returns how many chunks they became.
     fn add(&mut self, labels: &Labels, chunks: &[EncodedChunk]) -> Result<u64, Error>;

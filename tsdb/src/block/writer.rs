@@ -49,6 +49,11 @@ impl<'a> BlockWriter<'a> {
         Ok(Self { fs, parent, tmp, format, series, stats: BlockStats::default() })
     }
 
+    /// The directory that it is written in.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.tmp
+    }
+
     /// What was added so far.
     pub(crate) fn stats(&self) -> &BlockStats {
         &self.stats

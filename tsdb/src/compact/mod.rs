@@ -7,15 +7,16 @@
 //!
 //! # Memory
 //!
-//! One series is in memory at a time: its labels, the places of its chunks, and, where chunks
-//! overlap, the samples of those. Beside that there are, for the whole run, a window of 512 KiB of
-//! the chunks of each source, the label names and values of the result with four bytes for each of
-//! them in each source, and what the writer of the index keeps for each series (four bytes for each
-//! label in Prometheus's format). Neither the number of samples nor the size of the sources
-//! matters. The indexes of the sources are mapped.
+//! Some 500 series are in memory at a time: their labels, the places of their chunks, and of one
+//! series, where chunks overlap, the samples of those. Beside that there are, for the whole run, a
+//! few windows of 512 KiB of the chunks of each source, the label names and values of the result
+//! with four bytes for each of them in each source, and what the writer of the index keeps for each
+//! series (four bytes for each label in Prometheus's format). Neither the number of samples nor the
+//! size of the sources matters. The indexes of the sources are mapped.
 
 mod control;
 mod merge;
+mod pipe;
 mod plan;
 mod populate;
 
@@ -28,6 +29,7 @@ use ulid::Ulid;
 pub(crate) use self::control::Control;
 pub use self::control::Progress;
 use self::merge::{MergedSymbols, SeriesMerge};
+use self::pipe::{Pipe, WriterGone, write_merged};
 pub(crate) use self::plan::{plan, ranges};
 use self::populate::Populator;
 use crate::block::{Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, WrittenBlock};
@@ -65,7 +67,7 @@ impl<'a> Compaction<'a> {
     fn write(&self) -> Result<Option<WrittenBlock<'a>>, Error> {
         let sources: Vec<&Block> = self.sources.iter().map(AsRef::as_ref).collect();
         let symbols = MergedSymbols::new(&sources)?;
-        let mut writer = BlockWriter::create(
+        let writer = BlockWriter::create(
             self.fs,
             self.parent,
             self.ulid,
@@ -73,27 +75,39 @@ impl<'a> Compaction<'a> {
             symbols.symbols.iter().copied(),
             self.chunk_segment_bytes,
         )?;
-        let selected =
-            sources.iter().map(|block| block.select(&[])).collect::<Result<Vec<_>, _>>()?;
-        self.control.begin(selected.iter().map(|series| series.len()).sum());
-        let mut merge = SeriesMerge::new(sources.iter().copied().zip(&selected), &symbols)?;
-        let mut populator = Populator::new(self.fs, &sources, self.format);
-        let mut chunks = Vec::new();
-        while let Some((labels, parts)) = merge.next()? {
-            chunks.clear();
-            populator.populate(parts, &mut chunks)?;
-            if !chunks.is_empty() {
-                writer.add_numbered(labels, &chunks)?;
-            }
-            let n_bytes = chunks.iter().map(|chunk| chunk.chunk.data.len() as u64).sum();
-            self.control.advance(parts.len() as u64, n_bytes)?;
-        }
+        let writer = write_merged(writer, |pipe| self.merge(&sources, &symbols, pipe))?;
         if writer.stats().num_samples == 0 {
             return Ok(None);
         }
         let metas: Vec<&BlockMeta> = sources.iter().map(|block| block.meta()).collect();
         let depth = self.format.depth_after_merge();
         writer.finish(depth, |stats| BlockMeta::merged(self.ulid, &metas, stats)).map(Some)
+    }
+
+    /// Hands the series of the sources to the writer.
+    fn merge(
+        &self,
+        sources: &[&Block],
+        symbols: &MergedSymbols<'_>,
+        pipe: &mut Pipe,
+    ) -> Result<(), Error> {
+        let selected =
+            sources.iter().map(|block| block.select(&[])).collect::<Result<Vec<_>, _>>()?;
+        self.control.begin(selected.iter().map(|series| series.len()).sum());
+        let mut merge = SeriesMerge::new(sources.iter().copied().zip(&selected), symbols)?;
+        let mut populator = Populator::new(self.fs, sources, self.format);
+        let mut chunks = Vec::new();
+        while let Some((labels, parts)) = merge.next()? {
+            populator.populate(parts, &mut chunks)?;
+            let n_bytes = chunks.iter().map(|chunk| chunk.chunk.data.len() as u64).sum();
+            if !chunks.is_empty()
+                && let Err(WriterGone) = pipe.add(labels, &mut chunks)
+            {
+                break;
+            }
+            self.control.advance(parts.len() as u64, n_bytes)?;
+        }
+        Ok(())
     }
 }
 

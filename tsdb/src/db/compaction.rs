@@ -44,15 +44,19 @@ impl Shared {
         let ranges = ranges(self.options.block_range_ms, self.options.max_block_range_ms);
         let mut made = Vec::new();
         let mut failure = None;
+        let mut last = Vec::new();
         loop {
             let planned = self.begin(|blocks| {
                 let metas: Vec<&BlockMeta> = blocks.iter().map(|block| block.meta()).collect();
                 let planned = plan(&metas, &ranges).unwrap_or_default();
                 planned.into_iter().map(|place| Arc::clone(blocks[place])).collect()
             })?;
-            if planned.is_empty() {
+            let ulids: Vec<Ulid> = planned.iter().map(|block| block.meta().ulid).collect();
+            // The same again: a block that is kept for where it ends, though it holds nothing.
+            if planned.is_empty() || ulids == last {
                 return failure.map_or(Ok(made), Err);
             }
+            last = ulids;
             match self.compact_begun(&planned) {
                 Ok(block) => made.extend(block),
                 // What will fail again the next time is not tried again; the rest goes on.
@@ -136,9 +140,11 @@ impl Shared {
         // Where the newest block ends tells an opening which samples of the log are in blocks, or
         // were before they were deleted. So that one stays even if it holds nothing any more.
         let covered = covered_until(&self.view.read().blocks);
-        let is_needed = |source: &Block| made.is_none() && source.meta().maxt == covered;
-        let unneeded = sources.iter().filter(|source| !is_needed(source));
-        let ulids: Vec<Ulid> = unneeded.map(|source| source.meta().ulid).collect();
+        let mut ulids: Vec<Ulid> = sources.iter().map(|source| source.meta().ulid).collect();
+        let newest = sources.iter().rposition(|source| source.meta().maxt == covered);
+        if let Some(newest) = newest.filter(|_| made.is_none()) {
+            ulids.remove(newest);
+        }
         self.replace_blocks(&ulids, published);
         self.remove_unwanted(&ulids)?;
         Ok(made)

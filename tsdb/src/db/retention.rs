@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::retention::{Retention, ages, beyond_size, beyond_time};
 
 /// Names of what the head keeps in the data directory, or the beginnings of such.
-const HEAD_NAMES: [&str; 4] = [WAL_DIR, "wbl", "chunks_head", "chunk_snapshot."];
+const HEAD_NAMES: [&str; 5] = [WAL_DIR, "wbl", "chunks_head", "chunk_snapshot.", "head_snapshot"];
 
 /// For each block which rules were applied to it.
 pub(super) type Retained = BTreeMap<Ulid, Vec<bool>>;
@@ -99,9 +99,14 @@ impl Shared {
 fn head_bytes(fs: &dyn Fs, dir: &Path) -> Result<u64, Error> {
     let mut size = 0;
     for entry in fs.list(dir).map_err(Error::io("list", dir))? {
-        if entry.is_dir && HEAD_NAMES.iter().any(|name| entry.name.starts_with(name)) {
+        if HEAD_NAMES.iter().any(|name| entry.name.starts_with(name)) {
+            let path = dir.join(&entry.name);
+            let of_entry = match entry.is_dir {
+                true => size_of_dir(fs, &path),
+                false => fs.metadata(&path).map(|metadata| metadata.len),
+            };
             // A file may go while it is looked at; it is counted at the next turn, or gone.
-            size += size_of_dir(fs, &dir.join(&entry.name)).unwrap_or_default();
+            size += of_entry.unwrap_or_default();
         }
     }
     Ok(size)

@@ -206,6 +206,14 @@ impl Head {
         (counters.n_series(), counters.n_chunks())
     }
 
+    /// Has later series get other refs than this one, which was read from a file. One that no head
+    /// would hand out, for it leaves no room behind it, is not followed: its like is not reached.
+    fn note_ref(&self, series: SeriesRef) {
+        if series.0 < MAX_FOLLOWED_REF {
+            self.next_ref.fetch_max(series.0 + 1, Ordering::Relaxed);
+        }
+    }
+
     fn new_ref(&self) -> SeriesRef {
         SeriesRef(self.next_ref.fetch_add(1, Ordering::Relaxed))
     }
@@ -241,6 +249,9 @@ impl Head {
         })
     }
 }
+
+/// Refs from here on are not handed out, at any rate of new series.
+const MAX_FOLLOWED_REF: u64 = 1 << 62;
 
 /// Tells whether a sample may have this time.
 fn is_valid_time(timestamp: i64) -> bool {

@@ -90,6 +90,17 @@ impl Model {
         }
     }
 
+    /// Leaves out what a failed deletion may have deleted.
+    pub(crate) fn without_doubtful(&self, mut content: Content) -> Content {
+        let is_doubtful =
+            |sample: &Sample| self.doubtful.keys().any(|serial| f64::from(*serial) == sample.value);
+        for (_, samples) in &mut content {
+            samples.retain(|sample| !is_doubtful(sample));
+        }
+        content.retain(|(_, samples)| !samples.is_empty());
+        content
+    }
+
     /// Takes note of a deletion: what `is_deleted` names is gone, unless the deletion `has_failed`.
     pub(crate) fn delete(&mut self, is_deleted: impl Fn(&Written) -> bool, has_failed: bool) {
         for batch in &mut self.batches {

@@ -39,6 +39,10 @@ pub(crate) enum Op {
     CleanTombstones,
     /// Copies the database and opens the copy.
     Snapshot,
+    /// Opens a view that is to stay as it is.
+    Hold,
+    /// Compares what that view shows now with what it showed at first.
+    ReadHeld,
     /// Compares what is visible with what was acknowledged.
     Check,
     /// Closes the database and opens it again.
@@ -187,7 +191,9 @@ pub(crate) fn op_of_kind(kind: u64, random: &mut Random, config: &Config) -> Op 
         },
         72 => Op::CleanTombstones,
         73 => Op::Snapshot,
-        74..77 => Op::Check,
+        74 => Op::Check,
+        75 => Op::Hold,
+        76 => Op::ReadHeld,
         77..79 => Op::Reopen,
         79..81 => Op::Kill,
         81..84 => Op::Crash { survival: random.survival() },

@@ -99,6 +99,20 @@ fn prefixes_are_recognised() {
 }
 
 #[test]
+fn words_between_bars_are_not_compiled() {
+    for pattern in ["api-1.*|api-2.*x|apx.*y.*", "(api-1.*|api-2.*x|apx.*y.*)"] {
+        let regex = AnchoredRegex::new(pattern).unwrap();
+        assert!(matches!(&regex.test, Test::Words(words) if words.len() == 3), "{pattern}");
+        assert_eq!(regex.prefix(), "ap");
+        for (value, is_match) in
+            [("api-1", true), ("api-2yx", true), ("apx-y-", true), ("api-2y", false), ("ap", false)]
+        {
+            assert_eq!(regex.is_match(value), is_match, "{pattern} {value}");
+        }
+    }
+}
+
+#[test]
 fn deep_and_huge_expressions_are_refused() {
     let n = 100_000;
     assert!(AnchoredRegex::new(&"(".repeat(n)).is_err());

@@ -89,8 +89,13 @@ impl<'a> Decoder<'a> {
     }
 
     fn add_series(&mut self, series: SeriesRef, labels: &Labels) -> Result<(), Error> {
+        if series == SeriesRef(u64::MAX) {
+            // Sets of refs have no room for this one, which no store hands out.
+            self.stats.skipped_records += 1;
+            return Ok(());
+        }
         let head = self.head;
-        head.next_ref.fetch_max(series.0.saturating_add(1), Ordering::Relaxed);
+        head.note_ref(series);
         if let Some(known) = head.index.get(labels) {
             // A series that was removed and made anew has two refs in the log.
             if known != series {

@@ -5,8 +5,6 @@
 //! sample at the end of each series' last chunk, or after it. A chunk may have reached the disk
 //! although its last batch did not reach the log, and nothing of a batch may be seen then.
 
-use std::sync::atomic::Ordering;
-
 use ferula_chunkenc::Encoding;
 use ferula_index::SeriesRef;
 
@@ -69,7 +67,7 @@ impl<'a> ChunkLoader<'a> {
     pub(crate) fn add(&mut self, found: &FoundChunk) {
         let &FoundChunk { series, at, mint, maxt, is_ooo, .. } = found;
         // No later series may take this for its own.
-        self.head.next_ref.fetch_max(series.0.saturating_add(1), Ordering::Relaxed);
+        self.head.note_ref(series);
         if is_ooo || maxt < self.valid_from || !Head::serves(found.encoding) {
             return;
         }

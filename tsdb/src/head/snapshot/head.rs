@@ -16,7 +16,6 @@ use super::{
 use crate::error::{Error, SnapshotFault};
 use crate::head::Head;
 use crate::head::series::{ChunkInFile, OpenChunk, PageState, page_number};
-use crate::tombstones::Tombstones;
 
 /// Threads that make series at most.
 const MAX_THREADS: usize = 8;
@@ -29,12 +28,17 @@ impl Head {
         let mut aliases: Vec<(SeriesRef, SeriesRef)> =
             self.aliases.lock().iter().map(|(alias, series)| (*alias, *series)).collect();
         aliases.sort_unstable();
+        let tombstones = self.tombstones();
+        let deleted = tombstones.series().flat_map(|series| {
+            let of_series = tombstones.of(series).iter();
+            of_series.map(move |(mint, maxt)| (series, *mint, *maxt))
+        });
         let snapshot = Snapshot {
             origin,
             next_ref: self.next_ref.load(Ordering::Acquire),
             has_opaque_records: self.has_opaque_records,
             aliases,
-            deleted: Tombstones::clone(&self.tombstones()),
+            deleted: deleted.collect(),
         };
         let mut file = SnapshotFile::create(fs, dir, &snapshot)?;
         let mut numbers = Vec::new();
@@ -81,7 +85,10 @@ impl Head {
         *self.next_ref.get_mut() = snapshot.next_ref;
         *self.aliases.get_mut() = snapshot.aliases.iter().copied().collect();
         self.has_opaque_records = snapshot.has_opaque_records;
-        *self.tombstones.get_mut() = Arc::new(snapshot.deleted.clone());
+        let tombstones = Arc::make_mut(self.tombstones.get_mut());
+        for &(series, mint, maxt) in &snapshot.deleted {
+            tombstones.add(series, mint, maxt);
+        }
         let found = self.restore_series(reader)?;
         let expected = reader.n_series();
         if found != expected {

@@ -39,7 +39,7 @@ pub(super) enum FrameKind {
     Series,
     /// How much there was of everything; the last frame.
     End,
-    /// What is deleted of the samples of series.
+    /// Intervals that are deleted.
     Deleted,
 }
 
@@ -57,16 +57,11 @@ impl FrameKind {
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        let all = [
-            Self::State,
-            Self::ChunkFiles,
-            Self::Aliases,
-            Self::Pairs,
-            Self::Series,
-            Self::End,
-            Self::Deleted,
-        ];
-        all.into_iter().find(|kind| kind.to_byte() == byte)
+        let (head, series) = (
+            [Self::State, Self::ChunkFiles, Self::Aliases, Self::Deleted],
+            [Self::Pairs, Self::Series, Self::End],
+        );
+        head.into_iter().chain(series).find(|kind| kind.to_byte() == byte)
     }
 }
 

@@ -26,7 +26,6 @@ pub(crate) use self::file::{open, remove};
 pub(crate) use self::reader::SnapshotReader;
 use self::writer::SnapshotWriter;
 use super::chunk_files::ChunkFileEnd;
-use crate::tombstones::Tombstones;
 
 /// What a snapshot was made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,8 +53,8 @@ pub(crate) struct Snapshot {
     pub(crate) has_opaque_records: bool,
     /// Refs that the log knows a series by beside its own, each with that one, ascending.
     pub(crate) aliases: Vec<(SeriesRef, SeriesRef)>,
-    /// What is deleted of the samples.
-    pub(crate) deleted: Tombstones,
+    /// What is deleted: series, first and last time.
+    pub(crate) deleted: Vec<(SeriesRef, i64, i64)>,
 }
 
 /// A series in a snapshot.

@@ -190,7 +190,8 @@ impl SnapshotReader {
             FrameKind::Deleted => {
                 while !cursor.is_empty() {
                     let series = SeriesRef(cursor.u64_be()?);
-                    self.snapshot.deleted.add(series, cursor.i64_be()?, cursor.i64_be()?);
+                    let (mint, maxt) = (cursor.i64_be()?, cursor.i64_be()?);
+                    self.snapshot.deleted.push((series, mint, maxt));
                 }
             }
             FrameKind::Pairs => {

@@ -69,10 +69,9 @@ impl<W: io::Write> SnapshotWriter<W> {
             }
             write_frame(&mut out, &mut frame)?;
         }
-        let deleted: Vec<_> = snapshot.deleted.iter().collect();
-        for intervals in deleted.chunks(FRAME_BYTES / 24) {
+        for deleted in snapshot.deleted.chunks(FRAME_BYTES / 24) {
             begin_frame(&mut frame, FrameKind::Deleted);
-            for (series, (mint, maxt)) in intervals {
+            for (series, mint, maxt) in deleted {
                 put_u64_be(&mut frame, series.0);
                 put_i64_be(&mut frame, *mint);
                 put_i64_be(&mut frame, *maxt);
