@@ -35,6 +35,9 @@ fn fill() -> HeadIndex {
     index
 }
 
+/// Label name, operator and value of a matcher.
+type Test<'a> = (&'a str, MatchOp, &'a str);
+
 fn matcher(op: MatchOp, name: &str, value: &str) -> Matcher {
     Matcher::new(op, name, value).expect("a valid expression")
 }
@@ -70,7 +73,7 @@ fn select(criterion: &mut Criterion) {
     use MatchOp::{Equal, NotEqual, NotRegex, Regex};
     let index = fill();
     let name = ("__name__", Equal, "up");
-    let cases: [(&str, &[(&str, MatchOp, &str)]); 9] = [
+    let cases: [(&str, &[Test<'_>]); 9] = [
         ("metric", &[name]),
         ("metric and job", &[name, ("job", Equal, "api")]),
         (
