@@ -6,20 +6,25 @@
 //! probability below 10⁻²⁴. The labels themselves would take ten times the memory.
 //!
 //! An entry that went unused for a whole generation is dropped. A generation ends when the table
-//! has grown to twice what survived the last one, so a table holds at most about twice the series
-//! in use, and what sweeping costs is spread over the insertions.
+//! has grown to twice what survived the last one, so what sweeping costs is spread over the
+//! insertions; but it lasts long enough for a sender to come round to each of its series, however
+//! many there are. So a table holds at most about twice the series of that time.
 
 use std::array;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use ferula_index::SeriesRef;
 use parking_lot::{RwLock, RwLockReadGuard};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 const N_SHARDS: usize = 16;
+
+/// How long a generation lasts at least: twice the longest interval at which senders usually scrape.
+pub(super) const MIN_GENERATION: Duration = Duration::from_mins(10);
 
 /// A shard smaller than this is not swept.
 const MIN_SWEEP_COUNT: usize = 4096;
@@ -44,6 +49,7 @@ impl std::hash::Hash for LabelsKey {
 #[derive(Debug)]
 pub(super) struct RefCache {
     seed: u64,
+    min_generation: Duration,
     shards: [RwLock<Shard>; N_SHARDS],
 }
 
@@ -51,6 +57,8 @@ pub(super) struct RefCache {
 struct Shard {
     entries: HashMap<LabelsKey, Entry, BuildHasherDefault<AsIs>>,
     sweep_count: usize,
+    /// When the generation began.
+    begun: Instant,
 }
 
 #[derive(Debug)]
@@ -60,10 +68,15 @@ struct Entry {
 }
 
 impl RefCache {
-    pub(super) fn new() -> Self {
-        let shard =
-            || RwLock::new(Shard { entries: HashMap::default(), sweep_count: MIN_SWEEP_COUNT });
-        Self { seed: RandomState::new().hash_one(0_u64), shards: array::from_fn(|_| shard()) }
+    /// Makes an empty table whose generations last `min_generation` at least.
+    pub(super) fn new(min_generation: Duration) -> Self {
+        let begun = Instant::now();
+        let shard = || {
+            let entries = HashMap::default();
+            RwLock::new(Shard { entries, sweep_count: MIN_SWEEP_COUNT, begun })
+        };
+        let seed = RandomState::new().hash_one(0_u64);
+        Self { seed, min_generation, shards: array::from_fn(|_| shard()) }
     }
 
     pub(super) fn key(&self, labels: &[u8]) -> LabelsKey {
@@ -80,7 +93,8 @@ impl RefCache {
 
     pub(super) fn insert(&self, key: LabelsKey, series: SeriesRef) {
         let mut shard = self.shards[key.shard()].write();
-        if shard.entries.len() >= shard.sweep_count {
+        if shard.entries.len() >= shard.sweep_count && shard.begun.elapsed() >= self.min_generation
+        {
             shard.entries.retain(|_, entry| {
                 let bits = entry.bits.get_mut();
                 let was_used = *bits & 1 == 1;
@@ -88,6 +102,7 @@ impl RefCache {
                 was_used
             });
             shard.sweep_count = (shard.entries.len() * 2).max(MIN_SWEEP_COUNT);
+            shard.begun = Instant::now();
         }
         shard.entries.insert(key, Entry { bits: AtomicU64::new(series.0 << 1 | 1) });
     }
@@ -142,7 +157,7 @@ mod tests {
 
     #[test]
     fn unused_series_are_forgotten_and_used_ones_are_not() {
-        let cache = RefCache::new();
+        let cache = RefCache::new(Duration::ZERO);
         let key = |n: u64| cache.key(&n.to_le_bytes());
         let kept: Vec<u64> = (0..1000).collect();
         for &n in &kept {
@@ -156,5 +171,18 @@ mod tests {
             }
         }
         assert!(cache.len() < 4 * N_SHARDS * MIN_SWEEP_COUNT, "{} left", cache.len());
+    }
+
+    /// As a sender does that comes round to its series again and again: were entries dropped by their
+    /// number alone, each would be gone when its turn comes.
+    #[test]
+    fn all_series_of_one_generation_are_known() {
+        let cache = RefCache::new(MIN_GENERATION);
+        let key = |n: u64| cache.key(&n.to_le_bytes());
+        for n in 0..200_000 {
+            cache.insert(key(n), SeriesRef(n + 1));
+        }
+        let open = cache.open();
+        assert!((0..200_000).all(|n| open.get(key(n)) == Some(SeriesRef(n + 1))));
     }
 }

@@ -19,7 +19,7 @@ use ferula_tsdb::AppendError;
 
 use self::labels::{decode_labels, excerpt, split_labels};
 use super::protobuf::{DecodeError, Field, Fields, Value};
-use super::refs::{LabelsKey, RefCache};
+use super::refs::{LabelsKey, MIN_GENERATION, RefCache};
 use crate::exposition::MetricType;
 use crate::store::{Batch, Store};
 use crate::telemetry::{Counter, Registry};
@@ -69,7 +69,7 @@ pub struct Receiver {
 impl Receiver {
     /// Makes a receiver that writes to `store` and counts in `registry`.
     pub fn new(store: Arc<dyn Store>, registry: &Registry) -> Self {
-        let refs = Arc::new(RefCache::new());
+        let refs = Arc::new(RefCache::new(MIN_GENERATION));
         let counted = refs.clone();
         registry.read(
             "ferula_remote_write_cached_series",
