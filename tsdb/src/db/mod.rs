@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ferula_index::Matcher;
-use ferula_index::head::{Cardinality, IndexMemory};
+use ferula_index::head::Cardinality;
 use ferula_wal::fs::{Fs, StdFs};
 use parking_lot::{Mutex, RwLock};
 use ulid::Ulid;
@@ -273,13 +273,6 @@ impl Db {
     /// index, which is walked through page by page: some milliseconds for a million series.
     pub fn memory(&self) -> MemoryUsage {
         self.shared.head.memory()
-    }
-
-    /// Memory that the index of the head takes, by part: the labels, which [`memory`](Self::memory)
-    /// leaves out. Walks over the index without its series, which takes some ten milliseconds at ten
-    /// million of them.
-    pub fn index_memory(&self) -> IndexMemory {
-        self.shared.head.index().memory()
     }
 
     /// Counts the series of the head by metric, label and label pair, and keeps the `top` largest of

@@ -425,6 +425,7 @@ fn memory_of_head(db: &Db) -> Value {
         "chunk_lists": megabytes(usage.chunk_list_bytes),
         "full_chunks": megabytes(usage.full_chunk_bytes),
         "chunk_files": megabytes(usage.chunk_file_bytes),
+        "index": megabytes(usage.index.total_bytes()),
         "unpublished": megabytes(usage.unpublished_bytes),
         "batches": megabytes(usage.batch_bytes),
         "total": megabytes(usage.total_bytes()),
