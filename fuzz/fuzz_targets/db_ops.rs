@@ -27,6 +27,7 @@ fuzz_target!(|data: &[u8]| {
         block_range_ms: [1000, 2000, 10_000][usize::from(header[0] >> 2) % 3],
         chunk_segment_bytes: [64, 300, 1 << 20][usize::from(header[0] >> 4) % 3],
         padding: [0, 300, 4000][usize::from(header[0] >> 6) % 3],
+        window_halves: [0, 1, 3, 20][usize::from(header[1]) % 4],
     };
     let ops = rest.chunks_exact(3).take(MAX_OPS).map(|item| {
         let mut random = Random(u64::from(u16::from_le_bytes([item[1], item[2]])));

@@ -38,6 +38,22 @@ impl NativeHistogram {
         }
     }
 
+    /// The sum, which tells a staleness marker.
+    pub(crate) fn sum(&self) -> f64 {
+        match self {
+            Self::Integer(histogram) => histogram.sum,
+            Self::Float(histogram) => histogram.sum,
+        }
+    }
+
+    /// The same with float counts.
+    pub(crate) fn into_float(self) -> FloatHistogram {
+        match self {
+            Self::Integer(histogram) => histogram.to_float(),
+            Self::Float(histogram) => histogram,
+        }
+    }
+
     /// Tells whether the counts are integers.
     pub(crate) fn is_integer(&self) -> bool {
         matches!(self, Self::Integer(_))

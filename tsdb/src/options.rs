@@ -27,6 +27,10 @@ pub const MAX_CHUNK_SEGMENT_BYTES: u64 = 2 << 30;
 /// Whether a database that is closed writes down what its head holds, unless told otherwise.
 pub const DEFAULT_HEAD_SNAPSHOT: bool = true;
 
+/// How far back from the newest sample of the head samples are accepted out of order, in milliseconds:
+/// not at all.
+pub const DEFAULT_OUT_OF_ORDER_WINDOW_MS: i64 = 0;
+
 /// How often the background threads look for work: one second.
 pub const DEFAULT_MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -123,6 +127,13 @@ pub struct Options {
     pub max_block_range_ms: i64,
     /// Bytes of chunks that compactions write per second at most; `None` sets no limit.
     pub compaction_bytes_per_second: Option<u64>,
+    /// How far back from the newest sample of the head samples are accepted that are older than the
+    /// newest one of their series, in milliseconds; zero accepts none. What is older than that is
+    /// refused with [`AppendError::TooOld`](crate::AppendError::TooOld).
+    ///
+    /// Such samples become blocks when the head is cut. A sample at the time of another one of its
+    /// series is accepted, with whatever value, and is found only if the other one is deleted.
+    pub out_of_order_window_ms: i64,
     /// What is kept, and for how long.
     pub retention: Retention,
     /// Whether closing the database writes down what the head holds, so that the next opening need
@@ -147,6 +158,7 @@ impl Default for Options {
             chunk_segment_bytes: DEFAULT_CHUNK_SEGMENT_BYTES,
             max_block_range_ms: DEFAULT_MAX_COMPACTED_RANGE_MS,
             compaction_bytes_per_second: None,
+            out_of_order_window_ms: DEFAULT_OUT_OF_ORDER_WINDOW_MS,
             retention: Retention::default(),
             head_snapshot: DEFAULT_HEAD_SNAPSHOT,
             maintenance_interval: Some(DEFAULT_MAINTENANCE_INTERVAL),
@@ -182,6 +194,8 @@ impl Options {
         within("max_block_range_ms", max_range, MIN_BLOCK_RANGE_MS.cast_unsigned(), most)?;
         let rate = self.compaction_bytes_per_second.unwrap_or(u64::MAX);
         within("compaction_bytes_per_second", rate, 1, u64::MAX)?;
+        let window = u64::try_from(self.out_of_order_window_ms).unwrap_or(u64::MAX);
+        within("out_of_order_window_ms", window, 0, MAX_TIME_MS.cast_unsigned())?;
         self.retention.check()?;
         let Limits { series, labels, label_name_bytes, label_value_bytes, batch_samples } =
             self.limits;
@@ -258,6 +272,13 @@ impl OptionsBuilder {
     /// Sets how many bytes of chunks compactions write per second at most; `None` sets no limit.
     pub fn compaction_bytes_per_second(mut self, bytes_per_second: Option<u64>) -> Self {
         self.options.compaction_bytes_per_second = bytes_per_second;
+        self
+    }
+
+    /// Sets how far back from the newest sample of the head samples are accepted out of order, in
+    /// milliseconds; zero accepts none.
+    pub fn out_of_order_window_ms(mut self, window_ms: i64) -> Self {
+        self.options.out_of_order_window_ms = window_ms;
         self
     }
 

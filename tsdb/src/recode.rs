@@ -5,11 +5,12 @@
 //! between the two, or one has gone, that is unknown, and the encoder finds out by comparing.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use ferula_chunkenc::histogram::CounterResetHint;
 use ferula_chunkenc::{
     Appended, Chunk, ChunkAppender, ChunkHistogram, ChunkHistograms, ChunkIterator, Encoding,
-    Error, Sample, Xor2Appender, XorAppender,
+    Error, Sample, SampleBatch, Xor2Appender, XorAppender, stale,
 };
 
 use crate::block::EncodedChunk;
@@ -99,6 +100,25 @@ impl Recoder {
         Ok(())
     }
 
+    /// Adds a sample that is in no chunk, and comes after those that were decoded since the last
+    /// merging.
+    pub(crate) fn push(&mut self, time: i64, value: Value) {
+        // A chunk of its own, of which it is not the first: nothing was compared with it.
+        let origin = (self.n_chunks, 1);
+        self.n_chunks += 1;
+        self.decoded.push(Point { time, start: 0, value, origin });
+    }
+
+    /// Leaves out those of the samples decoded since the last merging of which `is_kept`, called
+    /// with the place of each among them and its time, says so.
+    pub(crate) fn retain_decoded(&mut self, mut is_kept: impl FnMut(usize, i64) -> bool) {
+        let mut place = 0;
+        self.decoded.retain(|point| {
+            place += 1;
+            is_kept(place - 1, point.time)
+        });
+    }
+
     /// Merges what was decoded, without what is `deleted` of it, with what was merged before. Of two
     /// samples at the same time the one that was merged before stays.
     pub(crate) fn merge(&mut self, deleted: &[Interval]) {
@@ -133,6 +153,30 @@ impl Recoder {
             }
         }
         Ok(())
+    }
+
+    /// Appends what was merged to `batch`.
+    pub(crate) fn read_into(&mut self, batch: &mut SampleBatch) {
+        self.forget_false_hints();
+        for Point { time, start, value, .. } in self.merged.drain(..) {
+            match value {
+                Value::Float(value) => batch.push(time, value),
+                Value::Histogram(histogram) if stale::is_stale(histogram.sum()) => {
+                    batch.push(time, histogram.sum());
+                }
+                Value::Histogram(histogram) => {
+                    batch.push_histogram(time, Arc::new(histogram.into_float()));
+                }
+            }
+            if start != 0 {
+                batch.set_last_start_timestamp(start);
+            }
+        }
+    }
+
+    /// Times of what was merged, in order.
+    pub(crate) fn times(&self) -> impl Iterator<Item = i64> {
+        self.merged.iter().map(|point| point.time)
     }
 
     /// What was merged, in time order.

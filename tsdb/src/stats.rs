@@ -29,8 +29,12 @@ pub struct Stats {
     pub quarantined: Vec<Quarantined>,
     /// Size of the log in bytes, checkpoint included.
     pub wal_bytes: u64,
+    /// Size of the log of samples out of order in bytes.
+    pub wbl_bytes: u64,
     /// Samples committed.
     pub appended: u64,
+    /// Those of them that came out of order.
+    pub out_of_order: u64,
     /// Samples refused.
     pub refused: u64,
     /// Size of the blocks that serve in bytes, as they were opened.
@@ -76,6 +80,8 @@ pub struct MemoryUsage {
     /// Chunks that are full and kept in memory: until they are written to their files, or for good in
     /// a database that is only read.
     pub full_chunk_bytes: u64,
+    /// Samples that came out of order, and lists of the chunks of such.
+    pub out_of_order_bytes: u64,
     /// Buffers of the files of full chunks.
     pub chunk_file_bytes: u64,
     /// The index of label pairs and series.
@@ -92,7 +98,7 @@ impl MemoryUsage {
         let Self { series_bytes, open_chunk_bytes, spare_chunk_bytes, .. } = self;
         let Self { chunk_list_bytes, full_chunk_bytes, chunk_file_bytes, .. } = self;
         let open = open_chunk_bytes + spare_chunk_bytes;
-        let full = chunk_list_bytes + full_chunk_bytes + chunk_file_bytes;
+        let full = chunk_list_bytes + full_chunk_bytes + chunk_file_bytes + self.out_of_order_bytes;
         let index = self.index.total_bytes();
         series_bytes + open + full + index + self.unpublished_bytes + self.batch_bytes
     }
@@ -120,6 +126,8 @@ pub struct OpenReport {
     pub series: u64,
     /// Samples of the log that are in the head now; none are read from it if there is a snapshot.
     pub samples: u64,
+    /// Samples that came out of order and are in the head now.
+    pub out_of_order_samples: u64,
     /// Chunks that were taken over from files, so that their samples were only passed over in the
     /// log.
     pub loaded_chunks: u64,
@@ -146,10 +154,6 @@ pub struct OpenReport {
     pub quarantined: Vec<Quarantined>,
     /// Leftovers of interrupted work that were removed.
     pub removed: Vec<PathBuf>,
-    /// Directories with samples that this release does not read: `wbl`, in which Prometheus logs
-    /// samples that came out of order, unless it is empty. They are left as they are. (`chunks_head`
-    /// and `chunk_snapshot.*` are not listed: they repeat what the log of samples in order holds.)
-    pub unread: Vec<PathBuf>,
     /// How long opening took.
     pub duration: Duration,
 }

@@ -186,7 +186,7 @@ pub(crate) fn remove_deleted(intervals: &[Interval], batch: &mut SampleBatch, st
 }
 
 /// Sorts intervals and makes one of those that overlap or follow each other without a gap.
-fn unite(intervals: &mut Vec<Interval>) {
+pub(crate) fn unite(intervals: &mut Vec<Interval>) {
     intervals.sort_unstable();
     intervals.dedup_by(|next, last| {
         let is_joined = next.0 <= last.1.saturating_add(1);

@@ -13,6 +13,7 @@ use common::{RANGE, all, commit, labels, options, sample, scrape, short_blocks};
 use ferula_index::{Labels, SeriesRef};
 use ferula_tsdb::Db;
 use ferula_wal::fs::StdFs;
+use ferula_wal::record::mmap_markers::{self, MmapMarker};
 use ferula_wal::record::samples::{self, RefSample};
 use ferula_wal::record::tombstones::{self, Tombstone};
 use ferula_wal::record::{Record, series};
@@ -184,14 +185,38 @@ fn a_block_of_out_of_order_samples_covers_nothing_of_the_log() {
 }
 
 #[test]
-fn a_log_of_out_of_order_samples_is_reported() {
+fn a_log_of_out_of_order_samples_is_taken_over() {
     let dir = tempfile::tempdir().unwrap();
-    let wbl = dir.path().join("wbl");
-    fs::create_dir(&wbl).unwrap();
-    fs::write(wbl.join("00000000"), "").unwrap();
-    assert!(Db::open(dir.path(), options()).unwrap().open_report().unread.is_empty());
-    fs::write(wbl.join("00000000"), [0; 8]).unwrap();
-    let db = Db::open(dir.path(), options()).unwrap();
-    assert_eq!(db.open_report().unread, std::slice::from_ref(&wbl));
-    assert_eq!(Db::open_read_only(dir.path()).unwrap().open_report().unread, [wbl]);
+    let late = labels(&[("came", "late")]);
+    write_log(
+        dir.path(),
+        &[
+            series_record(&[(1, &late)]),
+            samples_record(1, [100_000]),
+            // Prometheus logs them here too, where they do not fit.
+            samples_record(1, [50_000, 40_000]),
+            // A series that was made anew has two refs.
+            series_record(&[(2, &late)]),
+        ],
+    );
+    let mut marker = Vec::new();
+    mmap_markers::encode([MmapMarker { series: SeriesRef(1), chunk: 0 }], &mut marker);
+    let mut lost = Vec::new();
+    mmap_markers::encode([MmapMarker { series: SeriesRef(1), chunk: 1 << 32 | 8 }], &mut lost);
+    let records =
+        [marker, samples_record(1, [50_000, 40_000]), lost, samples_record(2, [60_000, 45_000])];
+    let wbl_options = ferula_wal::Options::default();
+    let (wbl, _) = Wal::open(Arc::new(StdFs), dir.path().join("wbl"), wbl_options).unwrap();
+    for record in &records {
+        wbl.append(&[record]).unwrap();
+    }
+    wbl.append(&[&samples_record(9, [1])]).unwrap();
+    wbl.close().unwrap();
+    let expected = [vec![40_000, 45_000, 50_000, 60_000, 100_000]];
+    let db = Db::open_read_only(dir.path()).unwrap();
+    assert_eq!(db.open_report().out_of_order_samples, 4);
+    for _ in 0..3 {
+        let db = Db::open(dir.path(), options()).unwrap();
+        assert_eq!(times(&db), expected);
+    }
 }

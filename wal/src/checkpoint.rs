@@ -37,7 +37,8 @@ impl Wal {
     ///
     /// Of the series that `keep` accepts these stay: their labels; samples, histograms, exemplars
     /// and tombstones that reach `mint` (in milliseconds since the Unix epoch); the newest metadata.
-    /// Records of kinds that this crate does not decode stay too, and so do mmap markers. `keep`
+    /// Records of kinds that this crate does not decode stay too, and so do mmap markers. Samples that
+    /// are announced as [out of order](crate::record::out_of_order) go: another log holds them. `keep`
     /// must give the same answer for a series all the time. Logging goes on meanwhile.
     ///
     /// # Errors
@@ -117,7 +118,15 @@ struct Filter<'a, K> {
 
 impl<K: FnMut(SeriesRef) -> bool> Filter<'_, K> {
     fn copy(&mut self, mut reader: LogReader, target: &Wal) -> Result<(), Error> {
+        // Records that are still to come of samples out of order.
+        let mut n_out_of_order = 0;
         while let Some(record) = reader.next_record()? {
+            if n_out_of_order > 0 {
+                n_out_of_order -= 1;
+                self.report.n_entries += 1;
+                self.report.n_dropped += 1;
+                continue;
+            }
             let kept = match record.decode()? {
                 Record::Series(entries) => self.series(entries)?,
                 Record::Samples(entries) => self.samples(entries)?,
@@ -127,6 +136,12 @@ impl<K: FnMut(SeriesRef) -> bool> Filter<'_, K> {
                 Record::Metadata(entries) => self.metadata(entries)?,
                 Record::Histograms(entries) => self.histograms(*entries)?,
                 Record::FloatHistograms(entries) => self.histograms(*entries)?,
+                Record::OutOfOrder(announced) => {
+                    n_out_of_order = announced.n_records;
+                    self.report.n_entries += 1;
+                    self.report.n_dropped += 1;
+                    Kept::None
+                }
                 Record::MmapMarkers(_) | Record::Other { .. } => {
                     self.report.n_entries += 1;
                     Kept::All

@@ -173,6 +173,13 @@ impl BlockMeta {
         Self { ulid, mint, maxt, stats, compaction, version, ferula, others }
     }
 
+    /// Describes a block cut from a head of samples that came out of order.
+    pub(crate) fn out_of_order(ulid: Ulid, mint: i64, maxt: i64, stats: BlockStats) -> Self {
+        let mut meta = Self::of_head(ulid, mint, maxt, stats);
+        meta.compaction.hints.push(OUT_OF_ORDER_HINT.to_owned());
+        meta
+    }
+
     /// Describes a block made from others, of which there is one at least.
     pub(crate) fn merged(ulid: Ulid, sources: &[&Self], stats: BlockStats) -> Self {
         let all = || sources.iter().map(|source| &source.compaction);

@@ -37,6 +37,18 @@ pub(super) struct CompactionCounts {
     pub(super) failure: Option<String>,
 }
 
+/// Those of `blocks` that may be compacted. Of a range that the head still has samples of, a block of
+/// samples out of order would become one that seems to cover it.
+fn ripe<'a>(blocks: &[&'a Arc<Block>]) -> Vec<&'a Arc<Block>> {
+    let whole = blocks.iter().filter(|block| !block.meta().compaction.is_of_part());
+    let covered = whole.map(|block| block.meta().maxt).max().unwrap_or(i64::MIN);
+    let is_ripe = |block: &&&Arc<Block>| {
+        let meta = block.meta();
+        !meta.compaction.is_of_part() || meta.maxt <= covered
+    };
+    blocks.iter().filter(is_ripe).copied().collect()
+}
+
 impl Shared {
     /// Compacts blocks until none are due, and returns those made.
     pub(super) fn compact(&self) -> Result<Vec<Ulid>, Error> {
@@ -47,9 +59,14 @@ impl Shared {
         let mut last = Vec::new();
         loop {
             let planned = self.begin(|blocks| {
-                let metas: Vec<&BlockMeta> = blocks.iter().map(|block| block.meta()).collect();
+                let ripe = ripe(blocks);
+                let metas: Vec<&BlockMeta> = ripe.iter().map(|block| block.meta()).collect();
                 let planned = plan(&metas, &ranges).unwrap_or_default();
-                planned.into_iter().map(|place| Arc::clone(blocks[place])).collect()
+                let mut planned: Vec<Arc<Block>> =
+                    planned.into_iter().map(|place| Arc::clone(ripe[place])).collect();
+                // Of two samples at the same time the one that came in order stays.
+                planned.sort_by_key(|block| block.meta().compaction.is_of_part());
+                planned
             })?;
             let ulids: Vec<Ulid> = planned.iter().map(|block| block.meta().ulid).collect();
             // The same again: a block that is kept for where it ends, though it holds nothing.
@@ -189,7 +206,7 @@ impl Shared {
         let mut view = self.view.write();
         let kept = view.blocks.iter().filter(|block| !old.contains(&block.meta().ulid)).cloned();
         let blocks = kept.chain(new).collect();
-        *view = View::new(blocks, view.head_from);
+        *view = View::new(blocks, view.head_from, view.era);
     }
 
     /// Notes in the descriptions of blocks that compacting them failed.

@@ -12,10 +12,12 @@ use ferula_wal::fs::Fs;
 use ulid::Ulid;
 
 use super::{Shared, View};
-use crate::block::{Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, Depth};
+use crate::block::{
+    Block, BlockFormat, BlockMeta, BlockStats, BlockWriter, CREATION_SUFFIX, Depth, EncodedChunk,
+};
 use crate::clock::new_ulid;
 use crate::error::Error;
-use crate::head::range_end;
+use crate::head::{Series, range_end};
 use crate::options::Options;
 use crate::querier::HeadReader;
 
@@ -59,8 +61,13 @@ impl Shared {
         if !cut.is_empty() || has_covered {
             truncated = self.head.truncate(from);
         }
+        // As in Prometheus, with the others.
+        let late = if cut.is_empty() { self.release_out_of_order() } else { self.cut_late() };
         if !cut.is_empty() {
+            cut.extend(late?);
             self.truncate_log(from)?;
+        } else {
+            late?;
         }
         truncated.map(|()| cut)
     }
@@ -68,8 +75,10 @@ impl Shared {
     /// Cuts what lies before `end` and is not in a block yet.
     fn cut(&self, end: i64) -> Result<Option<Ulid>, Error> {
         self.head.seal_before(end)?;
-        let from = self.view.read().head_from;
-        let head = HeadReader::new(Arc::clone(&self.head), from);
+        let (from, head) = {
+            let view = self.view.read();
+            (view.head_from, view.reader(&self.head))
+        };
         let ulid = new_ulid(&*self.options.clock);
         let block = write_block(&*self.fs, &self.dir, ulid, &self.options, &head, from, end);
         // It may have its name, or get it back in a crash.
@@ -78,7 +87,7 @@ impl Shared {
         let mut view = self.view.write();
         let mut blocks = view.blocks.to_vec();
         blocks.extend(block.map(Arc::new));
-        *view = View::new(blocks, end);
+        *view = View::new(blocks, end, view.era);
         Ok(ulid)
     }
 
@@ -86,6 +95,8 @@ impl Shared {
     /// its segments is left alone, for most of what they hold is still wanted.
     fn truncate_log(&self, mint: i64) -> Result<(), Error> {
         let Some(wal) = self.head.wal() else { return Ok(()) };
+        // Samples out of order go from the log whatever their times.
+        self.head.settle_out_of_order()?;
         let failed = |source| Error::Wal { op: "truncate", source };
         let last = wal.rotate().map_err(failed)?.saturating_sub(1);
         let Some(first) = first_segment(&*self.fs, wal.dir())? else { return Ok(()) };
@@ -104,8 +115,8 @@ fn first_segment(fs: &dyn Fs, dir: &Path) -> Result<Option<u32>, Error> {
     Ok(entries.iter().filter(|entry| !entry.is_dir).find_map(|entry| entry.name.parse().ok()))
 }
 
-/// Writes what `head` sees from `mint` to `maxt`, exclusive, as the block `ulid` into the
-/// directory `parent`. Returns nothing if it sees nothing there.
+/// Writes what came in order and `head` sees from `mint` to `maxt`, exclusive, as the block `ulid`
+/// into the directory `parent`. Returns nothing if it sees nothing there.
 pub(super) fn write_block(
     fs: &dyn Fs,
     parent: &Path,
@@ -115,11 +126,30 @@ pub(super) fn write_block(
     mint: i64,
     maxt: i64,
 ) -> Result<Option<Block>, Error> {
-    let series = head.select(&[], mint, maxt - 1);
+    let series = head.select_in_order(mint, maxt - 1);
+    let chunks = |series: &Series| head.chunks(series, mint, maxt - 1);
+    write_series(fs, parent, ulid, options, head, &series, chunks, |oldest, stats| {
+        BlockMeta::of_head(ulid, oldest.max(mint), maxt, stats)
+    })
+}
+
+/// Writes `series` as the block `ulid` into the directory `parent`; `describe` is given the time of the
+/// oldest chunk. Returns nothing if they have no chunks.
+#[expect(clippy::too_many_arguments, reason = "what a block is made of")]
+pub(super) fn write_series(
+    fs: &dyn Fs,
+    parent: &Path,
+    ulid: Ulid,
+    options: &Options,
+    head: &HeadReader,
+    series: &[Series],
+    chunks_of: impl Fn(&Series) -> Result<Vec<EncodedChunk>, Error>,
+    describe: impl FnOnce(i64, BlockStats) -> BlockMeta,
+) -> Result<Option<Block>, Error> {
     if series.is_empty() {
         return Ok(None);
     }
-    let symbols = head.symbols_of(&series);
+    let symbols = head.symbols_of(series);
     let write = || {
         let mut writer = BlockWriter::create(
             fs,
@@ -130,8 +160,8 @@ pub(super) fn write_block(
             options.chunk_segment_bytes,
         )?;
         let mut oldest = i64::MAX;
-        for (labels, series) in head.with_labels(&series) {
-            let chunks = head.chunks(series, mint, maxt - 1)?;
+        for (labels, series) in head.with_labels(series) {
+            let chunks = chunks_of(series)?;
             if let Some(first) = chunks.first() {
                 oldest = oldest.min(first.mint);
                 writer.add(&labels, &chunks)?;
@@ -141,9 +171,7 @@ pub(super) fn write_block(
             // All of it is deleted.
             return Ok(None);
         }
-        let mint = oldest.max(mint);
-        let describe = |stats| BlockMeta::of_head(ulid, mint, maxt, stats);
-        writer.finish(Depth::Samples, describe)?.publish().map(Some)
+        writer.finish(Depth::Samples, |stats| describe(oldest, stats))?.publish().map(Some)
     };
     let written = write();
     if !matches!(written, Ok(Some(_))) {

@@ -5,6 +5,7 @@ mod compaction;
 mod cut;
 mod delete;
 mod open;
+mod out_of_order;
 mod read_only;
 mod recover;
 mod retention;
@@ -29,7 +30,7 @@ use self::retention::Retained;
 use crate::block::{Block, size_of_dir};
 use crate::compact::Control;
 use crate::error::Error;
-use crate::head::{Appender, Head};
+use crate::head::{Appender, Era, Head};
 use crate::lock::DirLock;
 use crate::options::Options;
 use crate::querier::{HeadReader, Querier};
@@ -82,17 +83,22 @@ struct View {
     blocks: Arc<[Arc<Block>]>,
     /// From which time on the head is read.
     head_from: i64,
+    /// From which era on samples out of order are read from the head.
+    era: Era,
 }
 
 impl View {
-    fn new(mut blocks: Vec<Arc<Block>>, head_from: i64) -> Self {
+    fn new(mut blocks: Vec<Arc<Block>>, head_from: i64, era: Era) -> Self {
         blocks.sort_by_key(|block| (block.meta().mint, block.meta().ulid));
-        Self { blocks: blocks.into(), head_from }
+        Self { blocks: blocks.into(), head_from, era }
+    }
+
+    fn reader(&self, head: &Arc<Head>) -> HeadReader {
+        HeadReader::new(Arc::clone(head), self.head_from, self.era)
     }
 
     fn querier(&self, head: &Arc<Head>, mint: i64, maxt: i64) -> Querier {
-        let head = HeadReader::new(Arc::clone(head), self.head_from);
-        Querier::new(mint, maxt, head, &self.blocks)
+        Querier::new(mint, maxt, self.reader(head), &self.blocks)
     }
 
     fn stats(&self, head: &Head, quarantined: &[Quarantined]) -> Stats {
@@ -111,6 +117,7 @@ impl View {
             blocks: serving.map(|block| block.meta().clone()).collect(),
             quarantined: quarantined.iter().cloned().chain(damaged).collect(),
             appended,
+            out_of_order: head.n_out_of_order(),
             refused,
             ..Stats::default()
         }
@@ -301,9 +308,11 @@ impl Db {
         let _maintenance = self.shared.maintenance.lock();
         let head = &self.shared.head;
         head.close();
+        let late = head.close_out_of_order();
         let closed = head
             .wal()
             .map_or(Ok(()), |wal| wal.close().map_err(|source| Error::Wal { op: "close", source }))
+            .and(late)
             .and_then(|()| self.shared.save());
         // Only now, when nothing writes any more.
         self.lock.lock().take();
@@ -369,6 +378,9 @@ impl Shared {
         if let Some(wal) = self.head.wal() {
             // A file may go while it is looked at; this is a number to look at, too.
             stats.wal_bytes = size_of_dir(&*self.fs, wal.dir()).unwrap_or_default();
+        }
+        if let Some(wbl) = self.head.wbl() {
+            stats.wbl_bytes = size_of_dir(&*self.fs, wbl.dir()).unwrap_or_default();
         }
         stats
     }

@@ -1,17 +1,16 @@
 //! Making a database from its directory: leftovers, blocks, log.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ferula_wal::LogReader;
 use ferula_wal::fs::Fs;
+use ferula_wal::{LogReader, LogRecord};
 
 use super::View;
 use super::recover::{recover, recover_read_only};
-use crate::block::size_of_dir;
 use crate::error::Error;
-use crate::head::{Head, Replay};
+use crate::head::{Era, Head};
 use crate::options::{DEFAULT_BLOCK_RANGE_MS, Limits, Options};
 use crate::repair::{
     FoundBlocks, covered_until, open_blocks, open_settled_blocks, remove_blocks, remove_leftovers,
@@ -21,8 +20,8 @@ use crate::stats::OpenReport;
 /// Directory of the log.
 pub(super) const WAL_DIR: &str = "wal";
 
-/// Directory in which Prometheus logs samples that came out of order.
-const OUT_OF_ORDER_DIR: &str = "wbl";
+/// Directory of the log of samples that came out of order.
+pub(super) const WBL_DIR: &str = "wbl";
 
 /// How often a directory is read again because its writer has changed it meanwhile.
 const READ_ATTEMPTS: usize = 5;
@@ -48,13 +47,12 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Op
 
     let mut report = OpenReport::default();
     let head = recover(fs, dir, options, from, &mut report)?;
-    report.unread = unread(&**fs, dir)?;
     report.removed = removed;
     report.removed.extend(replaced.iter().map(|ulid| dir.join(ulid.to_string())));
     report.blocks = blocks.len();
     report.quarantined = quarantined;
     report.duration = start.elapsed();
-    Ok(Opened { head, view: View::new(blocks, from), report })
+    Ok(Opened { head, view: View::new(blocks, from, Era(0)), report })
 }
 
 /// Makes a directory whose name is durable, with its missing parents.
@@ -96,34 +94,41 @@ fn try_read(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Opened, Error> {
     let start = Instant::now();
     let blocks = open_settled_blocks(&**fs, dir)?.blocks;
     let from = covered_until(&blocks);
-    let wal_dir = dir.join(WAL_DIR);
-    let has_log = fs.exists(&wal_dir).map_err(Error::io("inspect", &wal_dir))?;
     let mut report = OpenReport::default();
     let new_head = || Head::new(Limits::default(), DEFAULT_BLOCK_RANGE_MS, from);
-    let head = recover_read_only(fs, dir, from, new_head, &mut report, |replay| match has_log {
-        true => replay_read_only(fs, &wal_dir, replay),
-        false => Ok(()),
-    })?;
+    let head = recover_read_only(fs, dir, from, new_head, &mut report)?;
     // A block that was cut meanwhile holds what the log may not hold any more.
     let FoundBlocks { blocks, quarantined, .. } = open_settled_blocks(&**fs, dir)?;
-    report.unread = unread(&**fs, dir)?;
     report.blocks = blocks.len();
     report.quarantined = quarantined;
     report.duration = start.elapsed();
     let from = covered_until(&blocks);
-    Ok(Opened { head, view: View::new(blocks, from), report })
+    Ok(Opened { head, view: View::new(blocks, from, Era(0)), report })
 }
 
-fn replay_read_only(fs: &Arc<dyn Fs>, wal_dir: &Path, replay: &mut Replay) -> Result<(), Error> {
+/// Reads the log in `log_dir`, if there is one, to which another process may be writing. `apply` tells
+/// whether it wants more.
+pub(super) fn read_log(
+    fs: &Arc<dyn Fs>,
+    log_dir: &Path,
+    mut apply: impl FnMut(&LogRecord<'_>) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    if !fs.exists(log_dir).map_err(Error::io("inspect", log_dir))? {
+        return Ok(());
+    }
     let failed = |source| Error::Wal { op: "read", source };
-    let mut log = LogReader::open(Arc::clone(fs), wal_dir).map_err(failed)?;
+    let mut log = LogReader::open(Arc::clone(fs), log_dir).map_err(failed)?;
     loop {
         match log.next_record() {
-            Ok(Some(record)) => replay.apply(&record),
+            Ok(Some(record)) => {
+                if !apply(&record)? {
+                    return Ok(());
+                }
+            }
             Ok(None) => return Ok(()),
             // The end of the last segment is what its writer is about to write, or was when it
             // crashed.
-            Err(ferula_wal::Error::Damaged { file, .. }) if is_last(&**fs, wal_dir, &file)? => {
+            Err(ferula_wal::Error::Damaged { file, .. }) if is_last(&**fs, log_dir, &file)? => {
                 return Ok(());
             }
             Err(error) => return Err(failed(error)),
@@ -135,13 +140,4 @@ fn is_last(fs: &dyn Fs, wal_dir: &Path, file: &Path) -> Result<bool, Error> {
     let entries = fs.list(wal_dir).map_err(Error::io("list", wal_dir))?;
     let last = entries.iter().rfind(|entry| !entry.is_dir && entry.name.parse::<u32>().is_ok());
     Ok(last.is_some_and(|last| wal_dir.join(&last.name) == file))
-}
-
-/// Directories in `dir` with samples that are not read.
-fn unread(fs: &dyn Fs, dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let path = dir.join(OUT_OF_ORDER_DIR);
-    let failed = |source| Error::io("inspect", &path)(source);
-    let has_bytes =
-        fs.exists(&path).map_err(failed)? && size_of_dir(fs, &path).map_err(failed)? > 0;
-    Ok(if has_bytes { vec![path] } else { vec![] })
 }

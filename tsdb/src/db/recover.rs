@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use ferula_chunkenc::cursor::crc32c;
 use ferula_wal::fs::{Fs, OpenMode};
-use ferula_wal::{LogReader, Wal};
+use ferula_wal::{LogReader, Recovery, SyncPolicy, Wal};
 
-use super::open::WAL_DIR;
+use super::open::{WAL_DIR, WBL_DIR, read_log};
 use crate::error::{Error, SnapshotFault};
 use crate::head::{
-    CHUNKS_HEAD_DIR, ChunkFiles, ChunkFilesReport, ChunkLoader, FoundChunk, Head, Loaded, Origin,
-    Replay, ReplayStats, snapshot,
+    CHUNKS_HEAD_DIR, ChunkFiles, ChunkFilesReport, ChunkLoader, FoundChunk, Head, LateReplay,
+    LateStats, Loaded, Origin, Replay, ReplayStats, snapshot,
 };
 use crate::options::Options;
 use crate::stats::OpenReport;
@@ -32,7 +32,11 @@ pub(super) fn recover(
     from: i64,
     report: &mut OpenReport,
 ) -> Result<Head, Error> {
-    let new_head = || Head::new(options.limits.clone(), options.block_range_ms, from);
+    let new_head = || {
+        let mut head = Head::new(options.limits.clone(), options.block_range_ms, from);
+        head.set_out_of_order_window(options.out_of_order_window_ms);
+        head
+    };
     let restored = restore(fs, dir, from, new_head());
     // It is used once: from here on the log goes on, or it was of no use.
     let restored = restored.unwrap_or_else(|error| {
@@ -44,7 +48,13 @@ pub(super) fn recover(
     let (wal, mut recovery) =
         Wal::open(Arc::clone(fs), dir.join(WAL_DIR), options.wal_options()?).map_err(failed)?;
     report.cut_bytes = recovery.report.cut.as_ref().map_or(0, |cut| cut.bytes);
-    // The log was longer than what can be read of it.
+    let wbl_dir = dir.join(WBL_DIR);
+    let has_wbl = options.out_of_order_window_ms > 0
+        || fs.exists(&wbl_dir).map_err(Error::io("inspect", &wbl_dir))?;
+    let wbl = has_wbl.then(|| open_wbl(fs, &wbl_dir, options)).transpose()?;
+    let wbl_cut = wbl.as_ref().and_then(|(_, recovery)| recovery.report.cut.as_ref());
+    report.cut_bytes += wbl_cut.map_or(0, |cut| cut.bytes);
+    // A log was longer than what can be read of it.
     let restored = restored.filter(|_| report.cut_bytes == 0);
     report.from_snapshot = restored.is_some();
     let mut head = match restored {
@@ -78,19 +88,80 @@ pub(super) fn recover(
     };
     snapshot::remove(&**fs, dir)?;
     head.set_wal(wal);
+    recover_late(fs, dir, options, &mut head, wbl, report)?;
     report.series = head.sizes().0;
     Ok(head)
 }
 
-/// Makes the head of a data directory that is only read. `read` gives the records of the log.
+fn open_wbl(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<(Wal, Recovery), Error> {
+    // The log has the same samples, as durable as they are to be.
+    let options = ferula_wal::Options::builder()
+        .segment_bytes(options.wal_segment_bytes)
+        .compression(options.wal_compression)
+        .sync(SyncPolicy::Never)
+        .build();
+    options
+        .and_then(|options| Wal::open(Arc::clone(fs), dir, options))
+        .map_err(|source| Error::Wal { op: "open", source })
+}
+
+/// Takes over samples out of order, and has their log say what the head holds.
+fn recover_late(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    options: &Options,
+    head: &mut Head,
+    wbl: Option<(Wal, Recovery)>,
+    report: &mut OpenReport,
+) -> Result<(), Error> {
+    let failed = |source| Error::Wal { op: "read", source };
+    let (mut wbl, mut recovery) = wbl.unzip();
+    let stats = head.replay_out_of_order(
+        |replay: &mut LateReplay<'_>| {
+            let Some(recovery) = &mut recovery else { return Ok(()) };
+            while let Some(record) = recovery.next_record().map_err(failed)? {
+                if !replay.apply(&record)? {
+                    break;
+                }
+            }
+            Ok(())
+        },
+        |replay| {
+            read_log(fs, &dir.join(WAL_DIR), |record| replay.apply_logged(record).map(|()| true))
+        },
+    )?;
+    note_late(report, &stats);
+    if wbl.is_none() && !stats.is_complete {
+        wbl = Some(open_wbl(fs, &dir.join(WBL_DIR), options)?.0);
+    }
+    if let Some(wbl) = wbl {
+        head.set_wbl(wbl);
+    }
+    head.restore_wbl(&stats)
+}
+
+fn note_late(report: &mut OpenReport, stats: &LateStats) {
+    report.records += stats.records;
+    report.out_of_order_samples = stats.samples;
+    report.covered_samples += stats.unknown_samples;
+    report.invalid_histograms += stats.invalid_histograms;
+}
+
+/// Makes the head of a data directory that is only read.
 pub(super) fn recover_read_only(
     fs: &Arc<dyn Fs>,
     dir: &Path,
     from: i64,
     new_head: impl Fn() -> Head,
     report: &mut OpenReport,
-    read: impl Fn(&mut Replay) -> Result<(), Error>,
 ) -> Result<Head, Error> {
+    let (wal_dir, wbl_dir) = (dir.join(WAL_DIR), dir.join(WBL_DIR));
+    let read = |replay: &mut Replay| {
+        read_log(fs, &wal_dir, |record| {
+            replay.apply(record);
+            Ok(true)
+        })
+    };
     let mut head = new_head();
     let loaded = load(fs, dir, from, &mut head, ChunkFiles::open_read_only, report)?;
     match head.replay(loaded, &read)? {
@@ -101,6 +172,11 @@ pub(super) fn recover_read_only(
             replay_alone(&mut head, report, read)?;
         }
     }
+    let late = head.replay_out_of_order(
+        |replay| read_log(fs, &wbl_dir, |record| replay.apply(record)),
+        |replay| read_log(fs, &wal_dir, |record| replay.apply_logged(record).map(|()| true)),
+    )?;
+    note_late(report, &late);
     report.series = head.sizes().0;
     Ok(head)
 }

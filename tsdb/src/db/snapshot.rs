@@ -12,7 +12,7 @@ use super::open::{WAL_DIR, create_dir};
 use crate::block::{Block, CREATION_SUFFIX};
 use crate::clock::new_ulid;
 use crate::error::Error;
-use crate::head::range_end;
+use crate::head::{Era, range_end};
 use crate::querier::HeadReader;
 
 /// Bytes copied at a time where a file cannot be linked.
@@ -37,6 +37,9 @@ impl Shared {
             ulids.push(block.meta().ulid);
         }
         ulids.extend(self.snapshot_head(&head, dir)?);
+        let (late, written) = self.write_late(&head, dir, Era(u64::MAX));
+        written?;
+        ulids.extend(late.iter().map(|block| block.meta().ulid));
         Ok(ulids)
     }
 
@@ -58,7 +61,7 @@ impl Shared {
 
     fn read(&self) -> (HeadReader, Arc<[Arc<Block>]>) {
         let view = self.view.read();
-        (HeadReader::new(Arc::clone(&self.head), view.head_from), Arc::clone(&view.blocks))
+        (view.reader(&self.head), Arc::clone(&view.blocks))
     }
 }
 

@@ -12,7 +12,7 @@ use ferula_chunkenc::{Sample, stale};
 use ferula_index::{Labels, SeriesRef};
 use ferula_wal::record::samples::RefSample;
 
-use super::batch::{Batch, PendingHistogram};
+use super::batch::{Batch, Bounds, PendingHistogram};
 use super::series::{Newest, page_number};
 use super::stripes::PageCursor;
 use super::{Head, is_valid_time};
@@ -64,8 +64,10 @@ pub struct Committed {
 
 impl Appender {
     pub(crate) fn new(head: Arc<Head>) -> Self {
-        let batch = head.spare.take();
+        let mut batch = head.spare.take();
         let oldest_accepted = head.oldest_accepted();
+        let out_of_order = head.oldest_out_of_order();
+        batch.bounds = Bounds { in_order: oldest_accepted, out_of_order };
         let (cursor, unpublished) = (PageCursor::default(), Vec::new());
         Self { head, batch, cursor, unpublished, oldest_accepted }
     }
@@ -191,6 +193,17 @@ impl Appender {
                 batch.floats.push(RefSample { series, timestamp, value });
                 return Some(Ok(()));
             }
+            Err(AppendError::OutOfOrder { .. } | AppendError::TooOld { .. })
+                if batch.bounds.out_of_order.is_some() =>
+            {
+                let checked = check_late(batch, sample.timestamp, limit);
+                if checked.is_ok() {
+                    found.pin_late(batch.has_in_order(series, found.hint()));
+                    let Sample { timestamp, value } = sample;
+                    batch.floats.push(RefSample { series, timestamp, value });
+                }
+                checked
+            }
             other => other.map(drop),
         };
         drop(page);
@@ -212,12 +225,18 @@ impl Appender {
             let marker = NativeHistogram::stale_marker(is_integer);
             return self.add_histogram(series, timestamp, marker).ok();
         }
-        if let Err(error) = self.check_time(newest.timestamp(), timestamp) {
-            return Some(self.refuse(error));
-        }
+        let is_late = match self.check_time(newest.timestamp(), timestamp) {
+            Ok(is_late) => is_late,
+            Err(error) => return Some(self.refuse(error)),
+        };
         let Self { head, batch, cursor, .. } = self;
         let mut page = cursor.page_of(&head.stripes, series)?.lock();
         let mut found = page.series_mut(series)?;
+        if is_late {
+            found.pin_late(batch.has_in_order(series, found.hint()));
+            batch.floats.push(RefSample { series, timestamp, value });
+            return Some(Ok(()));
+        }
         if batch.newest(series, found.hint()).is_some() {
             batch.end_part();
         }
@@ -245,25 +264,40 @@ impl Appender {
         let Some(mut found) = page.series_mut(series) else { return Err(histogram) };
         let hint = found.hint();
         let pending = self.batch.newest(series, hint);
-        if let Some(newest) = pending.or_else(|| found.newest()) {
+        let checked = if let Some(newest) = pending.or_else(|| found.newest()) {
             let checked = self.check_time(newest.timestamp(), timestamp);
-            if newest.timestamp() == timestamp {
+            let is_taken_late = self.batch.bounds.out_of_order.is_some();
+            if newest.timestamp() == timestamp
+                && (timestamp >= self.oldest_accepted || !is_taken_late)
+            {
                 let pending = hint.and_then(|hint| self.batch.histogram(series, hint));
                 let newest = pending.map(|pending| &pending.histogram);
                 if newest.or(found.newest_histogram()).is_some_and(|n| n.equals(&histogram)) {
                     return Ok(Ok(()));
                 }
             }
-            if let Err(error) = checked {
-                return Ok(self.refuse(error));
-            }
-        } else if let Err(error) = self.check_time(i64::MIN, timestamp) {
-            return Ok(self.refuse(error));
-        }
+            checked
+        } else {
+            self.check_time(i64::MIN, timestamp)
+        };
+        let is_late = match checked {
+            Ok(is_late) => is_late,
+            Err(error) => return Ok(self.refuse(error)),
+        };
         let histogram_bytes = self.batch.histogram_bytes.saturating_add(histogram.heap_bytes());
         if histogram_bytes > MAX_BATCH_HISTOGRAM_BYTES {
             let limit = MAX_BATCH_HISTOGRAM_BYTES;
             return Ok(self.refuse(AppendError::BatchTooLarge { limit }));
+        }
+        if !found.is_published() && pending.is_none() {
+            self.unpublished.push(series);
+        }
+        if is_late {
+            found.pin_late(self.batch.has_in_order(series, hint));
+            drop(page);
+            self.batch.histograms.push(PendingHistogram { series, timestamp, histogram });
+            self.batch.histogram_bytes = histogram_bytes;
+            return Ok(Ok(()));
         }
         let is_of_other_kind = match hint.and_then(|hint| self.batch.histogram(series, hint)) {
             Some(pending) => pending.histogram.kind() != histogram.kind(),
@@ -271,9 +305,6 @@ impl Appender {
         };
         if is_of_other_kind {
             self.batch.end_part();
-        }
-        if !found.is_published() && pending.is_none() {
-            self.unpublished.push(series);
         }
         found.pin(self.batch.histogram_hint());
         drop(page);
@@ -283,9 +314,15 @@ impl Appender {
     }
 
     /// Checks the time of a sample that does not repeat the newest one, and whether there is room.
-    fn check_time(&self, newest: i64, timestamp: i64) -> Result<(), AppendError> {
-        check_bounds(timestamp, self.oldest_accepted)?;
+    /// Tells whether it comes out of order.
+    fn check_time(&self, newest: i64, timestamp: i64) -> Result<bool, AppendError> {
         let limit = self.head.limits.batch_samples;
+        let bounds = check_bounds(timestamp, self.oldest_accepted);
+        let is_late = newest > timestamp || matches!(bounds, Err(AppendError::TooOld { .. }));
+        if is_late && self.batch.bounds.out_of_order.is_some() {
+            return check_late(&self.batch, timestamp, limit).map(|()| true);
+        }
+        bounds?;
         if newest > timestamp {
             Err(AppendError::OutOfOrder { timestamp, newest })
         } else if newest == timestamp {
@@ -293,7 +330,7 @@ impl Appender {
         } else if self.batch.len() >= limit {
             Err(AppendError::BatchFull { limit })
         } else {
-            Ok(())
+            Ok(false)
         }
     }
 
@@ -383,6 +420,13 @@ fn check(
         };
     }
     Ok(true)
+}
+
+/// Checks a sample that comes out of order.
+#[cold]
+fn check_late(batch: &Batch, timestamp: i64, limit: usize) -> Result<(), AppendError> {
+    check_bounds(timestamp, batch.bounds.out_of_order.unwrap_or(i64::MAX))?;
+    if batch.len() >= limit { Err(AppendError::BatchFull { limit }) } else { Ok(()) }
 }
 
 #[inline]

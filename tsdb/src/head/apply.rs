@@ -12,9 +12,11 @@ use ferula_index::SeriesRef;
 use ferula_wal::record::samples::RefSample;
 
 use super::Head;
-use super::batch::{Batch, PartEnd, PendingHistogram};
+use super::batch::{Batch, Bounds, PartEnd, PendingHistogram};
 use super::isolation::{BatchId, Views};
+use super::out_of_order::Arrivals;
 use super::series::{AppendContext, Newest, Page, PageState, SeriesMut, page_number};
+use crate::recode::Value;
 
 /// What applying a batch came to.
 #[derive(Debug)]
@@ -26,7 +28,9 @@ pub(super) struct Applied {
     pub(super) new_series: Vec<SeriesRef>,
     /// Pages in which chunks became full.
     filled: Vec<Arc<Page>>,
-    valid_from: i64,
+    /// What came out of order.
+    pub(super) out_of_order: Arrivals,
+    bounds: Bounds,
 }
 
 impl Head {
@@ -40,7 +44,11 @@ impl Head {
             maxt: i64::MIN,
             new_series: Vec::new(),
             filled: Vec::new(),
-            valid_from: self.times.valid_from.load(Ordering::Acquire),
+            out_of_order: Arrivals::new(self.out_of_order.era()),
+            bounds: Bounds {
+                in_order: self.times.valid_from.load(Ordering::Acquire).max(batch.bounds.in_order),
+                ..batch.bounds
+            },
         };
         batch.note_unpinned();
         let all = PartEnd { floats: batch.floats.len(), histograms: batch.histograms.len() };
@@ -64,6 +72,7 @@ impl Head {
         batch.floats.truncate(kept.floats);
         batch.histograms.truncate(kept.histograms);
         self.queue_full_chunks(&mut applied.filled);
+        self.store_sealed(&mut applied.out_of_order);
         applied
     }
 
@@ -131,12 +140,10 @@ impl Applied {
         let RefSample { series, timestamp, value } = sample;
         let sample = Sample::new(timestamp, value);
         let mut found = unpinned(page, series);
-        if let Some(newest) = found.newest().filter(|newest| newest.timestamp() >= timestamp) {
-            self.refused += usize::from(newest != Newest::Float(sample));
-            return false;
-        }
-        if timestamp < self.valid_from {
-            self.refused += 1;
+        let newest = found.newest().filter(|newest| newest.timestamp() >= timestamp);
+        if newest.is_some() || timestamp < self.bounds.in_order {
+            let is_same = newest == Some(Newest::Float(sample));
+            self.insert(&mut found, timestamp, is_same, context, || Value::Float(value));
             return false;
         }
         found.append(sample, context);
@@ -154,19 +161,38 @@ impl Applied {
         let PendingHistogram { series, timestamp, histogram } = pending;
         let mut found = unpinned(page, *series);
         let newest = found.newest().map(Newest::timestamp).filter(|newest| newest >= timestamp);
-        if let Some(newest) = newest {
-            let is_same = || found.newest_histogram().is_some_and(|n| n.equals(histogram));
-            self.refused += usize::from(newest != *timestamp || !is_same());
-            return false;
-        }
-        if *timestamp < self.valid_from {
-            self.refused += 1;
+        if newest.is_some() || *timestamp < self.bounds.in_order {
+            let is_same = newest == Some(*timestamp)
+                && found.newest_histogram().is_some_and(|newest| newest.equals(histogram));
+            let value = || Value::Histogram(Box::new(histogram.clone()));
+            self.insert(&mut found, *timestamp, is_same, context, value);
             return false;
         }
         let appended = found.append_histogram(*timestamp, histogram, context);
         appended.expect("histograms are checked when a batch takes them");
         self.note(&mut found, *timestamp);
         true
+    }
+
+    /// Takes a sample that is not newer than what its series has, or older than what is taken in
+    /// order. `is_same` tells whether it is the newest one of the series.
+    #[cold]
+    fn insert(
+        &mut self,
+        found: &mut SeriesMut<'_>,
+        timestamp: i64,
+        is_same: bool,
+        context: AppendContext<'_>,
+        value: impl FnOnce() -> Value,
+    ) {
+        let newest = found.newest().map(Newest::timestamp);
+        let is_of_newest = newest == Some(timestamp) && timestamp >= self.bounds.in_order;
+        let is_late = self.bounds.out_of_order.is_some_and(|from| timestamp >= from);
+        if is_of_newest || !is_late {
+            self.refused += usize::from(!is_same);
+        } else if self.out_of_order.insert(found, timestamp, value(), context) && found.publish() {
+            self.new_series.push(found.series_ref());
+        }
     }
 
     #[inline]

@@ -61,6 +61,21 @@ pub(super) struct PartEnd {
     pub(super) histograms: usize,
 }
 
+/// From when on a batch takes samples.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// In order.
+    pub(super) in_order: i64,
+    /// Out of order; `None` if none is taken.
+    pub(super) out_of_order: Option<i64>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { in_order: i64::MIN, out_of_order: None }
+    }
+}
+
 /// The samples of a batch, by kind. The series of each is pinned until the batch ends.
 ///
 /// A batch is logged and applied part by part, kind by kind, and nearly always has one part. A
@@ -73,6 +88,7 @@ pub(super) struct Batch {
     pub(super) histogram_bytes: usize,
     /// Ends of all parts but the last.
     pub(super) ends: Vec<PartEnd>,
+    pub(super) bounds: Bounds,
     is_unpinned: bool,
 }
 
@@ -129,6 +145,11 @@ impl Batch {
     pub(super) fn histogram(&self, series: SeriesRef, hint: usize) -> Option<&PendingHistogram> {
         let found = self.histograms.get(hint.checked_sub(HISTOGRAM_BIT)?)?;
         (found.series == series).then_some(found)
+    }
+
+    /// Tells whether `hint` leads to a sample of a series that is not older than what the series has.
+    pub(super) fn has_in_order(&self, series: SeriesRef, hint: Option<usize>) -> bool {
+        self.newest(series, hint).is_some()
     }
 
     /// Ends the part that samples are put into.

@@ -11,6 +11,7 @@ use super::Head;
 use super::appender::Committed;
 use super::batch::Batch;
 use super::isolation::{BatchId, Views};
+use super::out_of_order::LogOutOfOrder;
 use super::records::Records;
 use super::series::Page;
 use crate::error::Error;
@@ -30,6 +31,8 @@ pub(super) struct Commit {
     /// The records of one batch, without those of series.
     records: Records,
     series_record: Vec<u8>,
+    /// What is logged of samples out of order.
+    pub(super) late: LogOutOfOrder,
     views: Views,
 }
 
@@ -39,6 +42,9 @@ pub(super) struct Staged {
     pub(super) done: Committed,
     batch: BatchId,
     lsn: Option<Lsn>,
+    /// Samples out of order, and their place in the log of such.
+    n_late: usize,
+    late_lsn: Option<Lsn>,
 }
 
 impl Commit {
@@ -50,6 +56,7 @@ impl Commit {
             new_series: Vec::new(),
             records: Records::default(),
             series_record: Vec::new(),
+            late: LogOutOfOrder::default(),
             views: Views::default(),
         }
     }
@@ -58,7 +65,7 @@ impl Commit {
 impl Head {
     /// Logs a batch, applies it, and makes it visible.
     pub(super) fn commit(&self, batch: &mut Batch) -> Result<Committed, Error> {
-        let Staged { done, batch, lsn } = self.stage(batch)?;
+        let Staged { done, batch, lsn, n_late, late_lsn } = self.stage(batch)?;
         if let (Some(wal), Some(lsn)) = (&self.wal, lsn) {
             // Commits that wait here at the same time share one sync.
             if let Err(source) = wal.commit(lsn) {
@@ -69,6 +76,10 @@ impl Head {
         }
         self.isolation.publish(batch);
         self.appended.fetch_add(done.samples as u64, Ordering::Relaxed);
+        if n_late > 0 {
+            self.count_out_of_order(n_late);
+            self.commit_out_of_order(late_lsn);
+        }
         self.write_some_full_chunks();
         Ok(done)
     }
@@ -109,12 +120,16 @@ impl Head {
         let id = BatchId(commit.newest.0 + 1);
         self.isolation.read_views(&mut commit.views);
         let applied = self.apply(batch, id, &commit.views);
-        let done = Committed { samples: batch.len(), refused: applied.refused };
+        let late = &applied.out_of_order;
+        let n_late = late.n_samples;
+        let done = Committed { samples: batch.len() + n_late, refused: applied.refused };
         self.refused.fetch_add(applied.refused as u64, Ordering::Relaxed);
-        if batch.is_empty() {
+        if batch.is_empty() && n_late == 0 {
             // What it repeats may be of a batch that is not durable yet, so wait for that one.
-            return Ok(Staged { done, batch: commit.newest, lsn: commit.lsn });
+            let (batch, lsn) = (commit.newest, commit.lsn);
+            return Ok(Staged { done, batch, lsn, n_late, late_lsn: None });
         }
+        commit.late.encode(&late.events);
         commit.new_series.clear();
         if !applied.new_series.is_empty() {
             let unpublished = self.unpublished.lock();
@@ -128,11 +143,12 @@ impl Head {
         let lsn = logged.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
         let published = self.publish_series(&mut commit.new_series, id);
         published.inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
+        let late_lsn = if n_late > 0 { self.log_out_of_order(&commit) } else { None };
         (commit.newest, commit.lsn) = (id, lsn);
         commit.oldest = commit.oldest.min(applied.mint);
         self.times.mint.fetch_min(applied.mint, Ordering::AcqRel);
         self.times.maxt.fetch_max(applied.maxt, Ordering::AcqRel);
-        Ok(Staged { done, batch: id, lsn })
+        Ok(Staged { done, batch: id, lsn, n_late, late_lsn })
     }
 
     /// A page with series that an open batch holds samples of.
@@ -143,7 +159,7 @@ impl Head {
 
 /// Logs the new series and the samples of a batch, so that a crash leaves all of them or none.
 fn log(batch: &Batch, commit: &mut Commit, wal: &Reservation<'_>) -> Result<Lsn, Error> {
-    let Commit { new_series, records, series_record, .. } = commit;
+    let Commit { new_series, records, series_record, late, .. } = commit;
     let failed = |source| Error::Wal { op: "append to", source };
     records.encode(batch);
 
@@ -158,17 +174,17 @@ fn log(batch: &Batch, commit: &mut Commit, wal: &Reservation<'_>) -> Result<Lsn,
         series_record.clear();
         series_record::encode(now.iter().map(|(series, labels)| (*series, labels)), series_record);
         if later.is_empty() {
-            let records: Vec<&[u8]> =
-                [series_record.as_slice()].into_iter().chain(records.iter()).collect();
+            let series = [series_record.as_slice()].into_iter();
+            let records: Vec<&[u8]> = series.chain(records.iter()).chain(late.of_log()).collect();
             return wal.log(&records).map_err(failed);
         }
         // A series without samples is invisible, so the batch is not torn by these.
         wal.log(&[series_record]).map_err(failed)?;
         rest = later;
     }
-    let logged = match records.single() {
+    let logged = match records.single().filter(|_| late.is_empty()) {
         Some(record) => wal.log(&[record]),
-        None => wal.log(&records.iter().collect::<Vec<_>>()),
+        None => wal.log(&records.iter().chain(late.of_log()).collect::<Vec<_>>()),
     };
     logged.map_err(failed)
 }

@@ -1,7 +1,7 @@
 //! Deleting samples of the head: logged, and from then on left out of what is read.
 //!
 //! The samples stay in their chunks until a block is cut, which is made without them, or the log is
-//! replayed. What is deleted of a series ends with its newest sample, so that later ones are not
+//! replayed. What is deleted of the samples of a series in order ends with its newest sample, so that later ones are not
 //! concerned whatever range was named.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use ferula_index::{Matcher, SeriesRef};
 use ferula_wal::record::tombstones::{self, Tombstone};
 
 use super::Head;
-use super::series::page_number;
+use super::series::{Newest, page_number};
 use crate::error::Error;
 use crate::tombstones::Tombstones;
 
@@ -27,27 +27,32 @@ impl Head {
     /// Deletes the samples from `mint` to `maxt`, both inclusive, of the series that pass all
     /// `matchers`, durably.
     pub(crate) fn delete(&self, matchers: &[Matcher], mint: i64, maxt: i64) -> Result<(), Error> {
-        let Some((oldest, _)) = self.time_range() else { return Ok(()) };
+        let oldest = self.time_range().map_or(i64::MAX, |(oldest, _)| oldest);
+        if oldest == i64::MAX && !self.has_out_of_order() {
+            return Ok(());
+        }
         {
             // With this lock held nothing is logged, so a replay finds all that is deleted before
             // the record that says so, and nothing else.
             let _commit = self.commit.lock();
             self.check_writable()?;
-            let deleted: Vec<Tombstone> = self
-                .index
-                .select(matchers)
-                .iter()
-                .filter_map(|series| {
-                    let newest = self.newest_of(series)?;
-                    Some(Tombstone { series, mint: mint.max(oldest), maxt: maxt.min(newest) })
-                })
-                .filter(|tombstone| tombstone.mint <= tombstone.maxt)
-                .collect();
-            if deleted.is_empty() {
+            let (mut deleted, mut late) = (Vec::new(), Vec::new());
+            for series in &self.index.select(matchers) {
+                let Some((newest, late_range)) = self.times_of(series) else { continue };
+                let within = |(from, to): (i64, i64)| {
+                    let (mint, maxt) = (mint.max(from), maxt.min(to));
+                    (mint <= maxt).then_some(Tombstone { series, mint, maxt })
+                };
+                deleted.extend(newest.and_then(|newest| within((oldest, newest))));
+                late.extend(late_range.and_then(within));
+            }
+            if deleted.is_empty() && late.is_empty() {
                 return Ok(());
             }
             self.log_deletion(&deleted)
+                .and_then(|()| self.log_deletion(&late))
                 .inspect_err(|_| self.has_failed.store(true, Ordering::Release))?;
+            self.delete_out_of_order(&late);
             let mut tombstones = self.tombstones.write();
             let noted = Arc::make_mut(&mut tombstones);
             for Tombstone { series, mint, maxt } in deleted {
@@ -65,10 +70,12 @@ impl Head {
         }
     }
 
-    fn newest_of(&self, series: SeriesRef) -> Option<i64> {
+    /// Time of the newest sample of a series, and the range of those that came out of order.
+    fn times_of(&self, series: SeriesRef) -> Option<(Option<i64>, Option<(i64, i64)>)> {
         let page = self.stripes.page(page_number(series))?;
         let page = page.lock();
-        Some(page.view(series)?.newest()?.timestamp())
+        let view = page.view(series)?;
+        Some((view.newest().map(Newest::timestamp), view.out_of_order_range()))
     }
 
     fn log_deletion(&self, deleted: &[Tombstone]) -> Result<(), Error> {

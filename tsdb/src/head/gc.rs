@@ -66,7 +66,10 @@ impl Head {
     /// Removes the series that have no samples, unless some batch holds one.
     pub(super) fn remove_empty_series(&self) {
         let is_due = |series: SeriesView<'_>| {
-            series.is_empty() && series.is_published() && !series.is_pinned()
+            series.is_empty()
+                && !series.has_out_of_order()
+                && series.is_published()
+                && !series.is_pinned()
         };
         let mut empty = Vec::new();
         self.stripes.for_each_page(|page| {

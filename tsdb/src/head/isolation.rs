@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::series::Era;
+
 /// Number of a batch, in the order of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BatchId(pub(crate) u64);
@@ -34,6 +36,8 @@ struct Visible {
     readers: BTreeMap<BatchId, usize>,
     /// How many readers read the head from which time on.
     froms: BTreeMap<i64, usize>,
+    /// How many readers read samples out of order from which era on.
+    eras: BTreeMap<Era, usize>,
 }
 
 impl Isolation {
@@ -62,13 +66,20 @@ impl Isolation {
         self.state.lock().froms.keys().next().copied()
     }
 
-    /// Begins to read what is visible now, from the time `from` on.
-    pub(crate) fn begin(self: &Arc<Self>, from: i64) -> ReadGuard {
+    /// The earliest era from which an open reader reads samples out of order; `None` without readers.
+    pub(crate) fn oldest_era(&self) -> Option<Era> {
+        self.state.lock().eras.keys().next().copied()
+    }
+
+    /// Begins to read what is visible now, from the time `from` on, and samples out of order from
+    /// `era` on.
+    pub(crate) fn begin(self: &Arc<Self>, from: i64, era: Era) -> ReadGuard {
         let mut visible = self.state.lock();
         let seen = visible.newest;
         *visible.readers.entry(seen).or_default() += 1;
         *visible.froms.entry(from).or_default() += 1;
-        ReadGuard { isolation: Arc::clone(self), seen, from }
+        *visible.eras.entry(era).or_default() += 1;
+        ReadGuard { isolation: Arc::clone(self), seen, from, era }
     }
 }
 
@@ -107,12 +118,18 @@ pub(crate) struct ReadGuard {
     isolation: Arc<Isolation>,
     seen: BatchId,
     from: i64,
+    era: Era,
 }
 
 impl ReadGuard {
     /// The time from which on this reader reads the head; blocks hold what is older.
     pub(crate) fn from(&self) -> i64 {
         self.from
+    }
+
+    /// The era from which on this reader reads samples out of order; blocks hold what is older.
+    pub(crate) fn era(&self) -> Era {
+        self.era
     }
 
     /// The newest batch that this reader sees.
@@ -126,6 +143,7 @@ impl Drop for ReadGuard {
         let mut visible = self.isolation.state.lock();
         take_one(&mut visible.readers, self.seen);
         take_one(&mut visible.froms, self.from);
+        take_one(&mut visible.eras, self.era);
     }
 }
 

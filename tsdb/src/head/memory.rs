@@ -16,6 +16,8 @@ pub(crate) struct PageUsage {
     pub(crate) open_bytes: usize,
     pub(crate) list_bytes: usize,
     pub(crate) kept_bytes: usize,
+    pub(crate) n_ooo_series: usize,
+    pub(crate) ooo_bytes: usize,
 }
 
 /// What all pages take together.
@@ -29,6 +31,8 @@ pub(crate) struct Counters {
     open_bytes: AtomicU64,
     list_bytes: AtomicU64,
     kept_bytes: AtomicU64,
+    n_ooo_series: AtomicU64,
+    ooo_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -59,6 +63,8 @@ impl Counters {
         change(&self.open_bytes, before.open_bytes, after.open_bytes);
         change(&self.list_bytes, before.list_bytes, after.list_bytes);
         change(&self.kept_bytes, before.kept_bytes, after.kept_bytes);
+        change(&self.n_ooo_series, before.n_ooo_series, after.n_ooo_series);
+        change(&self.ooo_bytes, before.ooo_bytes, after.ooo_bytes);
     }
 
     /// Number of series.
@@ -69,6 +75,11 @@ impl Counters {
     /// Number of chunks.
     pub(crate) fn n_chunks(&self) -> u64 {
         self.n_chunks.load(Ordering::Relaxed)
+    }
+
+    /// Number of series with samples out of order.
+    pub(crate) fn n_ooo_series(&self) -> u64 {
+        self.n_ooo_series.load(Ordering::Acquire)
     }
 
     /// What the pages take by part.
@@ -82,6 +93,7 @@ impl Counters {
             spare_chunk_bytes: load(&self.open_bytes).saturating_sub(open_chunk_bytes),
             chunk_list_bytes: load(&self.list_bytes),
             full_chunk_bytes: load(&self.kept_bytes),
+            out_of_order_bytes: load(&self.ooo_bytes),
             ..MemoryUsage::default()
         }
     }

@@ -3,7 +3,7 @@
 //! A sample goes from a batch ([`appender`]) to the log and to the open chunk of its series
 //! ([`commit`], [`series`]), and becomes visible with its batch ([`isolation`]). Series are found by
 //! ref in [`stripes`] and by labels in the index, which holds only series of committed batches
-//! ([`create`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`delete`] what is not wanted, [`memory`]
+//! ([`create`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`delete`] what is not wanted, [`out_of_order`] has what came late, [`memory`]
 //! counts what all of it takes.
 //!
 //! Lock order: the commit, the unpublished series, a stripe, a page.
@@ -19,6 +19,7 @@ mod full_chunks;
 mod gc;
 mod isolation;
 mod memory;
+mod out_of_order;
 mod records;
 mod replay;
 mod series;
@@ -37,8 +38,9 @@ use parking_lot::{Mutex, RwLock};
 pub use appender::{Appender, Committed};
 pub(crate) use chunk_files::{CHUNKS_HEAD_DIR, ChunkFiles, ChunkFilesReport, FoundChunk};
 pub(crate) use isolation::{BatchId, ReadGuard};
+pub(crate) use out_of_order::{DeletedOutOfOrder, LateReplay, LateStats};
 pub(crate) use replay::{ChunkLoader, Loaded, Replay, ReplayStats};
-pub(crate) use series::{SeenChunks, Series, SeriesView, range_end};
+pub(crate) use series::{Era, SeenChunks, Series, SeriesView, Sought, range_end};
 pub(crate) use snapshot::Origin;
 pub(crate) use stripes::PageCursor;
 
@@ -50,6 +52,7 @@ use commit::Commit;
 use create::Unpublished;
 use full_chunks::FullChunkQueue;
 use isolation::Isolation;
+use out_of_order::OutOfOrderState;
 use stripes::Stripes;
 
 /// The mutable newest part of the store.
@@ -77,6 +80,7 @@ pub(crate) struct Head {
     full_chunks: FullChunkQueue,
     /// What is deleted of the samples in memory.
     tombstones: RwLock<Arc<Tombstones>>,
+    out_of_order: OutOfOrderState,
     commit: Mutex<Commit>,
     /// Set when a batch was applied that is not logged and indexed in whole: nothing is acknowledged
     /// any more.
@@ -124,6 +128,7 @@ impl Head {
             files: None,
             full_chunks: FullChunkQueue::default(),
             tombstones: RwLock::default(),
+            out_of_order: OutOfOrderState::new(0),
             commit: Mutex::new(Commit::new()),
             has_failed: AtomicBool::new(false),
             is_in_doubt: AtomicBool::new(false),
@@ -133,6 +138,11 @@ impl Head {
             refused: AtomicU64::new(0),
             spare: SpareBatches::default(),
         }
+    }
+
+    /// Takes samples out of order from now on, as far back as `window_ms` says; none if it is zero.
+    pub(crate) fn set_out_of_order_window(&mut self, window_ms: i64) {
+        self.out_of_order = OutOfOrderState::new(window_ms);
     }
 
     /// Logs batches to `wal` from now on.
@@ -166,9 +176,10 @@ impl Head {
         Some(Series::new(Arc::clone(page), series))
     }
 
-    /// Begins to read what is visible now, from the time `from` on.
-    pub(crate) fn begin_read(&self, from: i64) -> ReadGuard {
-        self.isolation.begin(from)
+    /// Begins to read what is visible now, from the time `from` on, and samples out of order from
+    /// `era` on.
+    pub(crate) fn begin_read(&self, from: i64, era: Era) -> ReadGuard {
+        self.isolation.begin(from, era)
     }
 
     /// Times of the earliest and the latest sample, `None` without samples.
@@ -287,7 +298,11 @@ mod tests {
         repeated.append(&labels, 1, 1.0).unwrap();
         assert!(repeated.is_empty());
         assert_eq!(repeated.commit().unwrap(), Committed::default());
-        assert_eq!(head.begin_read(0).seen(), BatchId(1), "what was acknowledged is visible");
+        assert_eq!(
+            head.begin_read(0, Era(0)).seen(),
+            BatchId(1),
+            "what was acknowledged is visible"
+        );
         let (_, mut log) = open(&fs.crash(Survival::Nothing));
         assert!(log.next_record().unwrap().is_some(), "and survives a crash");
     }

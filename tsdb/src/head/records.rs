@@ -15,9 +15,14 @@ pub(super) struct Records {
 }
 
 impl Records {
+    /// Forgets the records.
+    pub(super) fn clear(&mut self) {
+        self.n_used = 0;
+    }
+
     /// Encodes the samples of a batch, part by part.
     pub(super) fn encode(&mut self, batch: &Batch) {
-        self.n_used = 0;
+        self.clear();
         for (floats, histograms) in batch.parts() {
             let (floats, histograms) = (&batch.floats[floats], &batch.histograms[histograms]);
             if !floats.is_empty() {
@@ -29,7 +34,8 @@ impl Records {
         }
     }
 
-    fn encode_histograms(&mut self, histograms: &[PendingHistogram]) {
+    /// Encodes histograms, each kind in a record of its own.
+    pub(super) fn encode_histograms(&mut self, histograms: &[PendingHistogram]) {
         let integers = || histograms.iter().filter_map(integer);
         let floats = || histograms.iter().filter_map(float);
         self.add(|record| _ = encode(integers(), record));
@@ -39,7 +45,7 @@ impl Records {
     }
 
     /// Adds what `encode` writes, if it writes anything.
-    fn add(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn add(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         if self.n_used == self.buffers.len() {
             self.buffers.push(Vec::new());
         }

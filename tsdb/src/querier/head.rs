@@ -1,6 +1,7 @@
 //! Reading the head: which series there are to see, and in which range.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ferula_chunkenc::SampleBatch;
@@ -9,7 +10,9 @@ use ferula_index::{Labels, Matcher, SeriesRef};
 
 use crate::block::EncodedChunk;
 use crate::error::Error;
-use crate::head::{Head, PageCursor, ReadGuard, SeenChunks, Series, SeriesView};
+use crate::head::{
+    DeletedOutOfOrder, Era, Head, PageCursor, ReadGuard, SeenChunks, Series, SeriesView, Sought,
+};
 use crate::recode::Recoder;
 use crate::tombstones::{Interval, Tombstones, covers, touches};
 
@@ -22,14 +25,17 @@ pub(crate) struct HeadReader {
     head: Arc<Head>,
     guard: Arc<ReadGuard>,
     tombstones: Arc<Tombstones>,
+    /// What is deleted of samples out of order.
+    deleted: Arc<DeletedOutOfOrder>,
 }
 
 impl HeadReader {
-    /// Begins to read what is visible now. Samples before `from` are left to the blocks.
-    pub(crate) fn new(head: Arc<Head>, from: i64) -> Self {
-        let guard = Arc::new(head.begin_read(from));
-        let tombstones = head.tombstones();
-        Self { head, guard, tombstones }
+    /// Begins to read what is visible now. Samples before `from` are left to the blocks, and so are
+    /// those out of order that came before `era`.
+    pub(crate) fn new(head: Arc<Head>, from: i64, era: Era) -> Self {
+        let guard = Arc::new(head.begin_read(from, era));
+        let (tombstones, deleted) = (head.tombstones(), head.deleted_out_of_order());
+        Self { head, guard, tombstones, deleted }
     }
 
     /// What this reader may see.
@@ -39,18 +45,48 @@ impl HeadReader {
 
     /// The series that pass all `matchers` and have samples from `mint` to `maxt`, in label order.
     pub(crate) fn select(&self, matchers: &[Matcher], mint: i64, maxt: i64) -> Vec<Series> {
-        let mint = mint.max(self.guard.from());
-        if !self.overlaps(mint, maxt) {
+        let late = self.sought(mint, maxt, Era(u64::MAX));
+        self.select_those(matchers, mint, maxt, |series, mint| {
+            self.has_in_order(series, mint, maxt) || late.is_some_and(|l| self.has_late(series, &l))
+        })
+    }
+
+    /// The series with samples in order from `mint` to `maxt`, in label order.
+    pub(crate) fn select_in_order(&self, mint: i64, maxt: i64) -> Vec<Series> {
+        self.select_those(&[], mint, maxt, |series, mint| self.has_in_order(series, mint, maxt))
+    }
+
+    /// The series with samples out of order that came before the era `until` and lie between `mint`
+    /// and `maxt`, in label order.
+    pub(crate) fn select_late(&self, mint: i64, maxt: i64, until: Era) -> Vec<Series> {
+        let late = self.sought(mint, maxt, until);
+        self.select_those(&[], mint, maxt, |series, _| {
+            late.is_some_and(|late| self.has_late(series, &late))
+        })
+    }
+
+    fn has_in_order(&self, series: SeriesView<'_>, mint: i64, maxt: i64) -> bool {
+        series.has_samples(mint, maxt, self.guard.seen()) && !self.is_deleted(series, mint, maxt)
+    }
+
+    fn has_late(&self, series: SeriesView<'_>, late: &Sought) -> bool {
+        series.has_out_of_order_samples(late, |era| self.deleted.of(series.series_ref(), era))
+    }
+
+    fn select_those(
+        &self,
+        matchers: &[Matcher],
+        mint: i64,
+        maxt: i64,
+        is_wanted: impl Fn(SeriesView<'_>, i64) -> bool,
+    ) -> Vec<Series> {
+        let (from, mint) = (mint, mint.max(self.guard.from()));
+        if !self.overlaps(from, maxt) {
             return Vec::new();
         }
         let selected = self.head.index().select(matchers);
-        let seen = self.guard.seen();
-        let has_samples = |series: &Series| {
-            let has_samples = |series: SeriesView<'_>| {
-                series.has_samples(mint, maxt, seen) && !self.is_deleted(series, mint, maxt)
-            };
-            series.view(has_samples).unwrap_or_default()
-        };
+        let has_samples =
+            |series: &Series| series.view(|series| is_wanted(series, mint)).unwrap_or_default();
         let mut pages = PageCursor::default();
         let series: Vec<Series> = selected
             .iter()
@@ -111,6 +147,51 @@ impl HeadReader {
         without.map_err(|source| Error::HeadChunk { series: series.series_ref(), source })
     }
 
+    /// What a reader looks for among samples out of order; `None` if there are none.
+    fn sought(&self, mint: i64, maxt: i64, until: Era) -> Option<Sought> {
+        let (seen, from) = (self.guard.seen(), self.guard.era());
+        let sought = Sought { mint, maxt, seen, from, until };
+        Some(sought).filter(|_| self.head.has_out_of_order())
+    }
+
+    /// The samples out of order of a series that came before the era `until`, as chunks of a block.
+    pub(crate) fn late_chunks(
+        &self,
+        series: &Series,
+        mint: i64,
+        maxt: i64,
+        until: Era,
+    ) -> Result<Vec<EncodedChunk>, Error> {
+        let mut chunks = Vec::new();
+        let encoded = self.late(series, mint, maxt, until)?.encode(&mut chunks);
+        encoded.map_err(|source| Error::HeadChunk { series: series.series_ref(), source })?;
+        Ok(chunks)
+    }
+
+    fn late(&self, series: &Series, mint: i64, maxt: i64, until: Era) -> Result<Recoder, Error> {
+        let mut recoder = Recoder::default();
+        if let Some(sought) = self.sought(mint, maxt, until) {
+            let runs = series.view(|series| series.out_of_order_runs(&sought)).flatten();
+            let deleted_of = |era| self.deleted.of(series.series_ref(), era);
+            if let Some(runs) = runs {
+                runs.merge_into(self.head.files(), deleted_of, &mut recoder)?;
+            }
+        }
+        Ok(recoder)
+    }
+
+    /// The ranges of `range_ms`, aligned to it, with samples out of order that came before the era
+    /// `until`, by time.
+    pub(crate) fn late_ranges(&self, range_ms: i64, until: Era) -> Result<Vec<Range<i64>>, Error> {
+        let mut starts = BTreeSet::new();
+        for series in self.select_late(i64::MIN, i64::MAX, until) {
+            let recoder = self.late(&series, i64::MIN, i64::MAX, until)?;
+            starts.extend(recoder.times().map(|time| time.div_euclid(range_ms)));
+        }
+        let start = |number: i64| number.saturating_mul(range_ms);
+        Ok(starts.into_iter().map(|number| start(number)..start(number + 1)).collect())
+    }
+
     /// Tells whether what the head has of a series from `mint` to `maxt` is all deleted.
     fn is_deleted(&self, series: SeriesView<'_>, mint: i64, maxt: i64) -> bool {
         let deleted = self.tombstones.of(series.series_ref());
@@ -131,6 +212,32 @@ impl HeadReader {
         maxt: i64,
         batch: &mut SampleBatch,
     ) -> Result<(), Error> {
+        let late = self.sought(mint, maxt, Era(u64::MAX));
+        let late = late.and_then(|late| series.view(|series| series.out_of_order_runs(&late))?);
+        let Some(late) = late else { return self.read_in_order(series, mint, maxt, batch) };
+        let mint = mint.max(self.guard.from());
+        let chunks = series.view(|series| series.chunks(mint, maxt, self.guard.seen()));
+        let (files, series) = (self.head.files(), series.series_ref());
+        let mut recoder = Recoder::default();
+        if let Some(chunks) = chunks.flatten() {
+            let (mint, maxt) = chunks.range();
+            chunks.recode(files, &mut recoder)?;
+            recoder.retain_decoded(|_, time| (mint..=maxt).contains(&time));
+            recoder.merge(self.tombstones.of(series));
+        }
+        late.merge_into(files, |era| self.deleted.of(series, era), &mut recoder)?;
+        recoder.read_into(batch);
+        Ok(())
+    }
+
+    /// Appends the samples of a series that came in order.
+    pub(crate) fn read_in_order(
+        &self,
+        series: &Series,
+        mint: i64,
+        maxt: i64,
+        batch: &mut SampleBatch,
+    ) -> Result<(), Error> {
         let mint = mint.max(self.guard.from());
         let chunks = series.view(|series| series.chunks(mint, maxt, self.guard.seen()));
         let start = batch.len();
@@ -141,6 +248,23 @@ impl HeadReader {
         Ok(())
     }
 
+    /// Appends the samples of a series that came out of order.
+    pub(crate) fn read_late(
+        &self,
+        series: &Series,
+        mint: i64,
+        maxt: i64,
+        batch: &mut SampleBatch,
+    ) -> Result<(), Error> {
+        self.late(series, mint, maxt, Era(u64::MAX))?.read_into(batch);
+        Ok(())
+    }
+
+    /// Tells whether the head has samples out of order.
+    pub(crate) fn has_out_of_order(&self) -> bool {
+        self.head.has_out_of_order()
+    }
+
     /// Time of the oldest sample at or after `from`, as far as the ranges of the chunks tell: it
     /// lies in the block range of what is returned.
     pub(crate) fn oldest_from(&self, from: i64) -> Option<i64> {
@@ -149,7 +273,7 @@ impl HeadReader {
 
     /// Names of the labels of series that pass all `matchers`, if the head overlaps the range.
     pub(crate) fn label_names(&self, matchers: &[Matcher], mint: i64, maxt: i64) -> Vec<String> {
-        if !self.overlaps(mint.max(self.guard.from()), maxt) {
+        if !self.overlaps(mint, maxt) {
             return Vec::new();
         }
         let Some(seen) = self.seen_if_some_are_not(matchers) else {
@@ -171,7 +295,7 @@ impl HeadReader {
         mint: i64,
         maxt: i64,
     ) -> Vec<String> {
-        if !self.overlaps(mint.max(self.guard.from()), maxt) {
+        if !self.overlaps(mint, maxt) {
             return Vec::new();
         }
         let Some(seen) = self.seen_if_some_are_not(matchers) else {
@@ -191,7 +315,9 @@ impl HeadReader {
         let mut pages = PageCursor::default();
         unseen.extend(self.tombstones.series().filter(|series| {
             let found = self.head.series(*series, &mut pages);
-            let is_gone = |series: SeriesView<'_>| self.is_deleted(series, i64::MIN, i64::MAX);
+            let is_gone = |series: SeriesView<'_>| {
+                self.is_deleted(series, i64::MIN, i64::MAX) && !series.has_out_of_order()
+            };
             found.is_some_and(|found| found.view(is_gone).unwrap_or_default())
         }));
         if unseen.is_empty() {
@@ -205,8 +331,11 @@ impl HeadReader {
     }
 
     fn overlaps(&self, mint: i64, maxt: i64) -> bool {
-        let range = self.head.time_range();
-        mint <= maxt && range.is_some_and(|(from, to)| from <= maxt && mint <= to)
+        let overlaps =
+            |mint: i64, (from, to): (i64, i64)| mint <= maxt && from <= maxt && mint <= to;
+        let in_order = self.head.time_range();
+        in_order.is_some_and(|range| overlaps(mint.max(self.guard.from()), range))
+            || self.head.out_of_order_range().is_some_and(|range| overlaps(mint, range))
     }
 }
 

@@ -84,29 +84,29 @@ pub(crate) fn merge_tail(batch: &mut SampleBatch, start: usize, middle: usize) {
     if last < next {
         return;
     }
-    let samples: Vec<_> = batch.iter().skip(start).collect();
-    let (first, second) = samples.split_at(middle - start);
-    batch.truncate(start);
-    let (mut first, mut second) = (first.iter().peekable(), second.iter().peekable());
-    loop {
-        let sample = match (first.peek(), second.peek()) {
-            (Some(a), Some(b)) if a.timestamp > b.timestamp => second.next(),
-            (Some(a), Some(b)) => {
-                if a.timestamp == b.timestamp {
-                    second.next();
-                }
-                first.next()
-            }
-            (Some(_), None) => first.next(),
-            (None, _) => second.next(),
-        };
-        let Some(sample) = sample else { break };
-        batch.push(sample.timestamp, sample.value);
+    let mut merged = SampleBatch::new();
+    merged.reserve(batch.len() - start);
+    let (mut first, mut second) = (start, middle);
+    while first < middle || second < timestamps.len() {
+        let is_first =
+            second == timestamps.len() || first < middle && timestamps[first] <= timestamps[second];
+        if is_first && second < timestamps.len() && timestamps[first] == timestamps[second] {
+            second += 1;
+        }
+        let next = if is_first { &mut first } else { &mut second };
+        merged.extend_from_batch(batch, *next..*next + 1);
+        *next += 1;
     }
+    batch.truncate(start);
+    batch.extend_from_batch(&merged, 0..merged.len());
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use ferula_chunkenc::histogram::FloatHistogram;
+
     use super::*;
 
     fn labels(value: &str) -> Labels {
@@ -133,5 +133,21 @@ mod tests {
         merge_tail(&mut batch, 1, 4);
         assert_eq!(batch.timestamps(), [100, 1, 2, 3, 5, 9]);
         assert_eq!(batch.values(), [0.0, 1.0, 2.0, 1.0, 1.0, 2.0]);
+    }
+
+    #[test]
+    fn histograms_stay_what_they_are() {
+        let histogram = Arc::new(FloatHistogram { sum: 7.0, ..FloatHistogram::default() });
+        let mut batch = SampleBatch::new();
+        batch.push(1, 1.0);
+        batch.push_histogram(5, Arc::clone(&histogram));
+        batch.push_histogram(3, Arc::clone(&histogram));
+        batch.set_last_start_timestamp(2);
+        batch.push(9, 9.0);
+        merge_tail(&mut batch, 0, 2);
+        assert_eq!(batch.timestamps(), [1, 3, 5, 9]);
+        let found: Vec<bool> = (0..4).map(|i| batch.histogram(i).is_some()).collect();
+        assert_eq!(found, [false, true, true, false]);
+        assert_eq!([0, 1, 2, 3].map(|i| batch.start_timestamp(i)), [0, 2, 0, 0]);
     }
 }

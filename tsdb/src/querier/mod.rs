@@ -33,7 +33,10 @@ impl Querier {
     pub(crate) fn new(mint: i64, maxt: i64, head: HeadReader, blocks: &[Arc<Block>]) -> Self {
         let is_needed =
             |block: &&Arc<Block>| block.overlaps(mint, maxt) && block.damage().is_none();
-        let blocks = blocks.iter().filter(is_needed).cloned().collect();
+        let mut blocks: Vec<Arc<Block>> = blocks.iter().filter(is_needed).cloned().collect();
+        // Of two samples of a series at the same time the one that came in order stays, and of two
+        // that did not the one that came first.
+        blocks.sort_by_key(|block| block.meta().compaction.is_of_part());
         Self { mint, maxt, head, blocks }
     }
 
@@ -55,16 +58,24 @@ impl Querier {
     ) -> Result<SeriesSet, Error> {
         let (mint, maxt) = (mint.max(self.mint), maxt.min(self.maxt));
         let mut lists: Vec<Vec<(Labels, Part)>> = Vec::new();
+        let mut n_whole = 0;
         for block in self.blocks.iter().filter(|block| block.overlaps(mint, maxt)) {
             let of_block = block::select(block, matchers, mint, maxt)?;
+            n_whole += usize::from(!block.meta().compaction.is_of_part());
             lists.push(of_block.into_iter().map(|(l, part)| (l, Part::Block(part))).collect());
         }
         let of_head = self.head.select(matchers, mint, maxt);
         let found = if lists.iter().all(Vec::is_empty) {
             Found::Head(of_head)
         } else {
-            let labels = self.head.labels_of(&of_head).collect::<Vec<_>>().into_iter();
-            lists.push(labels.zip(of_head.into_iter().map(Part::Head)).collect());
+            let labels: Vec<Labels> = self.head.labels_of(&of_head).collect();
+            let list = |part: fn(Series) -> Part| {
+                labels.iter().cloned().zip(of_head.iter().cloned().map(part)).collect()
+            };
+            if self.head.has_out_of_order() {
+                lists.push(list(Part::Late));
+            }
+            lists.insert(n_whole, list(Part::Head));
             Found::Merged(Merged::new(lists))
         };
         Ok(SeriesSet { mint, maxt, head: self.head.clone(), found })
@@ -97,7 +108,10 @@ impl Querier {
 #[derive(Debug)]
 enum Part {
     Block(BlockPart),
+    /// What came in order.
     Head(Series),
+    /// What came out of order.
+    Late(Series),
 }
 
 /// The series that a selection found, in label order. Samples are decoded when they are read, by
@@ -182,7 +196,10 @@ impl SeriesSet {
             let middle = batch.len();
             match part {
                 Part::Block(part) => part.read(self.mint, self.maxt, batch)?,
-                Part::Head(series) => self.head.read(series, self.mint, self.maxt, batch)?,
+                Part::Head(series) => {
+                    self.head.read_in_order(series, self.mint, self.maxt, batch)?;
+                }
+                Part::Late(series) => self.head.read_late(series, self.mint, self.maxt, batch)?,
             }
             merge_tail(batch, start, middle);
         }

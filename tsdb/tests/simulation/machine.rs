@@ -150,6 +150,13 @@ impl Machine<'_> {
                     self.append(appender, self.churn + series)?;
                 }
             }
+            Op::Late { appender, series, back, step, n } => {
+                let newest = self.newest_time();
+                for place in 0..i64::from(n) {
+                    let timestamp = newest - back - place * step;
+                    self.append_at(appender, self.churn + series, timestamp)?;
+                }
+            }
             Op::Commit { appender } => self.commit(appender)?,
             Op::Rollback { appender } => {
                 self.appenders[appender] = None;
@@ -188,12 +195,25 @@ impl Machine<'_> {
 
     /// Adds a sample of now to an open batch.
     fn append(&mut self, appender: usize, series: u16) -> Result<(), String> {
+        self.append_at(appender, series, self.now)
+    }
+
+    /// Adds a sample to an open batch.
+    fn append_at(&mut self, appender: usize, series: u16, timestamp: i64) -> Result<(), String> {
+        let window_ms = self.schedule.config.window_ms();
+        if window_ms > 0 && timestamp <= self.newest_time() {
+            // Of two at the same time one is hidden.
+            let is_taken = |s: &Written| (s.series, s.timestamp) == (series, timestamp);
+            if self.all_samples().any(is_taken) {
+                return Ok(());
+            }
+        }
         let labels = self.labels_of(series);
         let db = self.db.as_ref().expect("open between steps");
         let batch = self.appenders[appender].get_or_insert_with(|| db.appender());
         let serial = self.next_serial;
         self.next_serial += 1;
-        let (timestamp, value) = (self.now, f64::from(serial));
+        let value = f64::from(serial);
         let mut appended = Err(AppendError::UnknownSeries { series: SeriesRef(0) });
         if let Some(known) = self.refs.get(&series) {
             appended = batch.append_ref(*known, timestamp, value).map(|()| *known);
@@ -219,12 +239,12 @@ impl Machine<'_> {
             ),
             Err(AppendError::TooOld { oldest, .. }) => {
                 let newest = self.all_samples().map(|sample| sample.timestamp).max();
-                let window = self.schedule.config.block_range_ms / 2;
-                let is_due = |newest: i64| oldest <= newest - window;
+                let half_range_ms = self.schedule.config.block_range_ms / 2;
+                let is_due = |newest: i64| oldest <= newest - half_range_ms.max(window_ms);
                 ensure!(
                     timestamp < oldest
                         && (self.has_failed
-                            || oldest <= self.valid_from
+                            || oldest <= self.valid_from - window_ms
                             || newest.is_some_and(is_due)),
                     "refused {timestamp} as older than {oldest}, newest {newest:?}"
                 );
@@ -259,7 +279,8 @@ impl Machine<'_> {
         let Some(batch) = self.appenders[appender].take() else { return Ok(()) };
         let pending = mem::take(&mut self.pending[appender]);
         let mut samples = pending;
-        if !self.has_failed {
+        // Where samples are taken out of order, what was overtaken is too.
+        if !self.has_failed && self.schedule.config.window_ms() == 0 {
             // What another batch or a cut has overtaken since is left out. After a failure it is not
             // known which batches there are.
             let mut newest = self.model.newest();
@@ -317,8 +338,10 @@ impl Machine<'_> {
         let (Ok(_), false) = (appended, self.has_failed) else { return Ok(()) };
         match batch.commit() {
             Ok(committed) => {
-                // A series that a cut has removed does not know what it had.
-                let is_cut = sample.timestamp < self.valid_from;
+                // A series that a cut has removed does not know what it had, and what came out of order
+                // may come again.
+                let is_cut =
+                    sample.timestamp < self.valid_from || self.schedule.config.window_ms() > 0;
                 ensure!(committed.samples == 0 || is_cut, "{sample:?} was taken twice");
             }
             Err(_) => self.has_failed = true,
@@ -336,9 +359,7 @@ impl Machine<'_> {
     }
 
     fn note_valid_from(&mut self) {
-        let blocks = self.db().stats().blocks;
-        let covered = blocks.iter().map(|meta| meta.maxt).max().unwrap_or(i64::MIN);
-        self.valid_from = self.valid_from.max(covered);
+        self.valid_from = self.valid_from.max(self.db().stats().head_from);
     }
 
     /// Deletes what blocks hold of some series, from a moment on.

@@ -7,10 +7,10 @@ use ferula_wal::fs::{Fault, Survival};
 pub(crate) const N_APPENDERS: usize = 3;
 
 /// Numbers that stand for kinds of operations, as many for each as it is to be frequent.
-pub(crate) const N_KINDS: u64 = 100;
+pub(crate) const N_KINDS: u64 = 108;
 
 /// Those below this do no harm.
-const N_HARMLESS_KINDS: u64 = 84;
+const N_HARMLESS_KINDS: u64 = 92;
 
 /// One step of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +19,9 @@ pub(crate) enum Op {
     Scrape { first: u16, n: u16, advance: i64 },
     /// Samples of one series into an open batch; time goes on by `advance`, or back.
     Append { appender: usize, series: u16, advance: i64, n: u16 },
+    /// Samples of one series into an open batch, each by `step` older than the one before, the first
+    /// by `back` older than the newest of all.
+    Late { appender: usize, series: u16, back: i64, step: i64, n: u16 },
     /// Commits an open batch.
     Commit { appender: usize },
     /// Drops an open batch.
@@ -76,9 +79,17 @@ pub(crate) struct Config {
     pub(crate) chunk_segment_bytes: u64,
     /// Bytes of a label of every fifth series, to make the log change segments.
     pub(crate) padding: usize,
+    /// How far back samples are taken out of order, in half block ranges.
+    pub(crate) window_halves: i64,
 }
 
 impl Config {
+    /// How far back samples are taken out of order, in milliseconds. If any are, all are that are old
+    /// enough to be refused otherwise when they are committed.
+    pub(crate) fn window_ms(&self) -> i64 {
+        self.window_halves * self.block_range_ms / 2
+    }
+
     pub(crate) fn options(&self) -> Options {
         let sync = if self.is_always { SyncPolicy::Always } else { SyncPolicy::Never };
         let compression = if self.is_compressed { Compression::Zstd } else { Compression::None };
@@ -86,6 +97,7 @@ impl Config {
             .sync(sync)
             .block_range_ms(self.block_range_ms)
             .chunk_segment_bytes(self.chunk_segment_bytes)
+            .out_of_order_window_ms(self.window_ms())
             .wal_segment_bytes(32 << 10)
             .wal_compression(compression)
             .maintenance_interval(None)
@@ -137,6 +149,7 @@ impl Schedule {
             block_range_ms: [1000, 2000, 10_000][usize::from(random.small(3))],
             chunk_segment_bytes: [64, 300, 1 << 20][usize::from(random.small(3))],
             padding: [0, 0, 300, 4000][usize::from(random.small(4))],
+            window_halves: [0, 1, 3, 20][usize::from(random.small(4))],
         };
         let n_ops = 8 + random.below(40);
         let has_faults = !random.one_in(8);
@@ -147,6 +160,7 @@ impl Schedule {
     /// A schedule without faults, to be stopped at each of its operations.
     pub(crate) fn without_faults(seed: u64) -> Self {
         let mut schedule = Self::new(seed);
+        schedule.config.window_halves = [3, 20, 0][usize::try_from(seed % 3).expect("small")];
         let mut random = Random(seed);
         schedule.ops = (0..30).map(|_| op(&mut random, &schedule.config, false)).collect();
         schedule
@@ -197,7 +211,14 @@ pub(crate) fn op_of_kind(kind: u64, random: &mut Random, config: &Config) -> Op 
         77..79 => Op::Reopen,
         79..81 => Op::Kill,
         81..84 => Op::Crash { survival: random.survival() },
-        84..95 => {
+        84..92 => Op::Late {
+            appender: usize::from(random.small(3)),
+            series: random.small(10),
+            back: random.below(range.unsigned_abs() * 3).cast_signed(),
+            step: 1 + random.below(range.unsigned_abs() / 16 + 1).cast_signed(),
+            n: 1 + if random.one_in(4) { random.small(100) } else { random.small(6) },
+        },
+        92..103 => {
             let fault = match random.below(8) {
                 // Without syncs nobody was told that what is lost so would be kept.
                 1 if config.is_always => Fault::Lost,
@@ -208,8 +229,8 @@ pub(crate) fn op_of_kind(kind: u64, random: &mut Random, config: &Config) -> Op 
             let after = if random.one_in(2) { random.below(6) } else { random.below(80) };
             Op::Arm { after, fault }
         }
-        95 => Op::FailRead { after: random.below(20) },
-        96..98 => Op::Full { is_full: true },
+        103 => Op::FailRead { after: random.below(20) },
+        104..106 => Op::Full { is_full: true },
         _ => Op::Full { is_full: false },
     }
 }

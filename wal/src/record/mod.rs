@@ -1,4 +1,4 @@
-//! What records hold: one module per record type, all in Prometheus's encoding.
+//! What records hold: one module per record type, all but one in Prometheus's encoding.
 //!
 //! The first byte of a record is its type. Unknown ones are handed on as [`Record::Other`], so that a
 //! log of a later Prometheus is read to its end. Decoders walk over the record's bytes and keep one
@@ -10,6 +10,7 @@ mod histogram_body;
 pub mod histograms;
 pub mod metadata;
 pub mod mmap_markers;
+pub mod out_of_order;
 pub mod samples;
 pub mod samples_v2;
 pub mod series;
@@ -53,6 +54,8 @@ impl RecordKind {
     pub const HISTOGRAMS_V2: Self = Self(12);
     /// Float histograms with start timestamps.
     pub const FLOAT_HISTOGRAMS_V2: Self = Self(13);
+    /// How many records behind it hold samples that came out of order; this crate's own.
+    pub const OUT_OF_ORDER: Self = Self(240);
 
     fn name(self) -> Option<&'static str> {
         Some(match self {
@@ -69,6 +72,7 @@ impl RecordKind {
             Self::SAMPLES_V2 => "samples v2",
             Self::HISTOGRAMS_V2 => "histograms v2",
             Self::FLOAT_HISTOGRAMS_V2 => "float histograms v2",
+            Self::OUT_OF_ORDER => "out of order",
             _ => return None,
         })
     }
@@ -105,6 +109,8 @@ pub enum Record<'a> {
     Histograms(Box<histograms::HistogramsDecoder<'a, Histogram>>),
     /// Float histograms, with any buckets, with or without start timestamps.
     FloatHistograms(Box<histograms::HistogramsDecoder<'a, FloatHistogram>>),
+    /// How many records behind it hold samples that came out of order.
+    OutOfOrder(out_of_order::OutOfOrder),
     /// A type that this crate does not decode.
     Other {
         /// Its type.
@@ -139,6 +145,7 @@ impl<'a> Record<'a> {
             | RecordKind::FLOAT_HISTOGRAMS_V2 => {
                 Self::FloatHistograms(Box::new(histograms::HistogramsDecoder::new(bytes, kind)))
             }
+            RecordKind::OUT_OF_ORDER => Self::OutOfOrder(out_of_order::decode(bytes)?),
             kind => Self::Other { kind, bytes },
         })
     }

@@ -166,9 +166,6 @@ pub fn log_open_report(report: &OpenReport) {
     if report.skipped_records > 0 {
         warn!(records = report.skipped_records, "skipped records of kinds that are not served");
     }
-    for path in &report.unread {
-        warn!(path = %path.display(), "not read: samples that came to Prometheus out of order");
-    }
     for block in &report.quarantined {
         warn!(block = %block.dir.display(), reason = block.reason, "set a block aside");
     }

@@ -46,6 +46,8 @@ pub(crate) struct ChunkFiles {
     /// Signalled whenever a write ends.
     written: Condvar,
     files: RwLock<BTreeMap<u32, OpenFile>>,
+    /// How many chunks that came out of order are in use in each file, which stays for them.
+    pinned: Mutex<BTreeMap<u32, u64>>,
     is_read_only: bool,
 }
 
@@ -179,6 +181,7 @@ impl ChunkFiles {
             dir,
             staging: Mutex::new(Staging::after(last, end, sizes)),
             written: Condvar::new(),
+            pinned: Mutex::default(),
             is_read_only: false,
         }
     }
@@ -325,6 +328,23 @@ impl ChunkFiles {
         self.fs.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))
     }
 
+    /// Keeps the file of a chunk of samples out of order, whose times do not tell whether they are
+    /// needed.
+    pub(crate) fn pin(&self, chunk: ChunkRef) {
+        *self.pinned.lock().entry(split(chunk).0).or_default() += 1;
+    }
+
+    /// Ends what one [`pin`](Self::pin) did.
+    pub(crate) fn unpin(&self, chunk: ChunkRef) {
+        let mut pinned = self.pinned.lock();
+        if let Some(n) = pinned.get_mut(&split(chunk).0) {
+            *n -= 1;
+            if *n == 0 {
+                pinned.remove(&split(chunk).0);
+            }
+        }
+    }
+
     /// Removes the files, from the first one on, whose samples all lie before `mint`. No chunk of
     /// them may be read any more. The next chunk begins a file, so that this one can go next time.
     /// Returns how many files are gone.
@@ -336,8 +356,10 @@ impl ChunkFiles {
         };
         let due: Vec<u32> = {
             let files = self.files.read();
-            let is_due =
-                |(number, file): &(&u32, &OpenFile)| **number < first_open && file.maxt < mint;
+            let pinned = self.pinned.lock();
+            let is_due = |(number, file): &(&u32, &OpenFile)| {
+                **number < first_open && file.maxt < mint && !pinned.contains_key(number)
+            };
             files.iter().take_while(is_due).map(|(number, _)| *number).collect()
         };
         if !due.is_empty() {

@@ -7,6 +7,7 @@ use ferula_wal::LogRecord;
 use ferula_wal::record::Record;
 use ferula_wal::record::histograms::RefHistogram;
 use ferula_wal::record::samples::RefSample;
+use ferula_wal::record::tombstones::Tombstone;
 
 use super::known::{KnownSeries, Named};
 use super::worker::{Job, Workers};
@@ -26,6 +27,12 @@ pub(super) struct Decoder<'a> {
     stats: ReplayStats,
     segment: Option<(bool, u32)>,
     valid_from: i64,
+    /// Number of the newest batch with samples out of order.
+    newest_late: u64,
+    /// Records that are still to come of samples out of order.
+    n_late: u64,
+    /// What is deleted, for samples out of order, each with the number of the batch before it.
+    deleted: Vec<(u64, Tombstone)>,
 }
 
 impl<'a> Decoder<'a> {
@@ -38,6 +45,9 @@ impl<'a> Decoder<'a> {
             stats: ReplayStats::default(),
             segment: None,
             valid_from: head.times.valid_from.load(Ordering::Relaxed),
+            newest_late: 0,
+            n_late: 0,
+            deleted: Vec::new(),
         }
     }
 
@@ -50,7 +60,15 @@ impl<'a> Decoder<'a> {
         self.stats.records += 1;
         let failed =
             |source| Error::Replay { segment: record.segment, offset: record.offset, source };
+        if self.n_late > 0 {
+            self.n_late -= 1;
+            return Ok(());
+        }
         match record.decode().map_err(failed)? {
+            Record::OutOfOrder(announced) => {
+                self.newest_late = self.newest_late.max(announced.number);
+                self.n_late = announced.n_records;
+            }
             Record::Series(mut series) => {
                 while let Some((series, labels)) = series.next().map_err(failed)? {
                     self.add_series(series, &labels)?;
@@ -65,6 +83,7 @@ impl<'a> Decoder<'a> {
                 while let Some(mut tombstone) = deleted.next().map_err(failed)? {
                     if let Some(series) = self.known().resolve(tombstone.series) {
                         tombstone.series = series;
+                        self.deleted.push((self.newest_late, tombstone));
                         self.workers.put(page_number(series), Job::Delete(tombstone));
                     }
                 }
@@ -152,7 +171,8 @@ impl<'a> Decoder<'a> {
 
     /// Ends the replay, when the workers are done. `None` if chunks do not go together with the log.
     pub(super) fn finish(self) -> Result<Option<ReplayStats>, Error> {
-        let Self { head, workers, mut loaded, mut stats, .. } = self;
+        let Self { head, workers, mut loaded, mut stats, newest_late, deleted, .. } = self;
+        head.out_of_order.note_logged(newest_late, deleted);
         let done = workers.finish()?;
         let is_usable = !loaded.is_unusable() && !done.is_at_odds;
         if !is_usable || !head.open_loaded(&mut loaded.known) {

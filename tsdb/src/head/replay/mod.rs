@@ -100,7 +100,8 @@ impl Replay {
 impl Head {
     /// Applies the records that `read` gives to the replay, in the order of the log, on top of the
     /// chunks that were `loaded`. Nobody else uses the head yet. `None` if the chunks do not go
-    /// together with the log: then, and after an error, the head is not to be used at all.
+    /// together with the log: then, and after an error, the head is not to be used at all. Series
+    /// without samples are left for those that came out of order.
     pub(crate) fn replay(
         &mut self,
         loaded: Loaded,
@@ -134,7 +135,6 @@ impl Head {
         })?;
         let Some(stats) = done else { return Ok(None) };
         self.has_opaque_records = stats.skipped_records > 0;
-        self.remove_empty_series();
         *self.appended.get_mut() = 0;
         Ok(Some(stats))
     }

@@ -4,13 +4,14 @@
 //! its [open chunk](open) and a [list of full ones](full), cut as [`cutting`] says; the bytes of
 //! open chunks lie in a [`pool`]. Which batches a reader may see is [noted](isolated) once per
 //! page, and what it may see is [taken under the lock and decoded outside](seen). What an earlier
-//! run has left is [given to them](load).
+//! run has left is [given to them](load). Samples that came [out of order](ooo) are kept apart.
 
 mod cutting;
 mod full;
 mod histogram;
 mod isolated;
 mod load;
+mod ooo;
 mod open;
 mod page;
 mod pool;
@@ -37,6 +38,7 @@ use crate::recode::{Recoder, Value};
 
 pub(crate) use self::cutting::range_end;
 pub(crate) use self::load::{ChunkInFile, OpenChunk};
+pub(crate) use self::ooo::{Era, InsertContext, OutOfOrderRuns, SealedChunk, Sought};
 pub(crate) use self::open::Newest;
 pub(crate) use self::page::{FullChunk, Page, PageState, Series, page_number};
 pub(crate) use self::seen::SeenChunks;
@@ -122,7 +124,7 @@ impl SeriesView<'_> {
         full.or(self.open_range().map(|(mint, _)| mint))
     }
 
-    /// Tells whether there are no samples.
+    /// Tells whether there are no samples in order.
     pub(crate) fn is_empty(&self) -> bool {
         self.slot.open.is_empty()
     }
@@ -254,6 +256,13 @@ impl SeriesMut<'_> {
         let slot = self.slot_mut();
         slot.n_pins = slot.n_pins.checked_add(1).expect("so many samples do not fit memory");
         slot.hint = u32::try_from(index).unwrap_or(u32::MAX);
+    }
+
+    /// Keeps the series from being removed, for a sample that comes out of order: where an open batch
+    /// has the newest one stays as it is noted, if `is_hint_right`.
+    pub(crate) fn pin_late(&mut self, is_hint_right: bool) {
+        let hint = usize::try_from(self.slot().hint).ok().filter(|_| is_hint_right);
+        self.pin(hint.unwrap_or(usize::MAX));
     }
 
     /// Ends what one [`pin`](Self::pin) did.

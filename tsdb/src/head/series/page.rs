@@ -15,6 +15,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::full::{ChunkData, FullChunks, Stored};
 use super::histogram::OpenHistograms;
 use super::isolated::Isolated;
+use super::ooo::OutOfOrder;
 use super::open::Open;
 use super::pool::{Cell, Pool};
 use super::{PAGE_LEN, SeriesMut, SeriesView, Slot};
@@ -106,7 +107,7 @@ impl Series {
 /// The series of a page. Guarded by its lock.
 #[derive(Debug, Default)]
 pub(crate) struct PageState {
-    number: u64,
+    pub(super) number: u64,
     /// Which series there are, by the place of their refs.
     occupied: u64,
     /// Which of them are logged and in the index.
@@ -116,6 +117,8 @@ pub(crate) struct PageState {
     isolated: Isolated,
     cells: Pool<Cell>,
     full: FullChunks,
+    /// Absent unless some series have samples out of order.
+    pub(super) ooo: Option<Box<OutOfOrder>>,
     n_open: usize,
     /// Bytes of open chunks that do not lie in cells.
     heap_bytes: usize,
@@ -207,6 +210,9 @@ impl PageState {
         self.occupied &= !(1 << number);
         self.published &= !(1 << number);
         self.isolated.forget(number);
+        if let Some(ooo) = &mut self.ooo {
+            ooo.forget(number);
+        }
         true
     }
 
@@ -273,9 +279,12 @@ impl PageState {
 
     /// What the page takes, and what of it is in use.
     pub(crate) fn usage(&self) -> PageUsage {
+        let ooo = self.ooo.as_deref();
         PageUsage {
             n_series: self.slots.len(),
-            n_chunks: self.n_open + self.full.len(),
+            n_chunks: self.n_open + self.full.len() + ooo.map_or(0, OutOfOrder::n_chunks),
+            n_ooo_series: ooo.map_or(0, OutOfOrder::n_series),
+            ooo_bytes: ooo.map_or(0, OutOfOrder::size_bytes),
             series_bytes: self.slots.capacity() * size_of::<Slot>() + self.isolated.size_bytes(),
             open_used_bytes: self.cells.used_bytes() + self.heap_bytes,
             open_bytes: self.cells.size_bytes() + self.heap_bytes,

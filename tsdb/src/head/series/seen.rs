@@ -50,6 +50,11 @@ impl SeenChunk {
 }
 
 impl SeenChunks {
+    /// From when to when a reader may see samples, both inclusive.
+    pub(crate) fn range(&self) -> (i64, i64) {
+        (self.mint, self.maxt)
+    }
+
     /// Appends the samples to `batch`.
     pub(crate) fn decode_into(
         self,
