@@ -41,6 +41,8 @@ pub(crate) struct Tally {
     pub(crate) acknowledged: u64,
     pub(crate) failed_commits: u64,
     pub(crate) blocks: u64,
+    /// Samples taken out of order.
+    pub(crate) late: u64,
 }
 
 /// The machine with its database.
@@ -293,9 +295,11 @@ impl Machine<'_> {
         }
         let mut of_batch =
             Batch { samples, is_acknowledged: false, is_durable: false, is_vague: self.has_failed };
+        let late = self.db().stats().out_of_order;
         match batch.commit() {
             Ok(committed) => {
                 self.tally.acknowledged += 1;
+                self.tally.late += self.db().stats().out_of_order - late;
                 if committed.samples != of_batch.samples.len() {
                     ensure!(
                         self.has_failed,
@@ -376,7 +380,8 @@ impl Machine<'_> {
             series.contains(&sample.series) && (from..=to).contains(&sample.timestamp)
         };
         self.model.delete(is_deleted, deleted.is_err());
-        self.check(Gap::None)
+        // A machine that has stopped meanwhile reads no files.
+        if self.fs.is_stopped() { Ok(()) } else { self.check(Gap::None) }
     }
 
     /// Opens a view, as somebody does who takes long to read it.

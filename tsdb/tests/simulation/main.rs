@@ -160,6 +160,7 @@ impl Tally {
             acknowledged: self.acknowledged + other.acknowledged,
             failed_commits: self.failed_commits + other.failed_commits,
             blocks: self.blocks + other.blocks,
+            late: self.late + other.late,
         }
     }
 }
