@@ -375,3 +375,30 @@ fn without_a_window_what_came_before_is_kept() {
     drop(db);
     assert_eq!(all(&Db::open(dir.path(), options).unwrap()), expected);
 }
+
+#[test]
+fn a_series_that_another_batch_made_meanwhile_takes_a_batch_that_is_all_late() {
+    for survival in (0..40).map(Survival::Scattered).chain([Survival::Everything]) {
+        let fs = FaultFs::new();
+        let mut options = options();
+        options.sync = SyncPolicy::Never;
+        let open =
+            |fs: &FaultFs| Db::open_with(Arc::new(fs.clone()), "/data", options.clone()).unwrap();
+        let db = open(&fs);
+        let mut batch = db.appender();
+        for i in 0..54 {
+            batch.append(&one(), 307 - i * 17, i as f64).unwrap();
+        }
+        commit(&db, &one(), &[sample(325, 1.0)]);
+        assert_eq!(batch.commit().unwrap().samples, 54);
+        let expected = all(&db);
+        assert_eq!(times(&expected).len(), 55);
+        let mut crashed = fs.crash(survival);
+        drop(db);
+        for _ in 0..3 {
+            let found = times(&all(&open(&crashed))).len();
+            assert!([0, 1, 55].contains(&found), "{survival:?}: {found}");
+            crashed = crashed.crash(survival);
+        }
+    }
+}

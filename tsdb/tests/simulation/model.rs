@@ -128,7 +128,12 @@ impl Model {
             let (n_found, n) = (found.len(), batch.samples.len());
             ensure!(
                 n_found == 0 || n_found == n || (batch.is_vague && !batch.is_acknowledged),
-                "half of batch {number} is visible: {n_found} of {n}, {batch:?}"
+                "half of batch {number} is visible: {n_found} of {n}, without {:?}, {batch:?}",
+                batch
+                    .samples
+                    .iter()
+                    .filter(|sample| !found.contains(&sample.serial))
+                    .collect::<Vec<_>>()
             );
             let is_there = n_found > 0 || n == 0;
             match gap {
