@@ -33,8 +33,10 @@ fn main() -> ExitCode {
     cli::run(flags.server.log_level, serve(flags, values))
 }
 
-async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failure> {
+async fn serve(mut flags: Flags, values: Vec<(String, String)>) -> Result<(), Failure> {
     let file = ScrapeFile::read(&flags.config)?;
+    // What is said on the command line counts.
+    flags.store.out_of_order_window.get_or_insert(file.out_of_order_window_ms);
     let server = Server::bind(&flags.server).await?;
     let registry = Arc::new(Registry::new());
     let db = flags.store.open(&registry).await?;

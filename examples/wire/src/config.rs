@@ -30,6 +30,8 @@ pub struct ScrapeFile {
     pub external_labels: BTreeMap<String, String>,
     /// What is scraped, in the order of the file.
     pub jobs: Vec<Job>,
+    /// How far back from the newest sample others are taken out of order, in milliseconds.
+    pub out_of_order_window_ms: i64,
     /// The file as it was read.
     pub text: String,
 }
@@ -181,6 +183,20 @@ struct RawFile {
     global: RawGlobal,
     #[serde(default)]
     scrape_configs: Vec<RawJob>,
+    #[serde(default)]
+    storage: RawStorage,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawStorage {
+    tsdb: RawTsdb,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawTsdb {
+    out_of_order_time_window: Milliseconds,
 }
 
 #[derive(Default, Deserialize)]
@@ -315,7 +331,7 @@ fn parse_bytes(text: &str) -> Option<usize> {
 
 impl RawFile {
     fn check(self, text: &str) -> Result<ScrapeFile, ConfigProblem> {
-        let Self { global, scrape_configs } = self;
+        let Self { global, scrape_configs, storage } = self;
         let interval = global.scrape_interval.or(DEFAULT_SCRAPE_INTERVAL_MS);
         if global.scrape_timeout.0 > interval {
             return Err(ConfigProblem::GlobalTimeoutExceedsInterval);
@@ -336,7 +352,9 @@ impl RawFile {
             jobs.push(raw.check(&global, interval, timeout)?);
         }
         let external_labels = global.external_labels;
-        Ok(ScrapeFile { external_labels, jobs, text: text.to_owned() })
+        let out_of_order_window_ms = storage.tsdb.out_of_order_time_window.0;
+        let text = text.to_owned();
+        Ok(ScrapeFile { external_labels, jobs, out_of_order_window_ms, text })
     }
 }
 
@@ -411,10 +429,12 @@ scrape_configs:
     sample_limit: 100
     body_size_limit: 10MB
     fallback_scrape_protocol: PrometheusText0.0.4
+storage: {tsdb: {out_of_order_time_window: 30m}}
 ",
         )
         .unwrap();
         assert_eq!(file.external_labels["site"], "x");
+        assert_eq!(file.out_of_order_window_ms, 30 * 60_000);
         let [node, slow] = file.jobs.as_slice() else { panic!("two jobs") };
         assert_eq!((node.interval_ms, node.timeout_ms), (15_000, 10_000));
         assert_eq!((node.metrics_path.as_str(), node.scheme.as_str()), ("/metrics", "http"));

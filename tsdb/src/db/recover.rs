@@ -164,7 +164,7 @@ pub(super) fn recover_read_only(
     };
     let mut head = new_head();
     let loaded = load(fs, dir, from, &mut head, ChunkFiles::open_read_only, report)?;
-    match head.replay(loaded, &read)? {
+    match head.replay(loaded, read)? {
         Some(replayed) => note(report, replayed),
         None => {
             at_odds(report);

@@ -13,7 +13,7 @@ use ferula_wal::record::tombstones::{self, Tombstone};
 use super::Head;
 use super::series::{Newest, page_number};
 use crate::error::Error;
-use crate::tombstones::Tombstones;
+use crate::tombstones::{Interval, Tombstones};
 
 /// Intervals of one record: some 2 MiB.
 const RECORD_INTERVALS: usize = 100_000;
@@ -38,7 +38,7 @@ impl Head {
             self.check_writable()?;
             let (mut deleted, mut late) = (Vec::new(), Vec::new());
             for series in &self.index.select(matchers) {
-                let Some((newest, late_range)) = self.times_of(series) else { continue };
+                let (newest, late_range) = self.times_of(series);
                 let within = |(from, to): (i64, i64)| {
                     let (mint, maxt) = (mint.max(from), maxt.min(to));
                     (mint <= maxt).then_some(Tombstone { series, mint, maxt })
@@ -71,11 +71,12 @@ impl Head {
     }
 
     /// Time of the newest sample of a series, and the range of those that came out of order.
-    fn times_of(&self, series: SeriesRef) -> Option<(Option<i64>, Option<(i64, i64)>)> {
-        let page = self.stripes.page(page_number(series))?;
+    fn times_of(&self, series: SeriesRef) -> (Option<i64>, Option<Interval>) {
+        let Some(page) = self.stripes.page(page_number(series)) else { return (None, None) };
         let page = page.lock();
-        let view = page.view(series)?;
-        Some((view.newest().map(Newest::timestamp), view.out_of_order_range()))
+        let view = page.view(series);
+        let newest = view.and_then(|view| view.newest()).map(Newest::timestamp);
+        (newest, view.and_then(|view| view.out_of_order_range()))
     }
 
     fn log_deletion(&self, deleted: &[Tombstone]) -> Result<(), Error> {

@@ -19,13 +19,14 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Parser, ValueEnum};
-use ferula_tsdb::{Db, OpenReport, Options, Stats, SyncPolicy};
+use ferula_tsdb::{DEFAULT_OUT_OF_ORDER_WINDOW_MS, Db, OpenReport, Options, Stats, SyncPolicy};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::api::{self, BuildInformation};
 use crate::calendar;
+use crate::duration;
 use crate::exposition::MetricType;
 use crate::telemetry::Registry;
 
@@ -98,6 +99,11 @@ pub struct StoreFlags {
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = WalSync::Interval)]
     pub wal_sync: WalSync,
 
+    /// How far back from the newest sample others are taken out of order, such as 30m; none by
+    /// default.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub out_of_order_window: Option<i64>,
+
     /// Serve the endpoints below /api/v1/admin, such as snapshots.
     #[arg(long)]
     pub enable_admin_api: bool,
@@ -132,7 +138,9 @@ impl StoreFlags {
     pub async fn open(&self, registry: &Registry) -> Result<Arc<Db>, ferula_tsdb::Error> {
         info!(data = %self.data.display(), "opening the store");
         let data = self.data.clone();
-        let options = Options::builder().sync(self.wal_sync.into()).build()?;
+        let window_ms = self.out_of_order_window.unwrap_or(DEFAULT_OUT_OF_ORDER_WINDOW_MS);
+        let options = Options::builder().sync(self.wal_sync.into());
+        let options = options.out_of_order_window_ms(window_ms).build()?;
         // Reading a long log keeps a thread busy, and requests are to be refused meanwhile.
         let db = match spawn_blocking(move || Db::open(data, options)).await {
             Ok(opened) => Arc::new(opened?),
@@ -307,7 +315,10 @@ mod tests {
     #[test]
     fn the_flags_are_consistent() {
         Flags::command().debug_assert();
-        let flags = Flags::parse_from(["program", "--wal-sync", "always"]);
+        let args = ["program", "--wal-sync", "always", "--out-of-order-window", "1h30m"];
+        let flags = Flags::parse_from(args);
+        assert_eq!(flags.store.out_of_order_window, Some(5_400_000));
+        assert!(Flags::try_parse_from(["program", "--out-of-order-window", "soon"]).is_err());
         assert_eq!(flags.server.listen, DEFAULT_LISTEN);
         assert_eq!(SyncPolicy::from(flags.store.wal_sync), SyncPolicy::Always);
     }
