@@ -4,6 +4,7 @@ mod background;
 mod compaction;
 mod cut;
 mod delete;
+mod exemplars;
 mod open;
 mod out_of_order;
 mod read_only;
@@ -119,6 +120,7 @@ impl View {
             appended,
             out_of_order: head.n_out_of_order(),
             refused,
+            n_exemplars: head.exemplars().counts().0 as u64,
             ..Stats::default()
         }
     }

@@ -90,6 +90,7 @@ pub(super) fn recover(
     head.set_wal(wal);
     recover_late(fs, dir, options, &mut head, wbl, report)?;
     report.series = head.sizes().0;
+    report.exemplars = head.exemplars().counts().0 as u64;
     Ok(head)
 }
 
@@ -178,6 +179,7 @@ pub(super) fn recover_read_only(
     )?;
     note_late(report, &late);
     report.series = head.sizes().0;
+    report.exemplars = head.exemplars().counts().0 as u64;
     Ok(head)
 }
 

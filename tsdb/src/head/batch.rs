@@ -8,6 +8,7 @@ use ferula_index::SeriesRef;
 use ferula_wal::record::samples::RefSample;
 use parking_lot::Mutex;
 
+use super::notes::Notes;
 use super::series::Newest;
 use crate::histogram::NativeHistogram;
 
@@ -89,6 +90,8 @@ pub(super) struct Batch {
     /// Ends of all parts but the last.
     pub(super) ends: Vec<PartEnd>,
     pub(super) bounds: Bounds,
+    /// What it holds beside samples.
+    pub(super) notes: Notes,
     is_unpinned: bool,
 }
 

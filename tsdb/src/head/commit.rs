@@ -11,6 +11,7 @@ use super::Head;
 use super::appender::Committed;
 use super::batch::Batch;
 use super::isolation::{BatchId, Views};
+use super::notes::AppliedNotes;
 use super::out_of_order::LogOutOfOrder;
 use super::records::Records;
 use super::series::Page;
@@ -122,9 +123,11 @@ impl Head {
         let applied = self.apply(batch, id, &commit.views);
         let late = &applied.out_of_order;
         let n_late = late.n_samples;
-        let done = Committed { samples: batch.len() + n_late, refused: applied.refused };
+        let AppliedNotes { exemplars, refused_exemplars } = self.apply_notes(&mut batch.notes, id);
+        let (samples, refused) = (batch.len() + n_late, applied.refused);
+        let done = Committed { samples, refused, exemplars, refused_exemplars };
         self.refused.fetch_add(applied.refused as u64, Ordering::Relaxed);
-        if batch.is_empty() && n_late == 0 {
+        if batch.is_empty() && batch.notes.is_empty() && n_late == 0 {
             // What it repeats may be of a batch that is not durable yet, so wait for that one.
             let (batch, lsn) = (commit.newest, commit.lsn);
             return Ok(Staged { done, batch, lsn, n_late, late_lsn: None });

@@ -81,6 +81,8 @@ pub(crate) struct Config {
     pub(crate) padding: usize,
     /// How far back samples are taken out of order, in half block ranges.
     pub(crate) window_halves: i64,
+    /// Exemplars that are kept.
+    pub(crate) max_exemplars: usize,
 }
 
 impl Config {
@@ -100,6 +102,7 @@ impl Config {
             .out_of_order_window_ms(self.window_ms())
             .wal_segment_bytes(32 << 10)
             .wal_compression(compression)
+            .max_exemplars(self.max_exemplars)
             .maintenance_interval(None)
             .build()
             .expect("valid options")
@@ -150,6 +153,7 @@ impl Schedule {
             chunk_segment_bytes: [64, 300, 1 << 20][usize::from(random.small(3))],
             padding: [0, 0, 300, 4000][usize::from(random.small(4))],
             window_halves: [0, 1, 3, 20][usize::from(random.small(4))],
+            max_exemplars: [3, 10, 100][usize::try_from(seed % 3).expect("small")],
         };
         let n_ops = 8 + random.below(40);
         let has_faults = !random.one_in(8);
