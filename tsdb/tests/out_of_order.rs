@@ -293,6 +293,9 @@ fn a_deletion_concerns_what_was_there() {
         }
     }
     assert_eq!(times(&all(&Db::open(fresh.path(), options()).unwrap())), expected);
+    let again = Db::open(fresh.path(), options()).unwrap();
+    assert!(again.open_report().from_snapshot, "which does not tell what is deleted of them");
+    assert_eq!(times(&all(&again)), expected);
     db.close().unwrap();
     let db = Db::open(dir.path(), options()).unwrap();
     assert!(db.open_report().from_snapshot);

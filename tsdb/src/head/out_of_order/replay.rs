@@ -112,7 +112,8 @@ impl Item {
 #[derive(Debug)]
 struct Done {
     samples: u64,
-    /// Whether a chunk was made that is in no file as the log says.
+    /// Whether there is something else than the log of such samples says: chunks that are in no file,
+    /// or less for what was deleted.
     is_remade: bool,
     mint: i64,
     maxt: i64,
@@ -360,7 +361,8 @@ fn work(head: &Head, todo: &Receiver<Vec<Item>>) -> Result<Done, Error> {
                         named.remove(&series);
                     }
                 }
-                Item::Delete(tombstone) => delete(head, tombstone)?,
+                // A snapshot would not say that it is deleted.
+                Item::Delete(tombstone) => done.is_remade |= delete(head, tombstone)?,
             }
         }
     }
@@ -429,18 +431,19 @@ fn seal_stored(head: &Head, series: SeriesRef, named: &[ChunkRef]) -> bool {
     sealed.iter().all(|chunk| take_over(head, chunk, named))
 }
 
-fn delete(head: &Head, deleted: Tombstone) -> Result<(), Error> {
+/// Tells whether something was deleted.
+fn delete(head: &Head, deleted: Tombstone) -> Result<bool, Error> {
     let Tombstone { series, mint, maxt } = deleted;
-    let Some(page) = head.stripes.page(page_number(series)) else { return Ok(()) };
+    let Some(page) = head.stripes.page(page_number(series)) else { return Ok(false) };
     let mut released = Vec::new();
-    page.change(|page| match page.series_mut(series) {
+    let is_changed = page.change(|page| match page.series_mut(series) {
         Some(mut found) => {
             found.delete_out_of_order(mint, maxt, head.files(), |at| released.push(at))
         }
-        None => Ok(()),
+        None => Ok(false),
     })?;
     if let Some(files) = head.files() {
         released.into_iter().for_each(|at| files.unpin(at));
     }
-    Ok(())
+    Ok(is_changed)
 }

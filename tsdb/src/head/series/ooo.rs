@@ -268,22 +268,25 @@ impl SeriesMut<'_> {
     }
 
     /// Removes the samples out of order from `mint` to `maxt`, both inclusive, of a series that
-    /// nobody reads yet. `released` learns of chunks in files that are not needed any more.
+    /// nobody reads yet. `released` learns of chunks in files that are not needed any more. Tells
+    /// whether there were any.
     pub(crate) fn delete_out_of_order(
         &mut self,
         mint: i64,
         maxt: i64,
         files: Option<&ChunkFiles>,
         mut released: impl FnMut(ChunkRef),
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let series_ref = self.series;
-        let Some(side) = &mut self.page.ooo else { return Ok(()) };
+        let Some(side) = &mut self.page.ooo else { return Ok(false) };
         if side.get(self.number).is_none() {
-            return Ok(());
+            return Ok(false);
         }
         let failed = |source| Error::HeadChunk { series: series_ref, source };
         side.change(self.number, |series| {
+            let n_open = series.open.len();
             series.open.retain(|sample| !(mint..=maxt).contains(&sample.timestamp));
+            let mut is_changed = series.open.len() < n_open;
             let mut kept = Vec::with_capacity(series.full.len());
             for chunk in std::mem::take(&mut series.full) {
                 if !chunk.overlaps(mint, maxt) {
@@ -293,6 +296,7 @@ impl SeriesMut<'_> {
                 let mut recoder = Recoder::default();
                 recoder.decode(&read(&chunk.data, files)?).map_err(failed)?;
                 recoder.merge(&[(mint, maxt)]);
+                is_changed = true;
                 let mut left = Vec::new();
                 recoder.encode(&mut left).map_err(failed)?;
                 if let Stored::File(at) = chunk.data {
@@ -307,7 +311,7 @@ impl SeriesMut<'_> {
                 }
             }
             series.full = kept;
-            Ok(())
+            Ok(is_changed)
         })
     }
 
