@@ -133,7 +133,11 @@ impl Prometheus {
         let mut content = Content::new();
         for series in answer["data"]["result"].as_array().unwrap() {
             let n = series["metric"]["n"].as_str().unwrap().to_owned();
-            let time = |pair: &Value| (pair[0].as_f64().unwrap() * 1000.0).round() as i64;
+            // Seconds with up to three digits behind the point.
+            let time = |pair: &Value| -> i64 {
+                let text = format!("{:.3}", pair[0].as_f64().unwrap());
+                text.replace('.', "").parse().unwrap()
+            };
             let number = |value: &Value| value.as_str().unwrap().parse().unwrap();
             let floats = series["values"].as_array().into_iter().flatten();
             let floats = floats.map(|pair| (time(pair), number(&pair[1])));
@@ -150,10 +154,10 @@ impl Prometheus {
 fn uvarint(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while value >= 0x80 {
-        bytes.push((value % 0x80) as u8 | 0x80);
+        bytes.push(u8::try_from(value % 0x80).unwrap() | 0x80);
         value /= 0x80;
     }
-    bytes.push(value as u8);
+    bytes.push(u8::try_from(value).unwrap());
     bytes
 }
 
