@@ -174,7 +174,8 @@ fn each_finds_the_exemplars_and_metadata_of_the_other() {
     assert_eq!(found(&db), theirs);
     let latency = Metadata::new(MetricType::Histogram, "seconds", "How long it took.");
     for metric in ["lat_seconds_bucket", "lat_seconds_count", "lat_seconds_sum"] {
-        assert_eq!(db.metadata(Some(metric)).unwrap()[0].metadata, [latency.clone()]);
+        let found = db.metadata(Some(metric)).unwrap();
+        assert_eq!(found[0].metadata, std::slice::from_ref(&latency));
     }
     let requests = Metadata::new(MetricType::Counter, "", "Requests.");
     assert_eq!(db.metadata(Some("req_total")).unwrap()[0].metadata, [requests]);

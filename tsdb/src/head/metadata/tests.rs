@@ -17,7 +17,7 @@ struct Model {
 impl Model {
     fn of(&self, series: SeriesRef, seen: BatchId) -> Option<u8> {
         let of_series = self.said.iter().filter(|(batch, of, _)| *batch <= seen && *of == series);
-        of_series.last().and_then(|(_, _, help)| *help)
+        of_series.max_by_key(|(batch, ..)| *batch).and_then(|(_, _, help)| *help)
     }
 }
 
