@@ -5,7 +5,7 @@ use ferula_index::Matcher;
 use super::{Db, ReadOnlyDb};
 use crate::error::Error;
 use crate::exemplar::SeriesExemplars;
-use crate::head::{Era, Head};
+use crate::head::Head;
 
 impl Db {
     /// The exemplars from `mint` to `maxt`, both inclusive, in milliseconds, of the series that pass
@@ -50,6 +50,5 @@ fn select<S: AsRef<[Matcher]>>(
     mint: i64,
     maxt: i64,
 ) -> Vec<SeriesExemplars> {
-    let seen = head.begin_read(i64::MAX, Era(u64::MAX)).seen();
-    head.exemplars().select(sets, mint, maxt, seen)
+    head.exemplars().select(sets, mint, maxt, head.visible())
 }

@@ -76,6 +76,9 @@ impl Head {
             }
         }
         self.isolation.publish(batch);
+        if done.metadata > 0 {
+            self.metadata.settle(self.isolation.newest());
+        }
         self.appended.fetch_add(done.samples as u64, Ordering::Relaxed);
         if n_late > 0 {
             self.count_out_of_order(n_late);
@@ -123,9 +126,10 @@ impl Head {
         let applied = self.apply(batch, id, &commit.views);
         let late = &applied.out_of_order;
         let n_late = late.n_samples;
-        let AppliedNotes { exemplars, refused_exemplars } = self.apply_notes(&mut batch.notes, id);
+        let AppliedNotes { exemplars, refused_exemplars, metadata } =
+            self.apply_notes(&mut batch.notes, id);
         let (samples, refused) = (batch.len() + n_late, applied.refused);
-        let done = Committed { samples, refused, exemplars, refused_exemplars };
+        let done = Committed { samples, refused, exemplars, refused_exemplars, metadata };
         self.refused.fetch_add(applied.refused as u64, Ordering::Relaxed);
         if batch.is_empty() && batch.notes.is_empty() && n_late == 0 {
             // What it repeats may be of a batch that is not durable yet, so wait for that one.
