@@ -9,6 +9,7 @@ use ferula_wal::record::samples::RefSample;
 use parking_lot::Mutex;
 
 use super::is_valid_time;
+use super::notes::Notes;
 use super::series::{Newest, SeriesMut};
 use crate::error::AppendError;
 use crate::histogram::NativeHistogram;
@@ -76,6 +77,8 @@ pub(super) struct Batch {
     pub(super) histogram_bytes: usize,
     /// Ends of all parts but the last.
     pub(super) ends: Vec<PartEnd>,
+    /// What it holds beside samples.
+    pub(super) notes: Notes,
     is_unpinned: bool,
 }
 
