@@ -121,8 +121,10 @@ impl Head {
             let threads: Vec<_> = threads.map(|_| scope.spawn(restore_chunks)).collect();
             let indexed: Result<u64, Error> =
                 (0..reader.n_frames()).map(|frame| self.restore_labels(reader, frame)).sum();
-            let filled =
-                threads.into_iter().map(|thread| thread.join().expect("it does not panic"));
+            // Whoever is done with the labels helps with the chunks.
+            let filled = [restore_chunks()]
+                .into_iter()
+                .chain(threads.into_iter().map(|thread| thread.join().expect("it does not panic")));
             let filled: Result<u64, Error> = filled.sum();
             Ok(indexed?.min(filled?))
         })
