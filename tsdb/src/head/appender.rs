@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use ferula_chunkenc::{Sample, stale};
 use ferula_index::{Labels, SeriesRef};
 use ferula_wal::record::samples::RefSample;
+use ferula_wal::record::samples_v2::RefStartedSample;
 
 use super::batch::{Batch, PendingHistogram};
 use super::series::{Newest, page_number};
@@ -91,16 +92,53 @@ impl Appender {
         timestamp: i64,
         value: f64,
     ) -> Result<SeriesRef, AppendError> {
+        self.append_with_start(labels, 0, timestamp, value)
+    }
+
+    /// Adds a sample that has been counting since `start`, in milliseconds since the Unix epoch; zero
+    /// for unknown. See [`append`](Self::append).
+    ///
+    /// Samples with start timestamps are logged and encoded in forms of their own, which Prometheus
+    /// knows as `st-storage`. Of a sample that is there already the start timestamp is not compared.
+    ///
+    /// ```
+    /// use ferula_chunkenc::SampleBatch;
+    /// use ferula_index::Labels;
+    /// use ferula_tsdb::{Db, Options};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let db = Db::open(dir.path(), Options::default())?;
+    /// let labels = Labels::from_pairs([("__name__", "requests_total")])?;
+    /// let mut appender = db.appender();
+    /// let series = appender.append_with_start(&labels, 500, 1_000, 7.0)?;
+    /// appender.append_ref_with_start(series, 500, 2_000, 9.0)?;
+    /// appender.commit()?;
+    /// let mut batch = SampleBatch::new();
+    /// db.querier(0, 2_000).select(&[])?.read(0, &mut batch)?;
+    /// assert_eq!(batch.start_timestamps(), [500, 500]);
+    /// # db.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_with_start(
+        &mut self,
+        labels: &Labels,
+        start: i64,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<SeriesRef, AppendError> {
         let sample = Sample::new(timestamp, value);
         if let Some(series) = self.head.index.get(labels)
-            && let Some(added) = self.add(series, sample)
+            && let Some(added) = self.add(series, start, sample)
         {
             return added.map(|()| series);
         }
         loop {
             let series = self.get_or_create(labels)?;
             // Another batch may have made it, and dropped it at this very moment.
-            if let Some(added) = self.add(series, sample) {
+            if let Some(added) = self.add(series, start, sample) {
                 return added.map(|()| series);
             }
         }
@@ -117,7 +155,23 @@ impl Appender {
         timestamp: i64,
         value: f64,
     ) -> Result<(), AppendError> {
-        let added = self.add(series, Sample::new(timestamp, value));
+        let added = self.add(series, 0, Sample::new(timestamp, value));
+        added.unwrap_or_else(|| self.refuse(AppendError::UnknownSeries { series }))
+    }
+
+    /// Adds a sample of the series `series` that has been counting since `start`. See
+    /// [`append_with_start`](Self::append_with_start).
+    ///
+    /// # Errors
+    /// As [`append_ref`](Self::append_ref).
+    pub fn append_ref_with_start(
+        &mut self,
+        series: SeriesRef,
+        start: i64,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<(), AppendError> {
+        let added = self.add(series, start, Sample::new(timestamp, value));
         added.unwrap_or_else(|| self.refuse(AppendError::UnknownSeries { series }))
     }
 
@@ -132,13 +186,29 @@ impl Appender {
         timestamp: i64,
         histogram: impl Into<NativeHistogram>,
     ) -> Result<SeriesRef, AppendError> {
+        self.append_histogram_with_start(labels, 0, timestamp, histogram)
+    }
+
+    /// Adds a native histogram that has been counting since `start`. See
+    /// [`append_histogram`](Self::append_histogram) and
+    /// [`append_with_start`](Self::append_with_start).
+    ///
+    /// # Errors
+    /// As [`append_histogram`](Self::append_histogram).
+    pub fn append_histogram_with_start(
+        &mut self,
+        labels: &Labels,
+        start: i64,
+        timestamp: i64,
+        histogram: impl Into<NativeHistogram>,
+    ) -> Result<SeriesRef, AppendError> {
         let mut histogram = histogram.into();
         loop {
             let series = match self.head.index.get(labels) {
                 Some(series) => series,
                 None => self.get_or_create(labels)?,
             };
-            match self.add_histogram(series, timestamp, histogram) {
+            match self.add_histogram(series, start, timestamp, histogram) {
                 Ok(added) => return added.map(|()| series),
                 // It was removed at this very moment.
                 Err(returned) => histogram = returned,
@@ -157,7 +227,22 @@ impl Appender {
         timestamp: i64,
         histogram: impl Into<NativeHistogram>,
     ) -> Result<(), AppendError> {
-        let added = self.add_histogram(series, timestamp, histogram.into());
+        self.append_histogram_ref_with_start(series, 0, timestamp, histogram)
+    }
+
+    /// Adds a native histogram of the series `series` that has been counting since `start`. See
+    /// [`append_with_start`](Self::append_with_start).
+    ///
+    /// # Errors
+    /// As [`append_histogram_ref`](Self::append_histogram_ref).
+    pub fn append_histogram_ref_with_start(
+        &mut self,
+        series: SeriesRef,
+        start: i64,
+        timestamp: i64,
+        histogram: impl Into<NativeHistogram>,
+    ) -> Result<(), AppendError> {
+        let added = self.add_histogram(series, start, timestamp, histogram.into());
         added.unwrap_or_else(|_| self.refuse(AppendError::UnknownSeries { series }))
     }
 
@@ -167,7 +252,12 @@ impl Appender {
 
     /// Adds a sample. Returns nothing if there is no such series.
     #[inline]
-    fn add(&mut self, series: SeriesRef, sample: Sample) -> Option<Result<(), AppendError>> {
+    fn add(
+        &mut self,
+        series: SeriesRef,
+        start: i64,
+        sample: Sample,
+    ) -> Option<Result<(), AppendError>> {
         let Self { head, batch, cursor, unpublished, oldest_accepted } = self;
         let mut page = cursor.page_of(&head.stripes, series)?.lock();
         if page.series_mut(series).is_none() {
@@ -175,14 +265,15 @@ impl Appender {
             page = cursor.page_anew(&head.stripes, series)?.lock();
         }
         let mut found = page.series_mut(series)?;
-        let pending = batch.newest(series, found.hint());
+        let hint = found.hint();
+        let pending = batch.newest(series, hint);
         let newest = pending.or_else(|| found.newest());
         let newest = match newest {
             None => None,
             Some(Newest::Float(newest)) => Some(newest),
             Some(newest @ Newest::Histogram { .. }) => {
                 drop(page);
-                return self.add_behind_histogram(series, newest, sample);
+                return self.add_behind_histogram(series, newest, start, sample);
             }
         };
         if !found.is_published() && pending.is_none() {
@@ -192,10 +283,12 @@ impl Appender {
         let checked = match check(newest, sample, *oldest_accepted) {
             Ok(true) if batch.len() >= limit => Err(AppendError::BatchFull { limit }),
             Ok(true) => {
-                found.pin(batch.float_hint());
+                if pending.is_some() && Batch::leads_to_started(hint) != (start != 0) {
+                    batch.end_part();
+                }
+                found.pin(if start == 0 { batch.float_hint() } else { batch.started_hint() });
                 drop(page);
-                let Sample { timestamp, value } = sample;
-                batch.floats.push(RefSample { series, timestamp, value });
+                put_float(batch, series, start, sample);
                 return Some(Ok(()));
             }
             other => other.map(drop),
@@ -210,6 +303,7 @@ impl Appender {
         &mut self,
         series: SeriesRef,
         newest: Newest,
+        start: i64,
         sample: Sample,
     ) -> Option<Result<(), AppendError>> {
         let Sample { timestamp, value } = sample;
@@ -217,7 +311,7 @@ impl Appender {
             && stale::is_stale(value)
         {
             let marker = NativeHistogram::stale_marker(is_integer);
-            return self.add_histogram(series, timestamp, marker).ok();
+            return self.add_histogram(series, start, timestamp, marker).ok();
         }
         if let Err(error) = self.check_time(newest.timestamp(), timestamp) {
             return Some(self.refuse(error));
@@ -228,9 +322,9 @@ impl Appender {
         if batch.newest(series, found.hint()).is_some() {
             batch.end_part();
         }
-        found.pin(batch.float_hint());
+        found.pin(if start == 0 { batch.float_hint() } else { batch.started_hint() });
         drop(page);
-        batch.floats.push(RefSample { series, timestamp, value });
+        put_float(batch, series, start, sample);
         Some(Ok(()))
     }
 
@@ -239,6 +333,7 @@ impl Appender {
     fn add_histogram(
         &mut self,
         series: SeriesRef,
+        start: i64,
         timestamp: i64,
         mut histogram: NativeHistogram,
     ) -> Result<Result<(), AppendError>, NativeHistogram> {
@@ -272,8 +367,9 @@ impl Appender {
             let limit = MAX_BATCH_HISTOGRAM_BYTES;
             return Ok(self.refuse(AppendError::BatchTooLarge { limit }));
         }
+        let offered = PendingHistogram { series, start, timestamp, histogram };
         let is_of_other_kind = match hint.and_then(|hint| self.batch.histogram(series, hint)) {
-            Some(pending) => pending.histogram.kind() != histogram.kind(),
+            Some(pending) => pending.kind() != offered.kind(),
             None => pending.is_some(),
         };
         if is_of_other_kind {
@@ -284,7 +380,7 @@ impl Appender {
         }
         found.pin(self.batch.histogram_hint());
         drop(page);
-        self.batch.histograms.push(PendingHistogram { series, timestamp, histogram });
+        self.batch.histograms.push(offered);
         self.batch.histogram_bytes = histogram_bytes;
         Ok(Ok(()))
     }
@@ -367,6 +463,18 @@ impl Drop for Appender {
             self.head.drop_unpublished(&self.unpublished);
         }
         self.head.spare.give_back(&mut self.batch);
+    }
+}
+
+/// Puts a float into a batch.
+#[inline]
+fn put_float(batch: &mut Batch, series: SeriesRef, start: i64, sample: Sample) {
+    let Sample { timestamp, value } = sample;
+    if start == 0 {
+        batch.floats.push(RefSample { series, timestamp, value });
+    } else {
+        let sample = RefStartedSample { series, start_timestamp: start, timestamp, value };
+        batch.started.push(sample);
     }
 }
 

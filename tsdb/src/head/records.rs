@@ -1,10 +1,10 @@
 //! What the log holds of a batch.
 
 use ferula_chunkenc::histogram::{FloatHistogram, Histogram};
-use ferula_wal::record::histograms::{RefHistogram, encode, encode_custom};
-use ferula_wal::record::{exemplars, samples};
+use ferula_wal::record::histograms::{RefHistogram, encode, encode_custom, encode_v2};
+use ferula_wal::record::{exemplars, samples, samples_v2};
 
-use super::batch::{Batch, PendingHistogram};
+use super::batch::{Batch, Part, PendingHistogram};
 use crate::histogram::NativeHistogram;
 
 /// The records of one batch at a time, in memory that is used again.
@@ -18,11 +18,15 @@ impl Records {
     /// Encodes a batch: its samples part by part, then its exemplars.
     pub(super) fn encode(&mut self, batch: &Batch) {
         self.n_used = 0;
-        for (floats, histograms) in batch.parts() {
-            let (floats, histograms) = (&batch.floats[floats], &batch.histograms[histograms]);
+        for Part { floats, started, histograms } in batch.parts() {
+            let (floats, started) = (&batch.floats[floats], &batch.started[started]);
             if !floats.is_empty() {
                 self.add(|record| samples::encode(floats.iter().copied(), record));
             }
+            if !started.is_empty() {
+                self.add(|record| samples_v2::encode(started.iter().copied(), record));
+            }
+            let histograms = &batch.histograms[histograms];
             if !histograms.is_empty() {
                 self.encode_histograms(histograms);
             }
@@ -34,13 +38,23 @@ impl Records {
         }
     }
 
+    /// Those with start timestamps have records of their own.
     fn encode_histograms(&mut self, histograms: &[PendingHistogram]) {
-        let integers = || histograms.iter().filter_map(integer);
-        let floats = || histograms.iter().filter_map(float);
+        let is_started = |pending: &&PendingHistogram| pending.start != 0;
+        let plain = || histograms.iter().filter(move |pending| !is_started(pending));
+        let integers = || plain().filter_map(integer);
+        let floats = || plain().filter_map(float);
         self.add(|record| _ = encode(integers(), record));
         self.add(|record| encode_custom(integers(), record));
         self.add(|record| _ = encode(floats(), record));
         self.add(|record| encode_custom(floats(), record));
+        let started = || histograms.iter().filter(is_started);
+        if started().any(|pending| pending.histogram.is_integer()) {
+            self.add(|record| encode_v2(started().filter_map(integer), record));
+        }
+        if started().any(|pending| !pending.histogram.is_integer()) {
+            self.add(|record| encode_v2(started().filter_map(float), record));
+        }
     }
 
     /// Adds what `encode` writes, if it writes anything.
@@ -80,6 +94,6 @@ fn float(pending: &PendingHistogram) -> Option<RefHistogram<'_, FloatHistogram>>
 }
 
 fn entry<'a, H>(pending: &PendingHistogram, histogram: &'a H) -> RefHistogram<'a, H> {
-    let &PendingHistogram { series, timestamp, .. } = pending;
-    RefHistogram { series, start_timestamp: 0, timestamp, histogram }
+    let &PendingHistogram { series, start, timestamp, .. } = pending;
+    RefHistogram { series, start_timestamp: start, timestamp, histogram }
 }

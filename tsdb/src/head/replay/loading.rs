@@ -168,6 +168,10 @@ impl Head {
 
     /// Tells whether series of the head may have chunks of this encoding.
     fn serves(encoding: Encoding) -> bool {
-        matches!(encoding, Encoding::Xor | Encoding::Histogram | Encoding::FloatHistogram)
+        match encoding {
+            Encoding::Xor | Encoding::Histogram | Encoding::FloatHistogram => true,
+            Encoding::Xor2 | Encoding::HistogramSt | Encoding::FloatHistogramSt => true,
+            _ => false,
+        }
     }
 }
