@@ -168,10 +168,9 @@ impl Head {
 
     /// Tells whether series of the head may have chunks of this encoding.
     fn serves(encoding: Encoding) -> bool {
-        match encoding {
-            Encoding::Xor | Encoding::Histogram | Encoding::FloatHistogram => true,
-            Encoding::Xor2 | Encoding::HistogramSt | Encoding::FloatHistogramSt => true,
-            _ => false,
-        }
+        use Encoding::{FloatHistogram, FloatHistogramSt, Histogram, HistogramSt, Xor, Xor2};
+
+        matches!(encoding, Xor | Xor2)
+            || matches!(encoding, Histogram | FloatHistogram | HistogramSt | FloatHistogramSt)
     }
 }
