@@ -9,9 +9,12 @@ use ferula_wal::record::samples::RefSample;
 use ferula_wal::record::samples_v2::RefStartedSample;
 use parking_lot::Mutex;
 
+use super::is_valid_time;
 use super::notes::Notes;
-use super::series::Newest;
+use super::series::{Newest, SeriesMut};
+use crate::error::AppendError;
 use crate::histogram::NativeHistogram;
+use crate::options::MAX_TIME_MS;
 
 /// Buffers kept for later batches.
 const MAX_SPARE: usize = 64;
@@ -145,22 +148,55 @@ impl Batch {
         floats.chain(started).chain(histograms).collect()
     }
 
-    /// Where the next float will stand.
+    /// Adds a float that has been counting since `start`, zero for unknown, to a series, unless it is
+    /// refused or there already, or the batch holds `limit` samples. A series that no committed batch
+    /// has appended to is noted in `unpublished`. Gives back the newest sample of the series if it is
+    /// a histogram.
     #[inline]
-    pub(super) fn float_hint(&self) -> usize {
-        self.floats.len()
+    pub(super) fn add_float(
+        &mut self,
+        mut found: SeriesMut<'_>,
+        start: i64,
+        sample: Sample,
+        oldest_accepted: i64,
+        limit: usize,
+        unpublished: &mut Vec<SeriesRef>,
+    ) -> Result<Result<(), AppendError>, Newest> {
+        let series = found.series_ref();
+        let hint = found.hint();
+        let pending = self.newest(series, hint);
+        let newest = match pending.or_else(|| found.newest()) {
+            None => None,
+            Some(Newest::Float(newest)) => Some(newest),
+            Some(newest @ Newest::Histogram { .. }) => return Err(newest),
+        };
+        if !found.is_published() && pending.is_none() {
+            unpublished.push(series);
+        }
+        Ok(match check(newest, sample, oldest_accepted) {
+            Ok(true) if self.len() >= limit => Err(AppendError::BatchFull { limit }),
+            Ok(true) => {
+                let was_started = hint.is_some_and(|hint| hint & STARTED_BIT != 0);
+                if pending.is_some() && was_started != (start != 0) {
+                    self.end_part();
+                }
+                found.pin(self.put_float(series, start, sample));
+                Ok(())
+            }
+            other => other.map(drop),
+        })
     }
 
-    /// Where the next float with a start timestamp will stand.
+    /// Puts in a float that has been counting since `start`, zero for unknown. Returns where it stands.
     #[inline]
-    pub(super) fn started_hint(&self) -> usize {
-        self.started.len() | STARTED_BIT
-    }
-
-    /// Tells whether `hint` leads to floats with start timestamps, or to those without.
-    #[inline]
-    pub(super) fn leads_to_started(hint: Option<usize>) -> bool {
-        hint.is_some_and(|hint| hint & STARTED_BIT != 0)
+    pub(super) fn put_float(&mut self, series: SeriesRef, start: i64, sample: Sample) -> usize {
+        let Sample { timestamp, value } = sample;
+        if start == 0 {
+            self.floats.push(RefSample { series, timestamp, value });
+            return self.floats.len() - 1;
+        }
+        self.started.push(RefStartedSample { series, start_timestamp: start, timestamp, value });
+        (self.started.len() - 1) | STARTED_BIT
     }
 
     /// Where the next histogram will stand.
@@ -218,4 +254,37 @@ impl Batch {
             }
         })
     }
+}
+
+/// Checks a sample against the newest one of its series. False means that it is there already.
+#[inline]
+fn check(
+    newest: Option<Sample>,
+    sample: Sample,
+    oldest_accepted: i64,
+) -> Result<bool, AppendError> {
+    let timestamp = sample.timestamp;
+    check_bounds(timestamp, oldest_accepted)?;
+    if let Some(newest) = newest.filter(|newest| newest.timestamp >= timestamp) {
+        return if newest == sample {
+            Ok(false)
+        } else if newest.timestamp == timestamp {
+            let (existing, offered) = (newest.value, sample.value);
+            Err(AppendError::DuplicateTimestamp { timestamp, existing, offered })
+        } else {
+            Err(AppendError::OutOfOrder { timestamp, newest: newest.timestamp })
+        };
+    }
+    Ok(true)
+}
+
+#[inline]
+pub(super) fn check_bounds(timestamp: i64, oldest_accepted: i64) -> Result<(), AppendError> {
+    if !is_valid_time(timestamp) {
+        return Err(AppendError::TimeOutOfRange { timestamp, limit: MAX_TIME_MS });
+    }
+    if timestamp < oldest_accepted {
+        return Err(AppendError::TooOld { timestamp, oldest: oldest_accepted });
+    }
+    Ok(())
 }
