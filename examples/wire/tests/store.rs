@@ -180,12 +180,12 @@ async fn exemplars_and_metadata_are_answered_before_and_after_closing() {
     let exemplars = [
         (
             "query_exemplars?query=sum(rate(b_bucket[1m]))%2Ba&start=0&end=9",
-            r#"[{"seriesLabels":{"__name__":"a"},"exemplars":[{"labels":{"trace_id":"y"},"value":"0.25","timestamp":1.002}]},{"seriesLabels":{"__name__":"b_bucket"},"exemplars":[{"labels":{"trace_id":"x"},"value":"NaN","timestamp":1},{"labels":{"trace_id":"y"},"value":"2","timestamp":2.5}]}]"#,
+            r#"[{"seriesLabels":{"__name__":"a"},"exemplars":[{"labels":{"trace_id":"y"},"value":"0.25","timestamp":1.002}]},{"seriesLabels":{"__name__":"b_bucket"},"exemplars":[{"labels":{"trace_id":"x"},"value":"NaN","timestamp":1},{"labels":{"trace_id":"y"},"value":"2","timestamp":2.500}]}]"#,
         ),
         ("query_exemplars?query=b_bucket&start=2.501&end=9", "[]"),
         (
             "query_exemplars?query=b_bucket&start=2.5&end=2.5",
-            r#"[{"seriesLabels":{"__name__":"b_bucket"},"exemplars":[{"labels":{"trace_id":"y"},"value":"2","timestamp":2.5}]}]"#,
+            r#"[{"seriesLabels":{"__name__":"b_bucket"},"exemplars":[{"labels":{"trace_id":"y"},"value":"2","timestamp":2.500}]}]"#,
         ),
         (
             "metadata",

@@ -41,10 +41,10 @@ pub(super) fn syntax_tree(text: &str) -> Result<String, String> {
 /// The matchers of each selector of a query.
 pub(super) fn selectors(text: &str) -> Result<Vec<Vec<Matcher>>, String> {
     let mut found = Vec::new();
-    for_each(&parse_query(text)?, |expr| {
-        if let ExprKind::Selector(selector) = &expr.kind {
-            found.push(selector.matchers.clone());
-        }
+    for_each(&parse_query(text)?, |expr| match &expr.kind {
+        ExprKind::Selector(selector) => found.push(selector.matchers.clone()),
+        ExprKind::Matrix(matrix) => found.push(matrix.selector.matchers.clone()),
+        _ => {}
     });
     Ok(found)
 }
