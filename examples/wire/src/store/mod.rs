@@ -13,7 +13,7 @@ use ferula_index::head::Cardinality;
 use ferula_index::{Labels, Matcher, SeriesRef};
 use ferula_tsdb::{
     AppendError, Appender, Committed, Db, Error, Exemplar, ExemplarError, Metadata, MetadataError,
-    MetricMetadata, ReadOnlyDb, SeriesExemplars, Stats,
+    MetricMetadata, ReadOnlyDb, RefSample, SeriesExemplars, Stats,
 };
 
 /// A place that takes samples. Shared by all writers.
@@ -75,6 +75,16 @@ pub trait Batch {
         timestamp: i64,
         value: f64,
     ) -> Result<(), AppendError>;
+
+    /// Appends samples to series known by their refs. Those that are refused are added to `refused`:
+    /// their places in `samples`, ascending, with the reasons.
+    fn append_refs(&mut self, samples: &[RefSample], refused: &mut Vec<(usize, AppendError)>) {
+        let append = |&RefSample { series, timestamp, value }: &RefSample| {
+            self.append_ref(series, timestamp, value).err()
+        };
+        let errors = samples.iter().map(append).enumerate();
+        refused.extend(errors.filter_map(|(place, error)| Some((place, error?))));
+    }
 
     /// Adds an exemplar of the series with these labels, which must be there.
     ///
@@ -214,6 +224,10 @@ impl Batch for Appender {
         value: f64,
     ) -> Result<(), AppendError> {
         Self::append_ref(self, series, timestamp, value)
+    }
+
+    fn append_refs(&mut self, samples: &[RefSample], refused: &mut Vec<(usize, AppendError)>) {
+        Self::append_refs(self, samples, refused);
     }
 
     fn append_exemplar(
