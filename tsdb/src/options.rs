@@ -31,6 +31,9 @@ pub const DEFAULT_HEAD_SNAPSHOT: bool = true;
 /// not at all.
 pub const DEFAULT_OUT_OF_ORDER_WINDOW_MS: i64 = 0;
 
+/// Whether floats without start timestamps are encoded as XOR2, too, unless told otherwise.
+pub const DEFAULT_XOR2_ENCODING: bool = false;
+
 /// How often the background threads look for work: one second.
 pub const DEFAULT_MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -162,6 +165,9 @@ pub struct Options {
     /// Whether closing the database writes down what the head holds, so that the next opening need
     /// not make it from the log.
     pub head_snapshot: bool,
+    /// Whether all floats of the head are encoded as XOR2 (Prometheus's `xor2-encoding`), which not
+    /// every program that reads Prometheus's blocks knows. Floats with start timestamps always are.
+    pub xor2_encoding: bool,
     /// How often the background threads look for work; `None` starts none, and the owner calls
     /// [`Db::maintain`](crate::Db::maintain).
     pub maintenance_interval: Option<Duration>,
@@ -184,6 +190,7 @@ impl Default for Options {
             out_of_order_window_ms: DEFAULT_OUT_OF_ORDER_WINDOW_MS,
             retention: Retention::default(),
             head_snapshot: DEFAULT_HEAD_SNAPSHOT,
+            xor2_encoding: DEFAULT_XOR2_ENCODING,
             maintenance_interval: Some(DEFAULT_MAINTENANCE_INTERVAL),
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
@@ -321,6 +328,12 @@ impl OptionsBuilder {
     /// Sets whether closing the database writes down what the head holds.
     pub fn head_snapshot(mut self, head_snapshot: bool) -> Self {
         self.options.head_snapshot = head_snapshot;
+        self
+    }
+
+    /// Sets whether floats without start timestamps are encoded as XOR2, too.
+    pub fn xor2_encoding(mut self, xor2_encoding: bool) -> Self {
+        self.options.xor2_encoding = xor2_encoding;
         self
     }
 

@@ -38,6 +38,15 @@ pub(crate) enum Value {
     Histogram(Box<NativeHistogram>),
 }
 
+/// A sample that was decoded and merged.
+#[derive(Clone, Debug)]
+pub(crate) struct Recoded {
+    /// Since when it has been counting; zero if that is unknown.
+    pub(crate) start: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) value: Value,
+}
+
 /// Decodes, merges and encodes the samples of one series.
 #[derive(Debug, Default)]
 pub(crate) struct Recoder {
@@ -102,11 +111,12 @@ impl Recoder {
 
     /// Adds a sample that is in no chunk, and comes after those that were decoded since the last
     /// merging.
-    pub(crate) fn push(&mut self, time: i64, value: Value) {
+    pub(crate) fn push(&mut self, sample: Recoded) {
         // A chunk of its own, of which it is not the first: nothing was compared with it.
         let origin = (self.n_chunks, 1);
         self.n_chunks += 1;
-        self.decoded.push(Point { time, start: 0, value, origin });
+        let Recoded { start, timestamp: time, value } = sample;
+        self.decoded.push(Point { time, start, value, origin });
     }
 
     /// Leaves out those of the samples decoded since the last merging of which `is_kept`, called
@@ -180,9 +190,10 @@ impl Recoder {
     }
 
     /// What was merged, in time order.
-    pub(crate) fn into_samples(mut self) -> impl Iterator<Item = (i64, Value)> {
+    pub(crate) fn into_samples(mut self) -> impl Iterator<Item = Recoded> {
         self.forget_false_hints();
-        self.merged.into_iter().map(|Point { time, value, .. }| (time, value))
+        let recoded = |Point { time, start, value, .. }| Recoded { start, timestamp: time, value };
+        self.merged.into_iter().map(recoded)
     }
 
     /// Marks histograms whose predecessor is not the one that their chunk compared them with.

@@ -35,6 +35,7 @@ pub(super) fn recover(
     let new_head = || {
         let mut head = Head::new(options.limits.clone(), options.block_range_ms, from);
         head.set_out_of_order_window(options.out_of_order_window_ms);
+        head.set_xor2_encoding(options.xor2_encoding);
         head
     };
     let restored = restore(fs, dir, from, new_head());

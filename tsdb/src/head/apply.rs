@@ -9,14 +9,14 @@ use std::sync::atomic::Ordering;
 
 use ferula_chunkenc::Sample;
 use ferula_index::SeriesRef;
-use ferula_wal::record::samples::RefSample;
 
 use super::Head;
 use super::batch::{Batch, Bounds, PartEnd, PendingHistogram};
+use super::float::Float;
 use super::isolation::{BatchId, Views};
 use super::out_of_order::Arrivals;
 use super::series::{AppendContext, Newest, Page, PageState, SeriesMut, page_number};
-use crate::recode::Value;
+use crate::recode::{Recoded, Value};
 
 /// What applying a batch came to.
 #[derive(Debug)]
@@ -37,7 +37,8 @@ impl Head {
     /// Appends the samples of a batch to their series. Those that are there already leave the batch,
     /// and so do those that were overtaken since the batch accepted them.
     pub(super) fn apply(&self, batch: &mut Batch, id: BatchId, views: &Views) -> Applied {
-        let context = AppendContext { batch: id, views, block_range_ms: self.block_range_ms };
+        let (block_range_ms, xor2_encoding) = (self.block_range_ms, self.xor2_encoding);
+        let context = AppendContext { batch: id, views, block_range_ms, xor2_encoding };
         let mut applied = Applied {
             refused: 0,
             mint: i64::MAX,
@@ -51,14 +52,17 @@ impl Head {
             },
         };
         batch.note_unpinned();
-        let all = PartEnd { floats: batch.floats.len(), histograms: batch.histograms.len() };
+        let all = batch.end();
         let (mut start, mut kept) = (PartEnd::default(), PartEnd::default());
         for part in 0..=batch.ends.len() {
             let end = batch.ends.get(part).copied().unwrap_or(all);
-            let (floats, histograms) = (start.floats..end.floats, start.histograms..end.histograms);
+            let floats = start.floats..end.floats;
             kept.floats =
                 self.apply_floats(&mut batch.floats, floats, kept.floats, &mut applied, context);
-            for at in histograms {
+            let started = start.started..end.started;
+            kept.started =
+                self.apply_floats(&mut batch.started, started, kept.started, &mut applied, context);
+            for at in start.histograms..end.histograms {
                 if self.apply_histogram(&batch.histograms[at], &mut applied, context) {
                     batch.histograms.swap(kept.histograms, at);
                     kept.histograms += 1;
@@ -70,6 +74,7 @@ impl Head {
             start = end;
         }
         batch.floats.truncate(kept.floats);
+        batch.started.truncate(kept.started);
         batch.histograms.truncate(kept.histograms);
         self.queue_full_chunks(&mut applied.filled);
         self.store_sealed(&mut applied.out_of_order);
@@ -78,9 +83,9 @@ impl Head {
 
     /// Applies the floats in a range, and moves those that are to be logged to `n_kept` and after.
     /// Returns where they end.
-    fn apply_floats(
+    fn apply_floats<F: Float>(
         &self,
-        floats: &mut [RefSample],
+        floats: &mut [F],
         range: Range<usize>,
         mut n_kept: usize,
         applied: &mut Applied,
@@ -88,12 +93,12 @@ impl Head {
     ) -> usize {
         let mut start = range.start;
         while start < range.end {
-            let number = page_number(floats[start].series);
-            let is_near = |sample: &&RefSample| page_number(sample.series) == number;
+            let number = page_number(floats[start].series());
+            let is_near = |sample: &&F| page_number(sample.series()) == number;
             let end = start + floats[start..range.end].iter().take_while(is_near).count();
             let found = self.page_of_pinned(number);
             found.change(|page| {
-                page.warm(floats[start..end].iter().map(|sample| sample.series));
+                page.warm(floats[start..end].iter().map(F::series));
                 for at in start..end {
                     let sample = floats[at];
                     if applied.append(page, sample, context) {
@@ -134,19 +139,20 @@ impl Applied {
     fn append(
         &mut self,
         page: &mut PageState,
-        sample: RefSample,
+        float: impl Float,
         context: AppendContext<'_>,
     ) -> bool {
-        let RefSample { series, timestamp, value } = sample;
-        let sample = Sample::new(timestamp, value);
-        let mut found = unpinned(page, series);
+        let sample = float.sample();
+        let Sample { timestamp, value } = sample;
+        let mut found = unpinned(page, float.series());
         let newest = found.newest().filter(|newest| newest.timestamp() >= timestamp);
         if newest.is_some() || timestamp < self.bounds.in_order {
             let is_same = newest == Some(Newest::Float(sample));
-            self.insert(&mut found, timestamp, is_same, context, || Value::Float(value));
+            let late = || Recoded { start: float.start(), timestamp, value: Value::Float(value) };
+            self.insert(&mut found, timestamp, is_same, context, late);
             return false;
         }
-        found.append(sample, context);
+        found.append(float.start(), sample, context);
         self.note(&mut found, timestamp);
         true
     }
@@ -158,17 +164,19 @@ impl Applied {
         pending: &PendingHistogram,
         context: AppendContext<'_>,
     ) -> bool {
-        let PendingHistogram { series, timestamp, histogram } = pending;
+        let PendingHistogram { series, start, timestamp, histogram } = pending;
         let mut found = unpinned(page, *series);
         let newest = found.newest().map(Newest::timestamp).filter(|newest| newest >= timestamp);
         if newest.is_some() || *timestamp < self.bounds.in_order {
             let is_same = newest == Some(*timestamp)
                 && found.newest_histogram().is_some_and(|newest| newest.equals(histogram));
             let value = || Value::Histogram(Box::new(histogram.clone()));
-            self.insert(&mut found, *timestamp, is_same, context, value);
+            let (start, timestamp) = (*start, *timestamp);
+            let late = || Recoded { start, timestamp, value: value() };
+            self.insert(&mut found, timestamp, is_same, context, late);
             return false;
         }
-        let appended = found.append_histogram(*timestamp, histogram, context);
+        let appended = found.append_histogram(*start, *timestamp, histogram, context);
         appended.expect("histograms are checked when a batch takes them");
         self.note(&mut found, *timestamp);
         true
@@ -183,14 +191,14 @@ impl Applied {
         timestamp: i64,
         is_same: bool,
         context: AppendContext<'_>,
-        value: impl FnOnce() -> Value,
+        late: impl FnOnce() -> Recoded,
     ) {
         let newest = found.newest().map(Newest::timestamp);
         let is_of_newest = newest == Some(timestamp) && timestamp >= self.bounds.in_order;
         let is_late = self.bounds.out_of_order.is_some_and(|from| timestamp >= from);
         if is_of_newest || !is_late {
             self.refused += usize::from(!is_same);
-        } else if self.out_of_order.insert(found, timestamp, value(), context) && found.publish() {
+        } else if self.out_of_order.insert(found, late(), context) && found.publish() {
             self.new_series.push(found.series_ref());
         }
     }

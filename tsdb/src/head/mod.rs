@@ -16,6 +16,7 @@ mod commit;
 mod create;
 mod delete;
 mod exemplars;
+mod float;
 mod full_chunks;
 mod gc;
 mod isolation;
@@ -48,7 +49,7 @@ pub(crate) use snapshot::Origin;
 pub(crate) use stripes::PageCursor;
 
 use crate::error::Error;
-use crate::options::{Limits, MAX_TIME_MS};
+use crate::options::{DEFAULT_XOR2_ENCODING, Limits, MAX_TIME_MS};
 use crate::tombstones::Tombstones;
 use batch::SpareBatches;
 use commit::Commit;
@@ -65,6 +66,8 @@ use stripes::Stripes;
 pub(crate) struct Head {
     limits: Limits,
     block_range_ms: i64,
+    /// Whether floats without start timestamps are encoded as those with.
+    xor2_encoding: bool,
     index: HeadIndex,
     stripes: Stripes,
     isolation: Arc<Isolation>,
@@ -118,6 +121,7 @@ impl Head {
     pub(crate) fn new(limits: Limits, block_range_ms: i64, valid_from: i64) -> Self {
         Self {
             block_range_ms,
+            xor2_encoding: DEFAULT_XOR2_ENCODING,
             index: HeadIndex::new(),
             stripes: Stripes::new(),
             isolation: Arc::default(),
@@ -152,6 +156,11 @@ impl Head {
     /// Takes samples out of order from now on, as far back as `window_ms` says; none if it is zero.
     pub(crate) fn set_out_of_order_window(&mut self, window_ms: i64) {
         self.out_of_order = OutOfOrderState::new(window_ms);
+    }
+
+    /// Encodes floats without start timestamps as those with from now on, or no longer.
+    pub(crate) fn set_xor2_encoding(&mut self, xor2_encoding: bool) {
+        self.xor2_encoding = xor2_encoding;
     }
 
     /// Logs batches to `wal` from now on.

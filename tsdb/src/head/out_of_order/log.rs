@@ -14,6 +14,7 @@ use ferula_wal::record::RecordKind;
 use ferula_wal::record::mmap_markers::{self, MmapMarker};
 use ferula_wal::record::out_of_order::{self, OutOfOrder};
 use ferula_wal::record::samples::{self, RefSample};
+use ferula_wal::record::samples_v2::{self, RefStartedSample};
 use ferula_wal::{Lsn, Wal};
 
 use super::Arrival;
@@ -23,7 +24,6 @@ use crate::head::batch::PendingHistogram;
 use crate::head::commit::Commit;
 use crate::head::records::Records;
 use crate::head::series::OutOfOrderRuns;
-use crate::recode::Value;
 
 /// Samples of one batch when the log is written anew, and a chunk.
 const REWRITTEN_SAMPLES: usize = 16_384;
@@ -37,6 +37,7 @@ pub(in crate::head) struct LogOutOfOrder {
     /// The records that announce them, in the log and in that of such samples.
     announced: [Vec<u8>; 2],
     floats: Vec<RefSample>,
+    started: Vec<RefStartedSample>,
     histograms: Vec<PendingHistogram>,
     markers: Vec<MmapMarker>,
 }
@@ -58,12 +59,17 @@ impl LogOutOfOrder {
         self.records.clear();
         for event in events {
             match event {
-                Arrival::Float(sample) => self.floats.push(*sample),
+                Arrival::Float(sample) if sample.start_timestamp != 0 => self.started.push(*sample),
+                Arrival::Float(sample) => {
+                    let &RefStartedSample { series, timestamp, value, .. } = sample;
+                    self.floats.push(RefSample { series, timestamp, value });
+                }
                 Arrival::Histogram(histogram) => self.histograms.push(histogram.clone()),
                 Arrival::Sealed(_) => {}
                 Arrival::Stored(series, ChunkRef(chunk)) => {
                     // It stands for the samples before it, and those behind it come after it.
-                    if !self.floats.is_empty() || !self.histograms.is_empty() {
+                    let n_floats = self.floats.len() + self.started.len();
+                    if n_floats + self.histograms.len() > 0 {
                         self.end_records();
                     }
                     self.markers.push(MmapMarker { series: *series, chunk: *chunk });
@@ -81,7 +87,7 @@ impl LogOutOfOrder {
     }
 
     fn end_records(&mut self) {
-        let Self { records, floats, histograms, markers, .. } = self;
+        let Self { records, floats, started, histograms, markers, .. } = self;
         records.add(|record| {
             if !markers.is_empty() {
                 mmap_markers::encode(markers.drain(..), record);
@@ -90,6 +96,11 @@ impl LogOutOfOrder {
         records.add(|record| {
             if !floats.is_empty() {
                 samples::encode(floats.drain(..), record);
+            }
+        });
+        records.add(|record| {
+            if !started.is_empty() {
+                samples_v2::encode(started.drain(..), record);
             }
         });
         if !histograms.is_empty() {
@@ -211,13 +222,7 @@ impl Head {
             let series = runs.series_ref();
             let deleted_of = |era| deleted.of(series, era);
             runs.for_each_run(self.files(), deleted_of, |samples, at| {
-                events.extend(samples.into_iter().map(|(timestamp, value)| match value {
-                    Value::Float(value) => Arrival::Float(RefSample { series, timestamp, value }),
-                    Value::Histogram(histogram) => {
-                        let histogram = *histogram;
-                        Arrival::Histogram(PendingHistogram { series, timestamp, histogram })
-                    }
-                }));
+                events.extend(samples.into_iter().map(|sample| Arrival::of(series, sample)));
                 events.extend(at.map(|at| Arrival::Stored(series, at)));
                 Ok(())
             })?;

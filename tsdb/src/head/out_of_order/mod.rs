@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use ferula_index::{ChunkRef, SeriesRef};
 use ferula_wal::Wal;
-use ferula_wal::record::samples::RefSample;
+use ferula_wal::record::samples_v2::RefStartedSample;
 use ferula_wal::record::tombstones::Tombstone;
 use parking_lot::{Mutex, RwLock};
 
@@ -34,7 +34,7 @@ use super::series::{
     AppendContext, Era, InsertContext, SealedChunk, SeriesMut, SeriesView, Sought, page_number,
 };
 use crate::error::Error;
-use crate::recode::Value;
+use crate::recode::{Recoded, Value};
 
 /// What the head keeps of samples out of order beside the samples.
 #[derive(Debug)]
@@ -103,12 +103,29 @@ pub(super) struct Arrivals {
 /// Something that happened to samples out of order.
 #[derive(Clone, Debug)]
 pub(super) enum Arrival {
-    Float(RefSample),
+    Float(RefStartedSample),
     Histogram(PendingHistogram),
     /// The samples of a series so far became a chunk.
     Sealed(SealedChunk),
     /// They are in a file.
     Stored(SeriesRef, ChunkRef),
+}
+
+impl Arrival {
+    /// A sample of a series.
+    fn of(series: SeriesRef, sample: Recoded) -> Self {
+        let Recoded { start, timestamp, value } = sample;
+        match value {
+            Value::Float(value) => {
+                let start_timestamp = start;
+                Self::Float(RefStartedSample { series, start_timestamp, timestamp, value })
+            }
+            Value::Histogram(histogram) => {
+                let histogram = *histogram;
+                Self::Histogram(PendingHistogram { series, start, timestamp, histogram })
+            }
+        }
+    }
 }
 
 impl Arrivals {
@@ -120,24 +137,17 @@ impl Arrivals {
     pub(super) fn insert(
         &mut self,
         found: &mut SeriesMut<'_>,
-        timestamp: i64,
-        value: Value,
+        sample: Recoded,
         context: AppendContext<'_>,
     ) -> bool {
         let AppendContext { batch, views, .. } = context;
         let mut sealed = Vec::new();
         let context = InsertContext { batch, views, era: self.era };
-        let is_inserted = found.insert(timestamp, value.clone(), context, &mut sealed);
+        let timestamp = sample.timestamp;
+        let is_inserted = found.insert(sample.clone(), context, &mut sealed);
         self.events.extend(sealed.into_iter().map(Arrival::Sealed));
         if is_inserted {
-            let series = found.series_ref();
-            self.events.push(match value {
-                Value::Float(value) => Arrival::Float(RefSample { series, timestamp, value }),
-                Value::Histogram(histogram) => {
-                    let histogram = *histogram;
-                    Arrival::Histogram(PendingHistogram { series, timestamp, histogram })
-                }
-            });
+            self.events.push(Arrival::of(found.series_ref(), sample));
             self.n_samples += 1;
             (self.mint, self.maxt) = (self.mint.min(timestamp), self.maxt.max(timestamp));
         }

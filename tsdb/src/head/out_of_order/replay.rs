@@ -15,6 +15,7 @@ use ferula_wal::LogRecord;
 use ferula_wal::record::Record;
 use ferula_wal::record::histograms::RefHistogram;
 use ferula_wal::record::samples::RefSample;
+use ferula_wal::record::samples_v2::RefStartedSample;
 use ferula_wal::record::tombstones::Tombstone;
 
 use crate::error::Error;
@@ -22,7 +23,7 @@ use crate::head::isolation::{BatchId, Views};
 use crate::head::series::{Era, InsertContext, SealedChunk, page_number};
 use crate::head::{Head, is_valid_time};
 use crate::histogram::NativeHistogram;
-use crate::recode::Value;
+use crate::recode::{Recoded, Value};
 
 /// Workers at most; one core is left to the thread that reads.
 const MAX_WORKERS: usize = 8;
@@ -88,8 +89,7 @@ struct Worker<'scope> {
 enum Item {
     Sample {
         series: SeriesRef,
-        timestamp: i64,
-        value: Value,
+        sample: Recoded,
     },
     /// A chunk with the samples of a series so far.
     Stored {
@@ -227,12 +227,13 @@ impl LateReplay<'_> {
             Record::Samples(mut samples) => {
                 while let Some(sample) = samples.next().map_err(&failed)? {
                     let RefSample { series, timestamp, value } = sample;
-                    self.put_sample(series, timestamp, Value::Float(value));
+                    self.put_sample(series, 0, timestamp, Value::Float(value));
                 }
             }
             Record::SamplesV2(mut samples) => {
                 while let Some(sample) = samples.next().map_err(&failed)? {
-                    self.put_sample(sample.series, sample.timestamp, Value::Float(sample.value));
+                    let RefStartedSample { series, start_timestamp, timestamp, value } = sample;
+                    self.put_sample(series, start_timestamp, timestamp, Value::Float(value));
                 }
             }
             Record::Histograms(mut histograms) => {
@@ -265,12 +266,16 @@ impl LateReplay<'_> {
             self.stats.invalid_histograms += 1;
             return;
         }
-        self.put_sample(entry.series, entry.timestamp, Value::Histogram(Box::new(histogram)));
+        let value = Value::Histogram(Box::new(histogram));
+        self.put_sample(entry.series, entry.start_timestamp, entry.timestamp, value);
     }
 
-    fn put_sample(&mut self, series: SeriesRef, timestamp: i64, value: Value) {
+    fn put_sample(&mut self, series: SeriesRef, start: i64, timestamp: i64, value: Value) {
         match self.head.resolve(series).filter(|_| is_valid_time(timestamp)) {
-            Some(series) => self.put(Item::Sample { series, timestamp, value }),
+            Some(series) => {
+                let sample = Recoded { start, timestamp, value };
+                self.put(Item::Sample { series, sample });
+            }
             // Its record went with a checkpoint, when all of its samples were in blocks.
             None => self.stats.unknown_samples += 1,
         }
@@ -347,8 +352,8 @@ fn work(head: &Head, todo: &Receiver<Vec<Item>>) -> Result<Done, Error> {
     while let Ok(items) = todo.recv() {
         for item in items {
             match item {
-                Item::Sample { series, timestamp, value } => {
-                    let sealed = done.insert(head, series, timestamp, value);
+                Item::Sample { series, sample } => {
+                    let sealed = done.insert(head, series, sample);
                     let named = if sealed.is_empty() { None } else { named.remove(&series) };
                     for chunk in &sealed {
                         done.is_remade |= !take_over(head, chunk, named.as_deref().unwrap_or(&[]));
@@ -370,20 +375,15 @@ fn work(head: &Head, todo: &Receiver<Vec<Item>>) -> Result<Done, Error> {
 }
 
 impl Done {
-    fn insert(
-        &mut self,
-        head: &Head,
-        series: SeriesRef,
-        timestamp: i64,
-        value: Value,
-    ) -> Vec<SealedChunk> {
+    fn insert(&mut self, head: &Head, series: SeriesRef, sample: Recoded) -> Vec<SealedChunk> {
+        let timestamp = sample.timestamp;
         let mut sealed = Vec::new();
         let views = Views::default();
         let context = InsertContext { batch: BatchId::REPLAYED, views: &views, era: Era(0) };
         let Some(page) = head.stripes.page(page_number(series)) else { return sealed };
         let is_inserted = page.change(|page| {
             let found = page.series_mut(series);
-            found.is_some_and(|mut found| found.insert(timestamp, value, context, &mut sealed))
+            found.is_some_and(|mut found| found.insert(sample, context, &mut sealed))
         });
         if is_inserted {
             self.samples += 1;

@@ -19,7 +19,7 @@ use crate::block::EncodedChunk;
 use crate::error::Error;
 use crate::head::chunk_files::ChunkFiles;
 use crate::head::isolation::{BatchId, Views};
-use crate::recode::{Recoder, Value};
+use crate::recode::{Recoded, Recoder, Value};
 use crate::tombstones::{Interval, covers};
 
 /// Samples that are collected before they become a chunk, as in Prometheus.
@@ -61,9 +61,8 @@ struct OfSeries {
 
 #[derive(Debug)]
 struct Inserted {
-    timestamp: i64,
     batch: BatchId,
-    value: Value,
+    sample: Recoded,
 }
 
 #[derive(Debug)]
@@ -108,7 +107,7 @@ impl FullOutOfOrder {
 
 impl OfSeries {
     fn size_bytes(&self) -> usize {
-        let histogram_bytes = |sample: &Inserted| match &sample.value {
+        let histogram_bytes = |inserted: &Inserted| match &inserted.sample.value {
             Value::Float(_) => 0,
             Value::Histogram(histogram) => size_of_val(&**histogram) + histogram.heap_bytes(),
         };
@@ -129,7 +128,7 @@ impl OfSeries {
 
     fn range(&self) -> Option<(i64, i64)> {
         let open = self.open.first().zip(self.open.last());
-        let open = open.map(|(first, last)| (first.timestamp, last.timestamp));
+        let open = open.map(|(first, last)| (first.sample.timestamp, last.sample.timestamp));
         let full = self.full.iter().map(|chunk| (chunk.mint, chunk.maxt));
         full.chain(open).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
@@ -139,8 +138,8 @@ impl OfSeries {
         let open = std::mem::take(&mut self.open);
         let is_seen = open.iter().all(|sample| views.all_see(sample.batch));
         let origins: Vec<(i64, BatchId)> =
-            open.iter().map(|sample| (sample.timestamp, sample.batch)).collect();
-        let open = open.into_iter().map(|sample| (sample.timestamp, sample.value));
+            open.iter().map(|inserted| (inserted.sample.timestamp, inserted.batch)).collect();
+        let open = open.into_iter().map(|inserted| inserted.sample);
         for EncodedChunk { mint, maxt, chunk } in encode(open) {
             let batches = origins.iter().filter(|(time, _)| (mint..=maxt).contains(time));
             let batches = (!is_seen).then(|| batches.map(|(_, batch)| *batch).collect());
@@ -155,9 +154,9 @@ impl OfSeries {
 }
 
 /// Makes chunks of sorted samples.
-fn encode(samples: impl Iterator<Item = (i64, Value)>) -> Vec<EncodedChunk> {
+fn encode(samples: impl Iterator<Item = Recoded>) -> Vec<EncodedChunk> {
     let mut recoder = Recoder::default();
-    samples.for_each(|(time, value)| recoder.push(time, value));
+    samples.for_each(|sample| recoder.push(sample));
     let mut chunks = Vec::new();
     recoder.merge(&[]);
     recoder.encode(&mut chunks).expect("samples are checked when they are taken");
@@ -223,12 +222,12 @@ impl SeriesMut<'_> {
     /// if the open samples have one at that time already, which stays.
     pub(crate) fn insert(
         &mut self,
-        timestamp: i64,
-        value: Value,
+        sample: Recoded,
         context: InsertContext<'_>,
         sealed: &mut Vec<SealedChunk>,
     ) -> bool {
         let InsertContext { batch, views, era } = context;
+        let timestamp = sample.timestamp;
         let series_ref = self.series;
         let side = self.page.ooo.get_or_insert_default();
         side.change(self.number, |series| {
@@ -237,11 +236,12 @@ impl SeriesMut<'_> {
                 series.seal(series_ref, views, sealed);
             }
             series.era = era;
-            let place = series.open.partition_point(|sample| sample.timestamp < timestamp);
-            if series.open.get(place).is_some_and(|sample| sample.timestamp == timestamp) {
+            let place =
+                series.open.partition_point(|inserted| inserted.sample.timestamp < timestamp);
+            if series.open.get(place).is_some_and(|found| found.sample.timestamp == timestamp) {
                 return false;
             }
-            series.open.insert(place, Inserted { timestamp, batch, value });
+            series.open.insert(place, Inserted { batch, sample });
             true
         })
     }
@@ -285,7 +285,7 @@ impl SeriesMut<'_> {
         let failed = |source| Error::HeadChunk { series: series_ref, source };
         side.change(self.number, |series| {
             let n_open = series.open.len();
-            series.open.retain(|sample| !(mint..=maxt).contains(&sample.timestamp));
+            series.open.retain(|inserted| !(mint..=maxt).contains(&inserted.sample.timestamp));
             let mut is_changed = series.open.len() < n_open;
             let mut kept = Vec::with_capacity(series.full.len());
             for chunk in std::mem::take(&mut series.full) {
@@ -370,7 +370,7 @@ struct Run {
 
 #[derive(Debug)]
 enum RunData {
-    Samples(Vec<(i64, Value)>),
+    Samples(Vec<Recoded>),
     Chunk {
         stored: Stored,
         /// Which samples a reader may see, if not all.
@@ -408,7 +408,7 @@ impl SeriesView<'_> {
     /// The chunks that the open samples out of order would become; `None` if there are none.
     pub(crate) fn open_out_of_order(&self) -> Option<Vec<SealedChunk>> {
         let series = self.out_of_order().filter(|series| !series.open.is_empty())?;
-        let open = series.open.iter().map(|sample| (sample.timestamp, sample.value.clone()));
+        let open = series.open.iter().map(|inserted| inserted.sample.clone());
         let chunks = encode(open).into_iter();
         let sealed = |EncodedChunk { mint, maxt, chunk }| SealedChunk {
             series: self.series,
@@ -434,10 +434,10 @@ impl SeriesView<'_> {
         let eras = from..until;
         let is_left =
             |era, (from, to): (i64, i64)| !covers(&deleted_of(era), mint.max(from), maxt.min(to));
-        let is_found = |sample: &Inserted| {
-            let time = sample.timestamp;
+        let is_found = |inserted: &Inserted| {
+            let time = inserted.sample.timestamp;
             (mint..=maxt).contains(&time)
-                && sample.batch <= seen
+                && inserted.batch <= seen
                 && is_left(series.era, (time, time))
         };
         series.full.iter().any(|chunk| {
@@ -465,12 +465,10 @@ impl SeriesView<'_> {
             })
             .collect();
         if is_sought(series.era) {
-            let open = series
-                .open
-                .iter()
-                .filter(|sample| (mint..=maxt).contains(&sample.timestamp) && sample.batch <= seen);
-            let samples: Vec<(i64, Value)> =
-                open.map(|sample| (sample.timestamp, sample.value.clone())).collect();
+            let open = series.open.iter().filter(|found| {
+                (mint..=maxt).contains(&found.sample.timestamp) && found.batch <= seen
+            });
+            let samples: Vec<Recoded> = open.map(|inserted| inserted.sample.clone()).collect();
             if !samples.is_empty() {
                 runs.push(Run { era: series.era, data: RunData::Samples(samples) });
             }
@@ -498,7 +496,7 @@ impl OutOfOrderRuns {
         for Run { era, data } in runs {
             match data {
                 RunData::Samples(samples) => {
-                    samples.into_iter().for_each(|(time, value)| recoder.push(time, value));
+                    samples.into_iter().for_each(|sample| recoder.push(sample));
                 }
                 RunData::Chunk { stored, is_seen } => {
                     let decoded = recoder.decode(&read(&stored, files)?);
@@ -519,7 +517,7 @@ impl OutOfOrderRuns {
         self,
         files: Option<&ChunkFiles>,
         deleted_of: impl Fn(Era) -> Vec<Interval>,
-        mut visit: impl FnMut(Vec<(i64, Value)>, Option<ChunkRef>) -> Result<(), Error>,
+        mut visit: impl FnMut(Vec<Recoded>, Option<ChunkRef>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (series, mint, maxt) = (self.series, self.mint, self.maxt);
         for run in self.runs {
