@@ -12,6 +12,7 @@ mod model;
 #[expect(dead_code, reason = "the tests draw whole schedules from a seed")]
 mod workload;
 
+use ferula_tsdb::BlockFormat;
 use libfuzzer_sys::fuzz_target;
 
 use self::workload::{Config, N_KINDS, Random, Schedule, op_of_kind};
@@ -27,6 +28,7 @@ fuzz_target!(|data: &[u8]| {
         block_range_ms: [1000, 2000, 10_000][usize::from(header[0] >> 2) % 3],
         chunk_segment_bytes: [64, 300, 1 << 20][usize::from(header[0] >> 4) % 3],
         padding: [0, 300, 4000][usize::from(header[0] >> 6) % 3],
+        formats: [BlockFormat::Ferula, BlockFormat::Prometheus],
     };
     let ops = rest.chunks_exact(3).take(MAX_OPS).map(|item| {
         let mut random = Random(u64::from(u16::from_le_bytes([item[1], item[2]])));

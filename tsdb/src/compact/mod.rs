@@ -72,7 +72,7 @@ impl<'a> Compaction<'a> {
             self.parent,
             self.ulid,
             self.format,
-            symbols.symbols.iter().copied(),
+            symbols.texts.iter(),
             self.chunk_segment_bytes,
         )?;
         let writer = write_merged(writer, |pipe| self.merge(&sources, &symbols, pipe))?;
@@ -88,7 +88,7 @@ impl<'a> Compaction<'a> {
     fn merge(
         &self,
         sources: &[&Block],
-        symbols: &MergedSymbols<'_>,
+        symbols: &MergedSymbols,
         pipe: &mut Pipe,
     ) -> Result<(), Error> {
         let selected =
@@ -99,7 +99,7 @@ impl<'a> Compaction<'a> {
         let mut chunks = Vec::new();
         while let Some((labels, parts)) = merge.next()? {
             populator.populate(parts, &mut chunks)?;
-            let n_bytes = chunks.iter().map(|chunk| chunk.chunk.data.len() as u64).sum();
+            let n_bytes = chunks.iter().map(|chunk| chunk.chunk.size_bytes()).sum();
             if !chunks.is_empty()
                 && let Err(WriterGone) = pipe.add(labels, &mut chunks)
             {

@@ -7,7 +7,7 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, scope};
 
-use crate::block::{BlockWriter, EncodedChunk};
+use crate::block::{BlockChunk, BlockWriter};
 use crate::error::Error;
 
 /// Series that are handed over together.
@@ -21,7 +21,7 @@ const QUEUED_BATCHES: usize = 2;
 struct Batch {
     /// Labels of all of them, as pairs of numbers.
     labels: Vec<(u32, u32)>,
-    chunks: Vec<EncodedChunk>,
+    chunks: Vec<BlockChunk>,
     /// Where the labels and the chunks of each end.
     ends: Vec<(usize, usize)>,
 }
@@ -42,7 +42,7 @@ impl Pipe {
     pub(super) fn add(
         &mut self,
         labels: &[(u32, u32)],
-        chunks: &mut Vec<EncodedChunk>,
+        chunks: &mut Vec<BlockChunk>,
     ) -> Result<(), WriterGone> {
         self.batch.labels.extend_from_slice(labels);
         self.batch.chunks.append(chunks);
