@@ -188,6 +188,15 @@ pub enum Error {
         /// Why not.
         fault: SnapshotFault,
     },
+    /// A record in a snapshot of the head does not decode.
+    #[error("{file}: malformed", file = file.display())]
+    SnapshotRecord {
+        /// The snapshot.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: ferula_wal::Error,
+    },
     /// A snapshot would go into the directory of this database or another one.
     #[error("{dir} is the directory of a database", dir = dir.display())]
     SnapshotTarget {
@@ -306,6 +315,20 @@ pub enum SnapshotFault {
     Order {
         /// The series.
         series: SeriesRef,
+    },
+    /// An exemplar is of a series that there is not.
+    #[error("an exemplar is of series {series}, which is not there")]
+    ExemplarSeries {
+        /// The series.
+        series: SeriesRef,
+    },
+    /// A series says something that is not there.
+    #[error("series {series} has the metadata {number}, which is not there")]
+    Description {
+        /// The series.
+        series: SeriesRef,
+        /// Number of the metadata.
+        number: u64,
     },
     /// It does not hold as much as it says.
     #[error("holds {found} {what}, says {expected}")]

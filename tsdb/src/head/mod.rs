@@ -3,7 +3,7 @@
 //! A sample goes from a batch ([`appender`]) to the log and to the open chunk of its series
 //! ([`commit`], [`series`]), and becomes visible with its batch ([`isolation`]). Series are found by
 //! ref in [`stripes`] and by labels in the index, which holds only series of committed batches
-//! ([`create`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`delete`] what is not wanted, [`memory`]
+//! ([`create`]). A batch may also hold [`exemplars`] and [`metadata`] ([`notes`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`delete`] what is not wanted, [`memory`]
 //! counts what all of it takes.
 //!
 //! Lock order: the commit, the unpublished series, a stripe, a page.
@@ -15,10 +15,13 @@ mod chunk_files;
 mod commit;
 mod create;
 mod delete;
+mod exemplars;
 mod full_chunks;
 mod gc;
 mod isolation;
 mod memory;
+mod metadata;
+mod notes;
 mod records;
 mod replay;
 mod series;
@@ -48,8 +51,10 @@ use crate::tombstones::Tombstones;
 use batch::SpareBatches;
 use commit::Commit;
 use create::Unpublished;
+use exemplars::Exemplars;
 use full_chunks::FullChunkQueue;
 use isolation::Isolation;
+use metadata::SeriesMetadata;
 use stripes::Stripes;
 
 /// The mutable newest part of the store.
@@ -77,6 +82,8 @@ pub(crate) struct Head {
     full_chunks: FullChunkQueue,
     /// What is deleted of the samples in memory.
     tombstones: RwLock<Arc<Tombstones>>,
+    exemplars: Exemplars,
+    metadata: SeriesMetadata,
     commit: Mutex<Commit>,
     /// Set when a batch was applied that is not logged and indexed in whole: nothing is acknowledged
     /// any more.
@@ -106,7 +113,6 @@ impl Head {
     /// Makes an empty head that takes samples from `valid_from` on.
     pub(crate) fn new(limits: Limits, block_range_ms: i64, valid_from: i64) -> Self {
         Self {
-            limits,
             block_range_ms,
             index: HeadIndex::new(),
             stripes: Stripes::new(),
@@ -124,6 +130,9 @@ impl Head {
             files: None,
             full_chunks: FullChunkQueue::default(),
             tombstones: RwLock::default(),
+            metadata: SeriesMetadata::default(),
+            exemplars: Exemplars::new(limits.exemplars, 0),
+            limits,
             commit: Mutex::new(Commit::new()),
             has_failed: AtomicBool::new(false),
             is_in_doubt: AtomicBool::new(false),
@@ -160,10 +169,25 @@ impl Head {
         &self.index
     }
 
+    /// The exemplars of all series.
+    pub(crate) fn exemplars(&self) -> &Exemplars {
+        &self.exemplars
+    }
+
+    /// What the series say of their metrics.
+    pub(crate) fn metadata(&self) -> &SeriesMetadata {
+        &self.metadata
+    }
+
     /// The series with this ref. Neighbours are found at once through the same cursor.
     pub(crate) fn series(&self, series: SeriesRef, pages: &mut PageCursor) -> Option<Series> {
         let page = pages.page_of(&self.stripes, series)?;
         Some(Series::new(Arc::clone(page), series))
+    }
+
+    /// The newest batch that is visible.
+    pub(crate) fn visible(&self) -> BatchId {
+        self.isolation.newest()
     }
 
     /// Begins to read what is visible now, from the time `from` on.

@@ -78,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) formats: [BlockFormat; 2],
     /// Bytes of a label of every fifth series, to make the log change segments.
     pub(crate) padding: usize,
+    /// Exemplars that are kept.
+    pub(crate) max_exemplars: usize,
 }
 
 impl Config {
@@ -90,6 +92,7 @@ impl Config {
             .chunk_segment_bytes(self.chunk_segment_bytes)
             .wal_segment_bytes(32 << 10)
             .wal_compression(compression)
+            .max_exemplars(self.max_exemplars)
             .maintenance_interval(None)
             .build()
             .expect("valid options")
@@ -142,7 +145,8 @@ impl Schedule {
             chunk_segment_bytes: [64, 300, 1 << 20][usize::from(random.small(3))],
             padding: [0, 0, 300, 4000][usize::from(random.small(4))],
             // Not drawn, so that the schedules of seeds stay what they were.
-            formats: formats[(seed % 4) as usize],
+            formats: formats[usize::try_from(seed % 4).expect("small")],
+            max_exemplars: [3, 10, 100][usize::try_from(seed % 3).expect("small")],
         };
         let n_ops = 8 + random.below(40);
         let has_faults = !random.one_in(8);

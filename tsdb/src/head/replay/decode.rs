@@ -2,20 +2,29 @@
 
 use std::sync::atomic::Ordering;
 
-use ferula_index::{Labels, SeriesRef};
+use ferula_index::{Labels, METRIC_NAME, SeriesRef};
 use ferula_wal::LogRecord;
 use ferula_wal::record::Record;
+use ferula_wal::record::exemplars::RefExemplar;
 use ferula_wal::record::histograms::RefHistogram;
+use ferula_wal::record::metadata::RefMetadata;
 use ferula_wal::record::samples::RefSample;
 
 use super::known::{KnownSeries, Named};
 use super::worker::{Job, Workers};
 use super::{Loaded, ReplayStats};
 use crate::error::Error;
+use crate::exemplar::{Exemplar, check_labels};
 use crate::head::batch::PendingHistogram;
+use crate::head::exemplars::Logged;
+use crate::head::isolation::BatchId;
+use crate::head::metadata::Description;
 use crate::head::series::page_number;
 use crate::head::{Head, is_valid_time};
 use crate::histogram::NativeHistogram;
+
+/// Series of a record whose metadata is taken at once.
+const DESCRIBED_AT_ONCE: usize = 1024;
 
 /// Decodes the records of a log.
 #[derive(Debug)]
@@ -79,6 +88,21 @@ impl<'a> Decoder<'a> {
                     self.add_histogram(&entry);
                 }
             }
+            Record::Exemplars(mut exemplars) => {
+                while let Some(exemplar) = exemplars.next().map_err(failed)? {
+                    self.add_exemplar(exemplar);
+                }
+            }
+            Record::Metadata(mut entries) => {
+                let mut described = Vec::new();
+                while let Some(entry) = entries.next().map_err(failed)? {
+                    described.push(entry);
+                    if described.len() >= DESCRIBED_AT_ONCE {
+                        self.add_metadata(&mut described);
+                    }
+                }
+                self.add_metadata(&mut described);
+            }
             _ => self.stats.skipped_records += 1,
         }
         Ok(())
@@ -131,6 +155,37 @@ impl<'a> Decoder<'a> {
         if let Some(series) = self.find(entry.series, timestamp) {
             let histogram = entry.histogram.clone().into();
             self.workers.put_histogram(PendingHistogram { series, timestamp, histogram });
+        }
+    }
+
+    /// Takes an exemplar as a batch would. Prometheus logs some that it does not take then.
+    fn add_exemplar(&mut self, logged: RefExemplar) {
+        let RefExemplar { series: logged_as, timestamp, value, labels } = logged;
+        let series = self.known().resolve(logged_as).filter(|_| is_valid_time(timestamp));
+        let Some(series) = series else { return };
+        let exemplar = Exemplar::new(timestamp, value, labels);
+        if check_labels(&exemplar.labels).is_err() {
+            return;
+        }
+        let offered = Logged { logged_as, exemplar };
+        let labels = || self.head.index.labels(series);
+        let _ = self.head.exemplars.add(series, labels, offered, BatchId::REPLAYED);
+    }
+
+    /// Has series say what the log says they do. The names of their metrics are found for many at
+    /// once.
+    fn add_metadata(&mut self, described: &mut Vec<RefMetadata<'_>>) {
+        for entry in &mut *described {
+            // None has the ref zero.
+            entry.series = self.known().resolve(entry.series).unwrap_or_default();
+        }
+        let series: Vec<SeriesRef> = described.iter().map(|entry| entry.series).collect();
+        let names = self.head.index.labels_among(&series, &[METRIC_NAME]);
+        for (entry, name) in described.drain(..).zip(names) {
+            let Some(name) = name else { continue };
+            let RefMetadata { series, metric_type, ref unit, ref help } = entry;
+            let description = Description { metric: name.metric_name(), metric_type, unit, help };
+            self.head.metadata.restore(series, description);
         }
     }
 

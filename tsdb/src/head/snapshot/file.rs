@@ -9,6 +9,8 @@ use ferula_wal::fs::Fs;
 use super::{Snapshot, SnapshotChunk, SnapshotOpen, SnapshotReader, SnapshotWriter};
 use crate::block::OutputFile;
 use crate::error::Error;
+use crate::head::exemplars::Logged;
+use crate::head::metadata::Described;
 use crate::mmap::open_bytes;
 
 /// Name of the file in a data directory.
@@ -49,6 +51,24 @@ impl<'a> SnapshotFile<'a> {
         open: Option<SnapshotOpen<'_>>,
     ) -> Result<(), Error> {
         let added = self.writer.add(series, labels, full, open);
+        added.map_err(Error::io("write", &self.dir.join(UNFINISHED_FILE)))
+    }
+
+    /// Writes an exemplar, behind all series.
+    pub(crate) fn add_exemplar(&mut self, labels: &Labels, logged: &Logged) -> Result<(), Error> {
+        let added = self.writer.add_exemplar(labels, logged);
+        added.map_err(Error::io("write", &self.dir.join(UNFINISHED_FILE)))
+    }
+
+    /// Writes what a metric says, behind all series.
+    pub(crate) fn add_description(&mut self, described: &Described) -> Result<(), Error> {
+        let added = self.writer.add_description(described);
+        added.map_err(Error::io("write", &self.dir.join(UNFINISHED_FILE)))
+    }
+
+    /// Writes which description a series has, behind all of them.
+    pub(crate) fn add_described(&mut self, series: SeriesRef, number: u32) -> Result<(), Error> {
+        let added = self.writer.add_described(series, number);
         added.map_err(Error::io("write", &self.dir.join(UNFINISHED_FILE)))
     }
 

@@ -1,16 +1,23 @@
 //! Reading a snapshot, a frame of series at a time.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use ferula_chunkenc::Encoding;
 use ferula_chunkenc::cursor::Cursor;
-use ferula_index::{ChunkRef, SeriesRef};
+use ferula_index::{ChunkRef, Labels, SeriesRef};
+use ferula_wal::record::Record;
+use ferula_wal::record::exemplars::RefExemplar;
 
 use super::layout::{Frame, FrameKind, HEADER_BYTES, MAGIC, VERSION};
 use super::{Origin, Snapshot, SnapshotChunk, SnapshotOpen, SnapshotSeries};
 use crate::error::{Error, SnapshotFault};
+use crate::exemplar::Exemplar;
 use crate::head::chunk_files::ChunkFileEnd;
+use crate::head::exemplars::Logged;
+use crate::head::metadata::Description;
+use crate::metadata::MetricType;
 
 /// A snapshot that is whole as far as its frames go. Series are checked when they are read.
 ///
@@ -24,6 +31,10 @@ pub(crate) struct SnapshotReader {
     pairs: Vec<(u32, Text)>,
     series: Vec<Frame>,
     n_series: u64,
+    /// Those of exemplars and their series.
+    exemplars: Vec<Frame>,
+    /// Those of metadata and the series that have it.
+    metadata: Vec<Frame>,
 }
 
 /// Where a text lies in the file.
@@ -44,6 +55,8 @@ impl SnapshotReader {
             pairs: Vec::new(),
             series: Vec::new(),
             n_series: 0,
+            exemplars: Vec::new(),
+            metadata: Vec::new(),
         };
         reader.check_header()?;
         reader.read_frames()?;
@@ -146,8 +159,14 @@ impl SnapshotReader {
                 return Err(self.fault(SnapshotFault::Frame { offset }));
             };
             before = Some(kind);
-            if kind == FrameKind::Series {
-                self.series.push(frame);
+            let later = match kind {
+                FrameKind::Series => Some(&mut self.series),
+                FrameKind::ExemplarSeries | FrameKind::Exemplars => Some(&mut self.exemplars),
+                FrameKind::Descriptions | FrameKind::Described => Some(&mut self.metadata),
+                _ => None,
+            };
+            if let Some(later) = later {
+                later.push(frame);
                 continue;
             }
             // Cheap to clone, and keeps what is read apart from what is filled.
@@ -201,7 +220,12 @@ impl SnapshotReader {
                     }
                 }
             }
-            FrameKind::Series => {}
+            // These are read later.
+            FrameKind::Series
+            | FrameKind::ExemplarSeries
+            | FrameKind::Exemplars
+            | FrameKind::Descriptions
+            | FrameKind::Described => {}
             FrameKind::End => {
                 let counts = [
                     ("label names", self.names.len() as u64),
@@ -218,6 +242,70 @@ impl SnapshotReader {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Shows each series that says something to `visit`, with what it says.
+    pub(crate) fn read_metadata(
+        &self,
+        mut visit: impl FnMut(SeriesRef, Description<'_>),
+    ) -> Result<(), Error> {
+        let mut known: Vec<Description<'_>> = Vec::new();
+        for frame in &self.metadata {
+            let malformed = |source| self.malformed(source);
+            let mut cursor = frame.open(&self.bytes).map_err(malformed)?;
+            let mut series = SeriesRef(0);
+            while !cursor.is_empty() {
+                if frame.kind == Some(FrameKind::Descriptions) {
+                    let offset = cursor.offset() as u64;
+                    let described = read_description(&mut cursor).map_err(malformed)?;
+                    let broken = || self.fault(SnapshotFault::Text { offset });
+                    known.push(described.ok_or_else(broken)?);
+                    continue;
+                }
+                series.0 = series.0.wrapping_add(cursor.uvarint().map_err(malformed)?);
+                let number = cursor.uvarint().map_err(malformed)?;
+                let described = usize::try_from(number).ok().and_then(|number| known.get(number));
+                let missing = || self.fault(SnapshotFault::Description { series, number });
+                visit(series, *described.ok_or_else(missing)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the exemplars and shows each to `visit` with the labels of its series, in the order in
+    /// which they came to the head.
+    pub(crate) fn read_exemplars(
+        &self,
+        mut visit: impl FnMut(&Labels, Logged),
+    ) -> Result<(), Error> {
+        let malformed = |source| Error::SnapshotRecord { file: self.path.clone(), source };
+        let mut known: HashMap<SeriesRef, Labels> = HashMap::new();
+        for frame in &self.exemplars {
+            let cursor = frame.open(&self.bytes).map_err(|source| self.malformed(source))?;
+            match Record::decode(cursor.rest()).map_err(malformed)? {
+                Record::Series(mut series) => {
+                    while let Some((series, labels)) = series.next().map_err(malformed)? {
+                        known.insert(series, labels);
+                    }
+                }
+                Record::Exemplars(mut exemplars) => {
+                    while let Some(exemplar) = exemplars.next().map_err(malformed)? {
+                        let RefExemplar { series: logged_as, timestamp, value, labels } = exemplar;
+                        let Some(series) = known.get(&logged_as) else {
+                            let series = logged_as;
+                            return Err(self.fault(SnapshotFault::ExemplarSeries { series }));
+                        };
+                        let exemplar = Exemplar::new(timestamp, value, labels);
+                        visit(series, Logged { logged_as, exemplar });
+                    }
+                }
+                _ => {
+                    let offset = frame.start() as u64;
+                    return Err(self.fault(SnapshotFault::Frame { offset }));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Reads a label pair.
@@ -241,6 +329,20 @@ impl SnapshotReader {
         }
         Ok(Ok(()))
     }
+}
+
+/// Reads what a metric says; `None` if a text is none.
+fn read_description<'a>(
+    cursor: &mut Cursor<'a>,
+) -> Result<Option<Description<'a>>, ferula_chunkenc::Error> {
+    let metric = str::from_utf8(cursor.prefixed_bytes()?);
+    let metric_type = MetricType::from_byte(cursor.u8()?);
+    let (unit, help) = (cursor.prefixed_bytes()?, cursor.prefixed_bytes()?);
+    let (Ok(metric), Ok(unit), Ok(help)) = (metric, str::from_utf8(unit), str::from_utf8(help))
+    else {
+        return Ok(None);
+    };
+    Ok(Some(Description { metric, metric_type, unit, help }))
 }
 
 fn read_chunk_files(
