@@ -226,7 +226,7 @@ impl<'a> Containers<'a> {
                     for (at, word) in (0..).zip(words) {
                         let mut word = u64::from_le_bytes(*word);
                         while word != 0 {
-                            into.insert(key | at * 64 | word.trailing_zeros())?;
+                            into.insert(key | (at * 64) | word.trailing_zeros())?;
                             word &= word - 1;
                         }
                     }

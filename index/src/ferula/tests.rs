@@ -45,7 +45,7 @@ fn many(n: u64) -> BTreeMap<Labels, Vec<ChunkEntry>> {
             ("__name__".to_owned(), format!("metric_{}", i * 7 / n)),
             ("instance".to_owned(), format!("10.0.0.{}:9100", i % 200)),
             ("job".to_owned(), ["api", "db", "web"][(i % 3) as usize].to_owned()),
-            ("uid".to_owned(), format!("{:08x}", i.wrapping_mul(0x9e37_79b9) as u32)),
+            ("uid".to_owned(), format!("{:08x}", i.wrapping_mul(0x9e37_79b9) & 0xffff_ffff)),
         ];
         if i.is_multiple_of(5) {
             pairs.push(("le".to_owned(), "+Inf".to_owned()));
