@@ -77,6 +77,22 @@ impl StoredChunk {
     }
 
     /// Bytes in memory, about.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let columns = match self {
+            Self::Encoded(chunk) => return chunk.data.len(),
+            Self::Columns(columns) => columns,
+        };
+        let n = columns.times.len() * if columns.starts.is_some() { 2 } else { 1 };
+        let values = match &columns.values {
+            ColumnValues::Floats(values) => values.len() * size_of::<f64>(),
+            // Mostly these have some tens of buckets.
+            ColumnValues::Histograms(values) => values.len() * 1024,
+            ColumnValues::FloatHistograms(values) => values.len() * 1024,
+        };
+        n * size_of::<i64>() + values
+    }
+
+    /// Bytes in a block, about.
     pub(crate) fn size_bytes(&self) -> u64 {
         match self {
             Self::Encoded(chunk) => chunk.data.len() as u64,
