@@ -217,7 +217,7 @@ fn indexes(n_series: u32) -> Result<()> {
         let meta = ChunkMeta {
             mint,
             maxt: mint + 479 * STEP_MS,
-            chunk: ChunkRef(at / 100 << 30 | at % 100),
+            chunk: ChunkRef(((at / 100) << 30) | (at % 100)),
         };
         let bounds = ValueBounds::of(&[at as f64, (at * 7) as f64]);
         own.add_series(labels, &[ChunkEntry { meta, n_samples: 480, bounds }])?;
@@ -225,7 +225,7 @@ fn indexes(n_series: u32) -> Result<()> {
         let quarter = |chunk: u64| ChunkMeta {
             mint: mint + i64::try_from(chunk).unwrap_or_default() * 120 * STEP_MS,
             maxt: mint + (i64::try_from(chunk).unwrap_or_default() * 120 + 119) * STEP_MS,
-            chunk: ChunkRef(at / 500_000 << 32 | (4 * at + chunk) % 2_000_000 * 250),
+            chunk: ChunkRef(((at / 500_000) << 32) | ((4 * at + chunk) % 2_000_000 * 250)),
         };
         other.add_series(labels, &[0, 1, 2, 3].map(quarter))?;
     }
@@ -253,9 +253,12 @@ fn indexes(n_series: u32) -> Result<()> {
     searches(&own, &other)
 }
 
+/// Label name, operator and value of a matcher.
+type Test<'a> = (&'a str, MatchOp, &'a str);
+
 fn searches(own: &ferula::IndexReader, other: &block::IndexReader) -> Result<()> {
     use MatchOp::{Equal, NotEqual, Regex};
-    let cases: [(&str, &[(&str, MatchOp, &str)]); 6] = [
+    let cases: [(&str, &[Test<'_>]); 6] = [
         ("job", &[("job", Equal, "api")]),
         ("job, pods by letters", &[("job", Equal, "search"), ("pod", Regex, "s.*1.*|s.*2.*")]),
         ("pods by letters", &[("pod", Regex, "a.*|c.*")]),
