@@ -93,7 +93,7 @@ fn a_block_under_a_wrong_name_is_set_aside() {
 
 #[test]
 fn a_block_that_fails_while_it_is_read_is_not_read_again() {
-    FORMATS.map(fails_while_it_is_read);
+    FORMATS.into_iter().for_each(fails_while_it_is_read);
 }
 
 fn fails_while_it_is_read(format: BlockFormat) {
