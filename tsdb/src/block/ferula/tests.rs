@@ -367,7 +367,12 @@ fn varied(dir: &Path) -> Arc<Block> {
         .map(|n| {
             let chunk = |from: i64| {
                 let times: Vec<i64> = (from..from + 120).map(|i| i * 15_000 + n % 3).collect();
-                let values: Vec<f64> = times.iter().map(|time| (time * n % 977) as f64).collect();
+                // Of three bytes each, so that there are several pages.
+                let mixed = |time: &i64| {
+                    let bits = (time + n).wrapping_mul(0x1e37_79b9_7f4a_7c15);
+                    ((bits >> 29) ^ bits).wrapping_mul(0x3f58_476d_1ce4_e5b9) >> 40
+                };
+                let values: Vec<f64> = times.iter().map(|time| mixed(time) as f64).collect();
                 floats(&times, &values, None)
             };
             (0..if n < 2 { 100 } else { 20 }).map(|at| chunk(at * 120)).collect()
