@@ -14,7 +14,7 @@ use ulid::Ulid;
 
 use super::{Shared, View};
 use crate::block::{
-    Block, BlockFormat, BlockMeta, BlockStats, BlockWriter, CREATION_SUFFIX, Depth, EncodedChunk,
+    Block, BlockMeta, BlockStats, BlockWriter, CREATION_SUFFIX, Depth, EncodedChunk,
 };
 use crate::clock::new_ulid;
 use crate::error::Error;
@@ -161,7 +161,7 @@ pub(super) fn write_series(
             fs,
             parent,
             ulid,
-            BlockFormat::Prometheus,
+            options.block_format,
             symbols.iter().map(String::as_str),
             options.chunk_segment_bytes,
         )?;
@@ -170,7 +170,7 @@ pub(super) fn write_series(
             let chunks = chunks_of(series)?;
             if let Some(first) = chunks.first() {
                 oldest = oldest.min(first.mint);
-                writer.add(&labels, &chunks)?;
+                writer.add(&labels, chunks)?;
             }
         }
         if writer.stats().num_series == 0 {
