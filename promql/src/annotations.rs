@@ -415,7 +415,8 @@ impl Annotations {
         self.iter().filter(|a| a.severity() == severity).map(|a| a.text(query)).collect()
     }
 
-    pub(crate) fn add(&mut self, kind: AnnotationKind, span: Span) {
+    /// Adds an annotation, and tells about how many bytes more that takes.
+    pub(crate) fn add(&mut self, kind: AnnotationKind, span: Span) -> usize {
         let annotation = Annotation::new(kind, span);
         let key = (span.start, annotation.to_string());
         match self.entries.get_mut(&key) {
@@ -423,10 +424,15 @@ impl Annotations {
                 if let AnnotationKind::ForcedMonotonicity(new) = &annotation.kind {
                     known.merge(new);
                 }
+                0
             }
-            Some(_) => {}
+            Some(_) => 0,
             None => {
+                // The text names all that the kind holds.
+                let entry = size_of::<((usize, String), Annotation)>();
+                let bytes = 2 * (entry + key.1.len());
                 self.entries.insert(key, annotation);
+                bytes
             }
         }
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::ast::Expr;
-use crate::exec::Context;
 use crate::exec::batch::Grid;
+use crate::exec::{Context, Settings};
 use crate::functions::signatures::ValueType;
-use crate::limits::{CancelHandle, Limits};
+use crate::limits::{Bounds, CancelHandle, Limits};
 use crate::parser::{ParseOptions, parse_with};
 use crate::plan::{self, Node, QueryTimes};
 use crate::storage::Queryable;
@@ -120,6 +120,7 @@ impl Engine {
             steps,
             lookback_delta_ms: None,
             timeout_ms: None,
+            max_memory_bytes: None,
             cancel: CancelHandle::default(),
         })
     }
@@ -153,6 +154,7 @@ pub struct Query {
     steps: Steps,
     lookback_delta_ms: Option<i64>,
     timeout_ms: Option<u64>,
+    max_memory_bytes: Option<usize>,
     cancel: CancelHandle,
 }
 
@@ -172,6 +174,13 @@ impl Query {
         self
     }
 
+    /// Sets how many bytes of memory this query may hold at once, instead of the engine's choice.
+    #[must_use]
+    pub fn with_max_memory_bytes(mut self, bytes: usize) -> Self {
+        self.max_memory_bytes = Some(bytes);
+        self
+    }
+
     /// A handle that stops this query from another thread.
     pub fn cancel_handle(&self) -> CancelHandle {
         self.cancel.clone()
@@ -187,12 +196,13 @@ impl Query {
     /// # Errors
     /// Whatever stopped it.
     pub fn run(&self) -> Result<QueryResult, Error> {
-        let limits = Arc::new(Limits::new(
-            self.cancel.clone(),
-            self.options.clock_handle(),
-            self.timeout_ms.unwrap_or(self.options.timeout()),
-            self.options.sample_limit(),
-        ));
+        let bounds = Bounds {
+            timeout_ms: self.timeout_ms.unwrap_or(self.options.timeout()),
+            max_samples: self.options.sample_limit(),
+            max_bytes: self.max_memory_bytes.unwrap_or(self.options.memory_limit()),
+        };
+        let (cancel, clock) = (self.cancel.clone(), self.options.clock_handle());
+        let limits = Arc::new(Limits::new(&self.text, cancel, clock, bounds));
         limits.check()?;
         let lookback_ms = self.lookback_delta_ms.unwrap_or(self.options.lookback_delta());
         let Steps { start, end, step } = self.steps;
@@ -200,8 +210,12 @@ impl Query {
             Some(range) => Some(self.storage.querier(range).map_err(Error::Storage)?),
             None => None,
         };
-        let features = self.options.enabled_features();
-        let context = Context::new(&self.text, querier, limits, lookback_ms, features);
+        let settings = Settings {
+            lookback_ms,
+            features: self.options.enabled_features(),
+            threads: self.options.thread_handle().cloned(),
+        };
+        let context = Context::new(&self.text, querier, limits, settings);
         let value = if self.steps.is_instant() {
             result::instant(&self.plan, Grid::instant(start), &context)?
         } else {
@@ -214,6 +228,7 @@ impl Query {
             stats: QueryStats {
                 samples_read: context.limits.samples_read(),
                 peak_samples: context.limits.peak_samples(),
+                peak_memory_bytes: context.limits.ledger().peak_bytes() as u64,
                 n_series: context.n_series(),
             },
         })

@@ -8,18 +8,20 @@ use ferula_chunkenc::{Sample, SampleBatch, stale};
 use ferula_index::Labels;
 
 use crate::ast::Boundary;
-use crate::exec::batch::{Column, Grid, SeriesMeta};
+use crate::exec::batch::{Grid, SeriesMeta};
 use crate::exec::{
-    Context, Operator, Overlap, Scalar, build, build_source, merge_same, read_all, without_metadata,
+    Context, Metas, Operator, Overlap, Renamed, Scalar, build, build_source, merge_same, read_all,
+    without_metadata,
 };
 use crate::functions::rate;
 use crate::functions::signatures::ValueType;
 use crate::plan::{Node, NodeKind, RangeSource};
-use crate::{Error, MatrixSeries, Value, VectorSample};
+use crate::{Error, MatrixSeries, Value, VectorSample, limits};
 
 /// Evaluates a plan at one step.
 pub(crate) fn instant(plan: &Node, grid: Grid, context: &Context) -> Result<Value, Error> {
     let timestamp = grid.start;
+    let context = &context.at(plan.span, grid);
     match (&plan.kind, plan.value_type()) {
         (NodeKind::String(text), _) => Ok(Value::String { timestamp, text: text.clone() }),
         (NodeKind::Range(source), _) => matrix(source, grid, context),
@@ -29,11 +31,16 @@ pub(crate) fn instant(plan: &Node, grid: Grid, context: &Context) -> Result<Valu
         }
         _ => {
             let mut operator = root(plan, grid, context)?;
+            let mut charge = context.charge("the result");
             let mut samples: Vec<(usize, f64, Option<Arc<FloatHistogram>>)> = Vec::new();
             read_all(&mut *operator, context, |index, column| {
                 if column.has(0) {
                     context.limits.hold(column.weight())?;
                     let value = column.get(0).unwrap_or(stale::NORMAL_NAN);
+                    let histogram = column.histogram(0).map_or(0, |h| h.size_bytes());
+                    // A list that grows to twice its size, and the one that is made of it.
+                    charge.add(2 * size_of::<(usize, f64, usize)>() + size_of::<VectorSample>())?;
+                    charge.add(histogram)?;
                     samples.push((index, value, column.histogram(0).cloned()));
                 }
                 Ok(())
@@ -50,14 +57,20 @@ pub(crate) fn instant(plan: &Node, grid: Grid, context: &Context) -> Result<Valu
     }
 }
 
+/// Bytes of a series of a matrix: in a list that grows to twice its size, and in the one made of it.
+const ROW_BYTES: usize = 2 * size_of::<(usize, SampleBatch)>() + size_of::<MatrixSeries>();
+
 /// Evaluates a plan at every step of `grid`.
 pub(crate) fn range(plan: &Node, grid: Grid, context: &Context) -> Result<Value, Error> {
+    let context = &context.at(plan.span, grid);
     let mut operator = root(plan, grid, context)?;
+    let mut charge = context.charge("the result");
     let mut rows: Vec<(usize, SampleBatch)> = Vec::new();
     read_all(&mut *operator, context, |index, column| {
         let count = column.count();
         if count > 0 {
             context.limits.hold(column.weight())?;
+            charge.add(ROW_BYTES + column.result_bytes())?;
             let mut samples = SampleBatch::new();
             samples.reserve(count);
             column.append_to(grid, &mut samples);
@@ -89,32 +102,17 @@ fn root(plan: &Node, grid: Grid, context: &Context) -> Result<Box<dyn Operator>,
     if !delayed || operator.series().iter().all(|meta| !meta.drop_name) {
         return Ok(operator);
     }
-    let metas = operator
-        .series()
-        .iter()
-        .map(|meta| {
-            if !meta.drop_name {
-                return Ok(meta.clone());
-            }
-            Ok(SeriesMeta { labels: without_metadata(&meta.labels)?, drop_name: false })
-        })
-        .collect::<Result<_, Error>>()?;
-    Ok(merge_same(Box::new(Unnamed { inner: operator, metas }), Overlap::AtSameStep))
-}
-
-struct Unnamed {
-    inner: Box<dyn Operator>,
-    metas: Vec<SeriesMeta>,
-}
-
-impl Operator for Unnamed {
-    fn series(&self) -> &[SeriesMeta] {
-        &self.metas
+    let mut metas = Metas::builder(context, operator.series().len())?;
+    for meta in operator.series() {
+        if meta.drop_name {
+            let labels = without_metadata(&meta.labels)?;
+            metas.push_made(SeriesMeta { labels, drop_name: false })?;
+        } else {
+            metas.push_shared(meta.clone())?;
+        }
     }
-
-    fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
-        self.inner.read(index, out)
-    }
+    let unnamed = Renamed { inner: operator, metas: metas.build() };
+    merge_same(Box::new(unnamed), Overlap::AtSameStep, context)
 }
 
 /// The samples of a range vector as they are.
@@ -122,6 +120,7 @@ fn matrix(source: &RangeSource, grid: Grid, context: &Context) -> Result<Value, 
     let end = source.shift().apply(grid.start);
     let start = end.saturating_sub(source.range_ms());
     let mut samples = build_source(source, grid, context)?;
+    let mut charge = context.charge("the result");
     let mut batch = SampleBatch::new();
     let mut rows: Vec<(Labels, SampleBatch)> = Vec::new();
     for index in 0..samples.series().len() {
@@ -140,7 +139,8 @@ fn matrix(source: &RangeSource, grid: Grid, context: &Context) -> Result<Value, 
         if kept.is_empty() {
             continue;
         }
-        context.limits.hold_batch(&kept)?;
+        context.limits.hold(limits::weight_of_batch(&kept))?;
+        charge.add(2 * ROW_BYTES + 2 * kept.len() * size_of::<Sample>())?;
         let meta = &samples.series()[index];
         let labels =
             if meta.drop_name { without_metadata(&meta.labels)? } else { meta.labels.clone() };

@@ -71,6 +71,8 @@ pub struct QueryStats {
     pub samples_read: u64,
     /// Most samples held in memory at once.
     pub peak_samples: u64,
+    /// Most bytes of memory held at once, the result included.
+    pub peak_memory_bytes: u64,
     /// Series selected in the storage, counted once per selector.
     pub n_series: u64,
 }

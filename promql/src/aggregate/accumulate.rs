@@ -9,6 +9,7 @@ use crate::ast::AggregateOp;
 use crate::exec::batch::{Column, Grid, SeriesMeta};
 use crate::exec::{BoxOperator, Context, Operator, read_all};
 use crate::functions::sum::{Mean, Sum};
+use crate::ledger::Charge;
 use crate::{AnnotationKind, Error, Span};
 
 /// What a group keeps per step.
@@ -50,6 +51,8 @@ struct Folded<A> {
     groups: Groups,
     /// Accumulators by group and step, once the input was read.
     states: Vec<States<A>>,
+    /// Of the accumulators.
+    charge: Charge,
     histograms: Histograms,
     grid: Grid,
     context: Context,
@@ -77,20 +80,23 @@ impl<A: Accumulator> Folded<A> {
         grid: Grid,
         context: &Context,
     ) -> BoxOperator {
+        let charge = context.charge("sums of groups");
         let (input, context) = (Some(input), context.clone());
-        Box::new(Self { input, groups, states: Vec::new(), histograms, grid, context })
+        Box::new(Self { input, groups, states: Vec::new(), charge, histograms, grid, context })
     }
 
     fn fold(&mut self) -> Result<(), Error> {
         let Some(mut input) = self.input.take() else { return Ok(()) };
         let n_groups = self.groups.metas.len();
         self.context.limits.hold(n_groups.saturating_mul(self.grid.len))?;
+        let of_group = self.grid.len.saturating_mul(size_of::<Option<A>>());
+        self.charge.add_each(n_groups, of_group.saturating_add(size_of::<States<A>>()))?;
         self.states = vec![States { steps: vec![None; self.grid.len] }; n_groups];
-        let (groups, states) = (&self.groups.of_series, &mut self.states);
+        let (groups, states) = (&self.groups, &mut self.states);
         let (histograms, context) = (&mut self.histograms, &self.context);
         let mut incompatible = Vec::new();
         read_all(&mut *input, &self.context, |index, column| {
-            let steps = &mut states[groups[index]].steps;
+            let steps = &mut states[groups.of(index)].steps;
             column.for_each(|step, value| match &mut steps[step] {
                 Some(state) => state.add(value),
                 state => *state = Some(A::first(value)),
@@ -110,7 +116,7 @@ impl<A: Accumulator> Folded<A> {
                 }
                 Treatment::Fold { mean } => {
                     for (step, histogram) in column.histograms() {
-                        if !histograms.folds.add(groups[index], step, histogram, mean)? {
+                        if !histograms.folds.add(groups.of(index), step, histogram, mean)? {
                             incompatible.push(index);
                         }
                     }
@@ -135,7 +141,7 @@ impl<A: Accumulator> Operator for Folded<A> {
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
         self.fold()?;
-        out.reset(self.grid.len);
+        out.reset(self.grid.len)?;
         for (step, state) in self.states[index].steps.iter().enumerate() {
             if let Some(state) = state {
                 out.set(step, state.finish());
@@ -145,6 +151,7 @@ impl<A: Accumulator> Operator for Folded<A> {
             return Ok(());
         }
         for step in 0..self.grid.len {
+            self.context.limits.check()?;
             match self.histograms.folds.at(index, step, out.has(step)) {
                 Total::Floats => {}
                 Total::Nothing => out.unset(step),
@@ -152,6 +159,10 @@ impl<A: Accumulator> Operator for Folded<A> {
             }
         }
         Ok(())
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        None
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn build(
         Some(names) => build_for_groups(&aggregate.input, &names, grid, context)?,
         None => build_operator(&aggregate.input, grid, context)?,
     };
-    let groups = Groups::new(labels, input.series())?;
+    let groups = Groups::new(labels, input.series(), context)?;
     let span = param.map_or(aggregate.input.place(), Node::place);
     match aggregate.op {
         AggregateOp::TopK | AggregateOp::BottomK => {
@@ -58,7 +58,7 @@ pub(crate) fn build(
         }
         AggregateOp::LimitK => {
             let counts = Counts::new(&number, grid)?;
-            Ok(limit::first(input, groups, counts, grid))
+            limit::first(input, groups, counts, grid, context)
         }
         AggregateOp::LimitRatio => limit::ratio(input, number, span, grid, context),
         AggregateOp::Quantile => {
@@ -80,7 +80,7 @@ fn count_values_label(param: Option<&Node>) -> Result<&str, Error> {
 }
 
 /// How many series are wanted at each step.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Counts {
     values: Scalar,
     largest: f64,

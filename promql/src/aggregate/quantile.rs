@@ -5,6 +5,7 @@ use super::table::Groups;
 use crate::exec::batch::{Column, Grid, SeriesMeta};
 use crate::exec::{BoxOperator, Context, Operator, Scalar, read_all};
 use crate::functions::{math, over_time};
+use crate::ledger::Charge;
 use crate::{AnnotationKind, Error, Span};
 
 /// Makes the operator of `quantile`.
@@ -28,8 +29,12 @@ pub(super) fn build(
     }
     let context = context.clone();
     let (input, values) = (Some(input), Vec::new());
-    Box::new(Quantile { input, input_span, groups, values, q, grid, held: 0, context })
+    let charge = context.charge("values of groups");
+    Box::new(Quantile { input, input_span, groups, values, q, grid, held: 0, charge, context })
 }
+
+/// Values that are sorted until time and cancellation are looked at.
+const CHECK_VALUES: usize = 1 << 16;
 
 struct Quantile {
     input: Option<BoxOperator>,
@@ -41,6 +46,7 @@ struct Quantile {
     grid: Grid,
     /// Number of values, and of the lists they are in.
     held: usize,
+    charge: Charge,
     context: Context,
 }
 
@@ -50,8 +56,11 @@ impl Quantile {
         let n_lists = self.groups.metas.len().saturating_mul(self.grid.len);
         self.context.limits.hold(n_lists)?;
         self.held = n_lists;
+        // A list, and room for four values in it.
+        self.charge.add_each(n_lists, size_of::<Vec<f64>>() + 4 * size_of::<f64>())?;
         self.values = vec![vec![Vec::new(); self.grid.len]; self.groups.metas.len()];
-        let (groups, values, held) = (&self.groups.of_series, &mut self.values, &mut self.held);
+        let (groups, values, held) = (&self.groups, &mut self.values, &mut self.held);
+        let charge = &mut self.charge;
         let limits = &self.context.limits;
         read_all(&mut *input, &self.context, |index, column| {
             if column.has_histograms() {
@@ -60,7 +69,9 @@ impl Quantile {
             let count = column.count();
             *held += count;
             limits.hold(count)?;
-            let steps = &mut values[groups[index]];
+            // Lists grow to twice their size.
+            charge.add_each(count, 2 * size_of::<f64>())?;
+            let steps = &mut values[groups.of(index)];
             column.for_each(|step, value| steps[step].push(value));
             Ok(())
         })
@@ -74,13 +85,23 @@ impl Operator for Quantile {
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
         self.collect()?;
-        out.reset(self.grid.len);
+        out.reset(self.grid.len)?;
+        let mut unchecked = 0;
         for (step, values) in self.values[index].iter_mut().enumerate() {
             if !values.is_empty() {
                 out.set(step, over_time::quantile(self.q.at(step), values));
             }
+            unchecked += values.len();
+            if unchecked >= CHECK_VALUES {
+                unchecked = 0;
+                self.context.limits.check()?;
+            }
         }
         Ok(())
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        None
     }
 }
 

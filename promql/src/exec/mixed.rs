@@ -89,16 +89,16 @@ pub(super) fn compute(
             return windowed.compute_floats(times, batch.values(), out);
         }
         F::First => {
-            out.reset(windows.grid.len);
+            out.reset(windows.grid.len)?;
             windows.each(times, |w| set_sample(out, w.step, batch, w.samples.start));
         }
         F::Last => {
-            out.reset(windows.grid.len);
+            out.reset(windows.grid.len)?;
             windows.each(times, |w| set_sample(out, w.step, batch, w.samples.end - 1));
         }
-        F::Resets | F::Changes => count_marks(windowed.function, &windows, batch, out),
+        F::Resets | F::Changes => count_marks(windowed.function, &windows, batch, out)?,
         F::Irate | F::Idelta => {
-            out.reset(windows.grid.len);
+            out.reset(windows.grid.len)?;
             let kind = RateKind::of(windowed.function);
             windows.each(times, |w| last_two(batch, &w, kind, notes, out));
         }
@@ -233,8 +233,13 @@ fn last_two(
 }
 
 /// Counts the resets or changes within each window; a change of type is both.
-fn count_marks(function: RangeFunction, windows: &Windows, batch: &SampleBatch, out: &mut Column) {
-    out.reset(windows.grid.len);
+fn count_marks(
+    function: RangeFunction,
+    windows: &Windows,
+    batch: &SampleBatch,
+    out: &mut Column,
+) -> Result<(), Error> {
+    out.reset(windows.grid.len)?;
     let (times, values) = (batch.timestamps(), batch.values());
     let is_marked = |at: usize| match (batch.histogram(at - 1), batch.histogram(at)) {
         (None, None) if function == RangeFunction::Resets => values[at] < values[at - 1],
@@ -257,4 +262,5 @@ fn count_marks(function: RangeFunction, windows: &Windows, batch: &SampleBatch, 
             out.set(w.step, count(marks[w.samples.end - 1] - marks[first]));
         }
     });
+    Ok(())
 }

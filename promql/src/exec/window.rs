@@ -71,6 +71,9 @@ impl Windows {
                     }
                     unchecked = 0;
                 }
+                if self.limits.ledger().is_overdrawn() {
+                    return;
+                }
                 each(Window { step, start, end, samples: low..high });
             }
         }
@@ -96,15 +99,20 @@ impl Windows {
 /// A range function, its scalar arguments, and the memory it reuses from series to series.
 pub(super) struct Windowed {
     pub(super) function: RangeFunction,
-    pub(super) params: Vec<Scalar>,
+    pub(super) params: Arc<[Scalar]>,
     pub(super) windows: Windows,
     marks: Vec<usize>,
     scratch: Vec<f64>,
 }
 
 impl Windowed {
-    pub(super) fn new(function: RangeFunction, params: Vec<Scalar>, windows: Windows) -> Self {
+    pub(super) fn new(function: RangeFunction, params: Arc<[Scalar]>, windows: Windows) -> Self {
         Self { function, params, windows, marks: Vec::new(), scratch: Vec::new() }
+    }
+
+    /// The same with memory of its own.
+    pub(super) fn fork(&self) -> Self {
+        Self::new(self.function, Arc::clone(&self.params), self.windows.clone())
     }
 
     /// Computes the function over all windows of a series.
@@ -130,7 +138,7 @@ impl Windowed {
         out: &mut Column,
     ) -> Result<(), Error> {
         use RangeFunction as F;
-        out.reset(self.windows.grid.len);
+        out.reset(self.windows.grid.len)?;
         let windows = self.windows.clone();
         match self.function {
             F::Rate | F::Increase | F::Delta => self.rate(times, values, out),
@@ -250,7 +258,17 @@ impl Windowed {
         let windows = self.windows.clone();
         let predict = self.function == RangeFunction::PredictLinear;
         let ahead = self.params.first();
+        let moves = windows.grid.len > 1 && windows.shift.at.is_none();
+        let slides = moves && sliding::pays(values, windows.range_ms, windows.grid.step);
+        let mut line = trend::SlidingLine::default();
         windows.each(times, |w| {
+            if slides && w.samples.len() > 1 {
+                let at = windows.grid.time(w.step);
+                let (slope, value) = line.slide(times, values, w.samples, at);
+                let ahead = ahead.map_or(f64::NAN, |ahead| ahead.at(w.step));
+                out.set(w.step, if predict { slope * ahead + value } else { slope });
+                return;
+            }
             let (times, values) = (&times[w.samples.clone()], &values[w.samples]);
             if values.len() < 2 {
                 return;
@@ -267,7 +285,7 @@ impl Windowed {
     }
 
     fn smoothing(&mut self, times: &[i64], values: &[f64], out: &mut Column) -> Result<(), Error> {
-        let [smoothing, trend] = self.params.as_slice() else { return Ok(()) };
+        let [smoothing, trend] = &*self.params else { return Ok(()) };
         let mut failed = None;
         self.windows.each(times, |w| {
             let (smoothing, trend) = (smoothing.at(w.step), trend.at(w.step));

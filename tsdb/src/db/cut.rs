@@ -115,7 +115,7 @@ pub(super) fn write_block(
     mint: i64,
     maxt: i64,
 ) -> Result<Option<Block>, Error> {
-    let series = head.select(&[], mint, maxt - 1);
+    let series = head.select(&[], mint, maxt - 1, &mut |_| Ok(()))?;
     if series.is_empty() {
         return Ok(None);
     }

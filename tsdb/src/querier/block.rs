@@ -6,6 +6,7 @@ use ferula_chunkenc::SampleBatch;
 use ferula_index::{ChunkMeta, Labels, Matcher, SeriesRef};
 
 use super::chunks::decode_between;
+use super::{Draw, MakeRoom};
 use crate::block::Block;
 use crate::error::Error;
 
@@ -24,6 +25,7 @@ pub(crate) fn select(
     matchers: &[Matcher],
     mint: i64,
     maxt: i64,
+    draw: &mut Draw<'_>,
 ) -> Result<Vec<(Labels, BlockPart)>, Error> {
     let mut found = Vec::new();
     let mut chunks = Vec::new();
@@ -36,6 +38,9 @@ pub(crate) fn select(
         };
         let chunks: Box<[ChunkMeta]> = chunks.iter().filter(is_needed).copied().collect();
         if !chunks.is_empty() {
+            // The list may have grown to twice its size, and is merged with others.
+            let entry = 3 * size_of::<(Labels, BlockPart)>() + labels.size_bytes();
+            draw(entry + size_of_val(&*chunks))?;
             found.push((labels, BlockPart { block: Arc::clone(block), series, chunks }));
         }
     }
@@ -44,10 +49,18 @@ pub(crate) fn select(
 
 impl BlockPart {
     /// Appends the samples from `mint` to `maxt`, both inclusive, to `batch`.
-    pub(crate) fn read(&self, mint: i64, maxt: i64, batch: &mut SampleBatch) -> Result<(), Error> {
+    pub(crate) fn read(
+        &self,
+        mint: i64,
+        maxt: i64,
+        batch: &mut SampleBatch,
+        room: &mut MakeRoom<'_>,
+    ) -> Result<(), Error> {
         let start = batch.len();
         for meta in &self.chunks {
             let chunk = self.block.chunk(meta)?;
+            let n_samples = self.block.of_chunk(meta, chunk.sample_count())?;
+            room(batch, n_samples.into())?;
             let decoded = if mint <= meta.mint && meta.maxt <= maxt {
                 chunk.decode_into(batch)
             } else {

@@ -7,11 +7,19 @@ use ferula_chunkenc::SampleBatch;
 use ferula_index::postings::Postings;
 use ferula_index::{Labels, Matcher, SeriesRef};
 
+use super::{Draw, MakeRoom};
 use crate::block::EncodedChunk;
 use crate::error::Error;
 use crate::head::{Head, PageCursor, ReadGuard, SeenChunks, Series, SeriesView};
 use crate::recode::Recoder;
 use crate::tombstones::{Interval, Tombstones, covers, touches};
+
+/// How many series room is made for at once while they are selected.
+const SELECT_BATCH: usize = 1 << 14;
+
+/// Bytes that a series takes while it is selected: twice in a list, once by its ref, and what sorting
+/// needs.
+const SELECTED_BYTES: usize = 2 * size_of::<Series>() + size_of::<SeriesRef>() + 24;
 
 /// For how many series labels are made at once.
 const LABELS_BATCH: usize = 1024;
@@ -38,10 +46,18 @@ impl HeadReader {
     }
 
     /// The series that pass all `matchers` and have samples from `mint` to `maxt`, in label order.
-    pub(crate) fn select(&self, matchers: &[Matcher], mint: i64, maxt: i64) -> Vec<Series> {
+    ///
+    /// Memory is asked for with `draw` before it is taken.
+    pub(crate) fn select(
+        &self,
+        matchers: &[Matcher],
+        mint: i64,
+        maxt: i64,
+        draw: &mut Draw<'_>,
+    ) -> Result<Vec<Series>, Error> {
         let mint = mint.max(self.guard.from());
         if !self.overlaps(mint, maxt) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let selected = self.head.index().select(matchers);
         let seen = self.guard.seen();
@@ -52,12 +68,19 @@ impl HeadReader {
             series.view(has_samples).unwrap_or_default()
         };
         let mut pages = PageCursor::default();
-        let series: Vec<Series> = selected
-            .iter()
-            .filter_map(|series| self.head.series(series, &mut pages).filter(has_samples))
-            .collect();
+        let mut series: Vec<Series> = Vec::new();
+        for found in &selected {
+            if series.len() == series.capacity() {
+                let additional = series.len().clamp(64, SELECT_BATCH);
+                draw(additional * SELECTED_BYTES)?;
+                series.reserve_exact(additional);
+            }
+            series.extend(self.head.series(found, &mut pages).filter(has_samples));
+        }
+        draw(0)?;
         let order = self.head.index().order(&refs_of(&series));
-        order.into_iter().map(|at| series[at as usize].clone()).collect()
+        draw(0)?;
+        Ok(order.into_iter().map(|at| series[at as usize].clone()).collect())
     }
 
     /// The labels of a series.
@@ -130,12 +153,13 @@ impl HeadReader {
         mint: i64,
         maxt: i64,
         batch: &mut SampleBatch,
+        room: &mut MakeRoom<'_>,
     ) -> Result<(), Error> {
         let mint = mint.max(self.guard.from());
         let chunks = series.view(|series| series.chunks(mint, maxt, self.guard.seen()));
         let start = batch.len();
         if let Some(chunks) = chunks.flatten() {
-            chunks.decode_into(self.head.files(), batch)?;
+            chunks.decode_into(self.head.files(), batch, room)?;
             self.tombstones.apply(series.series_ref(), batch, start);
         }
         Ok(())

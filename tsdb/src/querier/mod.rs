@@ -5,6 +5,7 @@ mod chunks;
 mod head;
 mod merge;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use ferula_chunkenc::SampleBatch;
@@ -17,6 +18,12 @@ use self::merge::{Merged, merge_names, merge_tail};
 use crate::block::Block;
 use crate::error::Error;
 use crate::head::Series;
+
+/// Asks whether so many bytes may be taken; also whether there is still time. Called often.
+pub(crate) type Draw<'a> = dyn FnMut(usize) -> Result<(), Error> + 'a;
+
+/// Asks whether so many samples may be appended to a batch.
+pub(crate) type MakeRoom<'a> = dyn FnMut(&SampleBatch, usize) -> Result<(), Error> + 'a;
 
 /// A consistent view of a database over one range of time: what was committed when it was opened,
 /// and nothing else. Keeps what it reads alive.
@@ -43,28 +50,34 @@ impl Querier {
     /// # Errors
     /// Whatever keeps a block from being read.
     pub fn select(&self, matchers: &[Matcher]) -> Result<SeriesSet, Error> {
-        self.select_within(matchers, self.mint, self.maxt)
+        self.select_within(matchers, self.mint, self.maxt, &mut |_| Ok(()))
     }
 
     /// Selects as [`select`](Self::select) does, in the part of the range from `mint` to `maxt`.
+    /// Memory is asked for with `draw` before it is taken.
     pub(crate) fn select_within(
         &self,
         matchers: &[Matcher],
         mint: i64,
         maxt: i64,
+        draw: &mut Draw<'_>,
     ) -> Result<SeriesSet, Error> {
         let (mint, maxt) = (mint.max(self.mint), maxt.min(self.maxt));
         let mut lists: Vec<Vec<(Labels, Part)>> = Vec::new();
         for block in self.blocks.iter().filter(|block| block.overlaps(mint, maxt)) {
-            let of_block = block::select(block, matchers, mint, maxt)?;
+            let of_block = block::select(block, matchers, mint, maxt, draw)?;
             lists.push(of_block.into_iter().map(|(l, part)| (l, Part::Block(part))).collect());
         }
-        let of_head = self.head.select(matchers, mint, maxt);
+        let of_head = self.head.select(matchers, mint, maxt, draw)?;
         let found = if lists.iter().all(Vec::is_empty) {
             Found::Head(of_head)
         } else {
-            let labels = self.head.labels_of(&of_head).collect::<Vec<_>>().into_iter();
-            lists.push(labels.zip(of_head.into_iter().map(Part::Head)).collect());
+            let mut list = Vec::with_capacity(of_head.len());
+            for (labels, series) in self.head.with_labels(&of_head) {
+                draw(labels.size_bytes() + size_of::<(Labels, Part)>())?;
+                list.push((labels, Part::Head(series.clone())));
+            }
+            lists.push(list);
             Found::Merged(Merged::new(lists))
         };
         Ok(SeriesSet { mint, maxt, head: self.head.clone(), found })
@@ -153,12 +166,16 @@ impl SeriesSet {
         }
     }
 
-    /// Labels of all series, in order, of which only those that have one of `names` are needed:
-    /// where they would have to be made, others are left out.
-    pub fn labels_among(&self, names: &[&str]) -> Vec<Labels> {
-        match &self.found {
-            Found::Head(series) => self.head.labels_among(series, names),
-            Found::Merged(merged) => merged.all_labels().to_vec(),
+    /// Labels of the series in `range`, in order. If only those that have one of `needed` are asked for,
+    /// others are left out where label sets have to be made.
+    ///
+    /// # Panics
+    /// If the range exceeds [`len`](Self::len).
+    pub fn labels_in(&self, range: Range<usize>, needed: Option<&[&str]>) -> Vec<Labels> {
+        match (&self.found, needed) {
+            (Found::Head(series), Some(names)) => self.head.labels_among(&series[range], names),
+            (Found::Head(series), None) => self.head.labels_of(&series[range]).collect(),
+            (Found::Merged(merged), _) => merged.all_labels()[range].to_vec(),
         }
     }
 
@@ -171,9 +188,19 @@ impl SeriesSet {
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     pub fn read(&self, index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
+        self.read_within(index, batch, &mut |_, _| Ok(()))
+    }
+
+    /// Reads as [`read`](Self::read) does; `room` is asked before each piece that is appended.
+    pub(crate) fn read_within(
+        &self,
+        index: usize,
+        batch: &mut SampleBatch,
+        room: &mut MakeRoom<'_>,
+    ) -> Result<(), Error> {
         let merged = match &self.found {
             Found::Head(series) => {
-                return self.head.read(&series[index], self.mint, self.maxt, batch);
+                return self.head.read(&series[index], self.mint, self.maxt, batch, room);
             }
             Found::Merged(merged) => merged,
         };
@@ -181,8 +208,8 @@ impl SeriesSet {
         for part in merged.parts(index) {
             let middle = batch.len();
             match part {
-                Part::Block(part) => part.read(self.mint, self.maxt, batch)?,
-                Part::Head(series) => self.head.read(series, self.mint, self.maxt, batch)?,
+                Part::Block(part) => part.read(self.mint, self.maxt, batch, room)?,
+                Part::Head(series) => self.head.read(series, self.mint, self.maxt, batch, room)?,
             }
             merge_tail(batch, start, middle);
         }
