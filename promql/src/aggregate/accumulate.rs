@@ -6,7 +6,7 @@
 use super::histograms::{self, HistogramFolds, Total, Treatment};
 use super::table::Groups;
 use crate::ast::AggregateOp;
-use crate::exec::batch::{Column, Grid, SeriesMeta};
+use crate::exec::batch::{Column, Grid, Presence, SeriesMeta};
 use crate::exec::{BoxOperator, Context, Operator, read_all};
 use crate::functions::sum::{Mean, Sum};
 use crate::ledger::Charge;
@@ -14,7 +14,9 @@ use crate::{AnnotationKind, Error, Span};
 
 /// What a group keeps per step.
 trait Accumulator: Clone + Send + 'static {
-    fn first(value: f64) -> Self;
+    /// Of no values.
+    const EMPTY: Self;
+
     fn add(&mut self, value: f64);
     fn finish(&self) -> f64;
 }
@@ -67,9 +69,10 @@ struct Histograms {
 }
 
 /// The accumulators of a group.
-#[derive(Clone)]
 struct States<A> {
-    steps: Vec<Option<A>>,
+    steps: Vec<A>,
+    /// Steps at which there was any value.
+    present: Presence,
 }
 
 impl<A: Accumulator> Folded<A> {
@@ -89,18 +92,21 @@ impl<A: Accumulator> Folded<A> {
         let Some(mut input) = self.input.take() else { return Ok(()) };
         let n_groups = self.groups.metas.len();
         self.context.limits.hold(n_groups.saturating_mul(self.grid.len))?;
-        let of_group = self.grid.len.saturating_mul(size_of::<Option<A>>());
+        let n_steps = self.grid.len;
+        let of_group = n_steps.saturating_mul(size_of::<A>()).saturating_add(n_steps / 8 + 16);
         self.charge.add_each(n_groups, of_group.saturating_add(size_of::<States<A>>()))?;
-        self.states = vec![States { steps: vec![None; self.grid.len] }; n_groups];
+        let empty = || States {
+            steps: vec![A::EMPTY; n_steps],
+            present: Presence::repeat(false, n_steps),
+        };
+        self.states = std::iter::repeat_with(empty).take(n_groups).collect();
         let (groups, states) = (&self.groups, &mut self.states);
         let (histograms, context) = (&mut self.histograms, &self.context);
         let mut incompatible = Vec::new();
         read_all(&mut *input, &self.context, |index, column| {
-            let steps = &mut states[groups.of(index)].steps;
-            column.for_each(|step, value| match &mut steps[step] {
-                Some(state) => state.add(value),
-                state => *state = Some(A::first(value)),
-            });
+            let States { steps, present } = &mut states[groups.of(index)];
+            column.fold_into(steps, A::add);
+            *present |= column.floats();
             if !column.has_histograms() {
                 return Ok(());
             }
@@ -108,10 +114,8 @@ impl<A: Accumulator> Folded<A> {
                 Treatment::Ignore(name) => histograms::note_ignored(name, histograms.span, context),
                 Treatment::Count => {
                     for (step, _) in column.histograms() {
-                        match &mut steps[step] {
-                            Some(state) => state.add(0.0),
-                            state => *state = Some(A::first(0.0)),
-                        }
+                        steps[step].add(0.0);
+                        present.set(step, true);
                     }
                 }
                 Treatment::Fold { mean } => {
@@ -142,10 +146,9 @@ impl<A: Accumulator> Operator for Folded<A> {
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
         self.fold()?;
         out.reset(self.grid.len)?;
-        for (step, state) in self.states[index].steps.iter().enumerate() {
-            if let Some(state) = state {
-                out.set(step, state.finish());
-            }
+        let States { steps, present } = &self.states[index];
+        for step in present.iter_ones() {
+            out.set(step, steps[step].finish());
         }
         if self.histograms.folds.is_empty() {
             return Ok(());
@@ -173,9 +176,7 @@ impl<A> Drop for Folded<A> {
 }
 
 impl Accumulator for Sum {
-    fn first(value: f64) -> Self {
-        Self::new(value)
-    }
+    const EMPTY: Self = Self::EMPTY;
 
     #[inline]
     fn add(&mut self, value: f64) {
@@ -188,9 +189,7 @@ impl Accumulator for Sum {
 }
 
 impl Accumulator for Mean {
-    fn first(value: f64) -> Self {
-        Self::new(value)
-    }
+    const EMPTY: Self = Self::EMPTY;
 
     #[inline]
     fn add(&mut self, value: f64) {
@@ -207,9 +206,7 @@ impl Accumulator for Mean {
 struct Smallest(f64);
 
 impl Accumulator for Smallest {
-    fn first(value: f64) -> Self {
-        Self(value)
-    }
+    const EMPTY: Self = Self(f64::NAN);
 
     #[inline]
     fn add(&mut self, value: f64) {
@@ -228,9 +225,7 @@ impl Accumulator for Smallest {
 struct Largest(f64);
 
 impl Accumulator for Largest {
-    fn first(value: f64) -> Self {
-        Self(value)
-    }
+    const EMPTY: Self = Self(f64::NAN);
 
     #[inline]
     fn add(&mut self, value: f64) {
@@ -248,9 +243,7 @@ impl Accumulator for Largest {
 struct Count(f64);
 
 impl Accumulator for Count {
-    fn first(_value: f64) -> Self {
-        Self(1.0)
-    }
+    const EMPTY: Self = Self(0.0);
 
     #[inline]
     fn add(&mut self, _value: f64) {
@@ -266,9 +259,7 @@ impl Accumulator for Count {
 struct One;
 
 impl Accumulator for One {
-    fn first(_value: f64) -> Self {
-        Self
-    }
+    const EMPTY: Self = Self;
 
     #[inline]
     fn add(&mut self, _value: f64) {}
@@ -287,10 +278,7 @@ struct Variance {
 }
 
 impl Accumulator for Variance {
-    fn first(value: f64) -> Self {
-        let squares = if value.is_finite() { 0.0 } else { f64::NAN };
-        Self { count: 1.0, mean: value, squares }
-    }
+    const EMPTY: Self = Self { count: 0.0, mean: 0.0, squares: 0.0 };
 
     #[inline]
     fn add(&mut self, value: f64) {
@@ -310,9 +298,7 @@ impl Accumulator for Variance {
 struct Deviation(Variance);
 
 impl Accumulator for Deviation {
-    fn first(value: f64) -> Self {
-        Self(Variance::first(value))
-    }
+    const EMPTY: Self = Self(Variance::EMPTY);
 
     #[inline]
     fn add(&mut self, value: f64) {

@@ -301,6 +301,34 @@ impl Column {
         }
     }
 
+    /// Calls `add` with every float and the state of its step.
+    #[inline]
+    pub(crate) fn fold_into<S>(&self, states: &mut [S], add: impl Fn(&mut S, f64)) {
+        for (block, &word) in self.present.as_raw_slice().iter().enumerate() {
+            let first = block * 64;
+            let mut bits = word;
+            // Nearly always all steps have a value, and a plain loop over them is fastest.
+            let n_plain = word.trailing_ones() as usize;
+            if n_plain >= 16 {
+                let plain = first..first + n_plain;
+                let states = states[plain.clone()].iter_mut();
+                states.zip(&self.values[plain]).for_each(|(state, value)| add(state, *value));
+                bits = word.checked_shr(word.trailing_ones()).unwrap_or(0);
+                bits = bits.checked_shl(word.trailing_ones()).unwrap_or(0);
+            }
+            while bits != 0 {
+                let step = first + bits.trailing_zeros() as usize;
+                add(&mut states[step], self.values[step]);
+                bits &= bits - 1;
+            }
+        }
+    }
+
+    /// Which steps have a float.
+    pub(crate) fn floats(&self) -> &Presence {
+        &self.present
+    }
+
     /// Appends all values to `batch`, in order of their steps.
     pub(crate) fn append_to(&self, grid: Grid, batch: &mut SampleBatch) {
         if !self.has_histograms() {
@@ -435,12 +463,20 @@ mod tests {
         let mut seen = Vec::new();
         column.for_each(|step, value| seen.push((step, value)));
         assert_eq!(seen, column.iter().collect::<Vec<_>>());
+        let mut states = vec![0.0; 130];
+        column.fold_into(&mut states, |state, value| *state += value);
+        let expected = |step: usize| column.get(step).unwrap_or(0.0);
+        assert!(states.iter().enumerate().all(|(step, state)| *state == expected(step)));
         assert_eq!(column.get(6), Some(7.0));
         assert_eq!((column.get(3), column.get(4)), (None, None));
         column.reset(70).unwrap();
         assert!(column.is_empty());
         column.fill(70, |_| 1.0).unwrap();
         assert_eq!(column.count(), 70);
+        column.unset(20);
+        let mut counts = vec![0; 70];
+        column.fold_into(&mut counts, |count, _| *count += 1);
+        assert!(counts.iter().enumerate().all(|(step, count)| *count == i32::from(step != 20)));
     }
 
     #[test]
