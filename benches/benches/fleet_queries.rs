@@ -36,11 +36,7 @@ const RANGE: [(&str, &str, i64); 11] = [
         "histogram_quantile(0.99, sum by (le, job) (rate(http_request_duration_seconds_bucket[5m])))",
         60,
     ),
-    (
-        "range_topk",
-        r#"topk(5, sum by (pod) (rate(node_cpu_seconds_total{mode!="idle"}[5m])))"#,
-        60,
-    ),
+    ("range_topk", r#"topk(5, sum by (pod) (rate(node_cpu_seconds_total{mode!="idle"}[5m])))"#, 60),
     (
         "range_regex",
         r#"sum by (status) (rate(http_requests_total{handler=~"/api/.*resource(1|3|5)",status=~"4..|5.."}[5m]))"#,
@@ -155,7 +151,9 @@ fn main() {
             walls.push(start.elapsed().as_secs_f64() * 1e3);
             shape = match &result.value {
                 Value::Vector(vector) => (vector.len(), vector.len()),
-                Value::Matrix(matrix) => (matrix.len(), matrix.iter().map(|s| s.samples.len()).sum()),
+                Value::Matrix(matrix) => {
+                    (matrix.len(), matrix.iter().map(|s| s.samples.len()).sum())
+                }
                 _ => (1, 1),
             };
             peak_bytes = result.stats.peak_memory_bytes;

@@ -118,6 +118,8 @@ pub enum AnnotationKind {
         /// Name of the metric, or empty.
         metric: String,
     },
+    /// A sample that claims to have counted before the one in front of it was taken.
+    StartTimeOverlap(StartTimeOverlap),
     /// So many observations are NaN that a quantile is.
     QuantileOfNaN {
         /// Name of the metric, or empty.
@@ -133,6 +135,22 @@ pub enum AnnotationKind {
         /// Name of the metric, or empty.
         metric: String,
     },
+}
+
+/// Samples that claim to have counted before the ones in front of them were taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartTimeOverlap {
+    /// Name of the metric, or empty.
+    pub metric: String,
+    /// Windows with such samples.
+    pub count: u64,
+}
+
+impl StartTimeOverlap {
+    /// Of one window.
+    pub(crate) fn of(metric: &str) -> Self {
+        Self { metric: metric.to_owned(), count: 1 }
+    }
 }
 
 /// What was done with histograms that do not quite fit each other.
@@ -223,7 +241,8 @@ impl Annotation {
             | AnnotationKind::IncompatibleBucketLayout { .. }
             | AnnotationKind::HistogramNotCounter { .. }
             | AnnotationKind::HistogramNotGauge { .. }
-            | AnnotationKind::CounterResetCollision { .. } => Severity::Warning,
+            | AnnotationKind::CounterResetCollision { .. }
+            | AnnotationKind::StartTimeOverlap(_) => Severity::Warning,
             AnnotationKind::PossibleNonCounter { .. }
             | AnnotationKind::PossibleNonCounterLabel { .. }
             | AnnotationKind::ForcedMonotonicity(_)
@@ -243,6 +262,9 @@ impl Annotation {
         match &self.kind {
             AnnotationKind::ForcedMonotonicity(fixed) => {
                 format!("{self}{} ({line}:{column})", MonotonicityDetail(fixed))
+            }
+            AnnotationKind::StartTimeOverlap(StartTimeOverlap { count: count @ 2.., .. }) => {
+                format!("{self} ({count} occurrences) ({line}:{column})")
             }
             _ => format!("{self} ({line}:{column})"),
         }
@@ -335,6 +357,11 @@ impl fmt::Display for Annotation {
                 "ignored histograms in a range containing both floats and histograms for \
                  metric name {metric:?}"
             ),
+            AnnotationKind::StartTimeOverlap(StartTimeOverlap { metric, .. }) => write!(
+                f,
+                "sample has start time that overlaps with previous sample timestamp for metric \
+                 {metric:?}"
+            ),
             AnnotationKind::QuantileOfNaN { metric } => write!(
                 f,
                 "input to histogram_quantile has NaN observations, result is NaN{}",
@@ -420,13 +447,20 @@ impl Annotations {
         let annotation = Annotation::new(kind, span);
         let key = (span.start, annotation.to_string());
         match self.entries.get_mut(&key) {
-            Some(Annotation { kind: AnnotationKind::ForcedMonotonicity(known), .. }) => {
-                if let AnnotationKind::ForcedMonotonicity(new) = &annotation.kind {
-                    known.merge(new);
+            Some(known) => {
+                match (&mut known.kind, &annotation.kind) {
+                    (
+                        AnnotationKind::ForcedMonotonicity(known),
+                        AnnotationKind::ForcedMonotonicity(new),
+                    ) => known.merge(new),
+                    (
+                        AnnotationKind::StartTimeOverlap(known),
+                        AnnotationKind::StartTimeOverlap(new),
+                    ) => known.count = known.count.saturating_add(new.count),
+                    _ => {}
                 }
                 0
             }
-            Some(_) => 0,
             None => {
                 // The text names all that the kind holds.
                 let entry = size_of::<((usize, String), Annotation)>();
@@ -469,5 +503,19 @@ mod tests {
             annotations.warnings("q(\n x)"),
             ["PromQL warning: quantile value should be between 0 and 1, got 2 (1:1)"]
         );
+    }
+
+    #[test]
+    fn windows_with_overlaps_are_counted() {
+        let mut annotations = Annotations::default();
+        let mut add = || {
+            let overlap = StartTimeOverlap::of("m");
+            annotations.add(AnnotationKind::StartTimeOverlap(overlap), Span::new(0, 1));
+            annotations.warnings("m").remove(0)
+        };
+        let text = "PromQL warning: sample has start time that overlaps with previous sample \
+                    timestamp for metric \"m\"";
+        assert_eq!(add(), format!("{text} (1:1)"));
+        assert_eq!(add(), format!("{text} (2 occurrences) (1:1)"));
     }
 }

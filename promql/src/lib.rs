@@ -116,6 +116,7 @@ pub mod visit;
 
 pub use annotations::{
     Annotation, AnnotationKind, Annotations, ForcedMonotonicity, HistogramOperation, Severity,
+    StartTimeOverlap,
 };
 pub use engine::{Engine, Query};
 pub use error::{ParseError, ParseErrorKind};

@@ -56,6 +56,9 @@ pub struct Features {
     pub delayed_name_removal: bool,
     /// `__type__` decides whether a metric is a counter, `type-and-unit-labels`.
     pub type_and_unit_labels: bool,
+    /// Start timestamps tell `rate`, `irate`, `increase` and `resets` of counter resets, and
+    /// `start_timestamp` shows them, `use-start-timestamps`.
+    pub use_start_timestamps: bool,
 }
 
 impl Features {
@@ -66,6 +69,7 @@ impl Features {
         binop_fill_modifiers: true,
         delayed_name_removal: true,
         type_and_unit_labels: true,
+        use_start_timestamps: true,
     };
 }
 

@@ -15,6 +15,7 @@ use crate::exec::{
 };
 use crate::functions::rate;
 use crate::functions::signatures::ValueType;
+use crate::functions::starts::Starts;
 use crate::plan::{Node, NodeKind, RangeSource};
 use crate::{Error, MatrixSeries, Value, VectorSample, limits};
 
@@ -184,7 +185,7 @@ fn extended(
 ) -> SampleBatch {
     let near = near(batch, start, end, smoothed, lookback_ms);
     let (timestamps, values) = (near.timestamps(), near.values());
-    let window = rate::Span { timestamps, values, start, end };
+    let window = rate::Span { timestamps, values, starts: Starts::NONE, start, end };
     let mut kept = SampleBatch::new();
     for (time, value) in rate::extended_samples(window, smoothed) {
         kept.push(time, value);

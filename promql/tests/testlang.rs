@@ -132,10 +132,30 @@ fn wrong_values_are_refused() {
 }
 
 #[test]
-fn start_timestamps_are_counted() {
-    let (labels, count) = parse_start_timestamps("x@st _ _x2 -1m 0sx2 -1m+30sx1").unwrap();
-    assert_eq!((labels.metric_name(), count), ("x", 9));
-    assert!(parse_start_timestamps("x@st 5").is_err());
+fn start_timestamps_are_offsets() {
+    let text = "x@st _ _x2 -1m 0sx2 0 +1ms -1m+30sx1 -1s-1msx2 1s--1msx1";
+    let (labels, offsets) = parse_start_timestamps(text).unwrap();
+    assert_eq!(labels.metric_name(), "x");
+    let known = [-60_000, 0, 0, 0, 0, 1, -60_000, -30_000, -1000, -1001, -1002, 1000, 1001];
+    assert_eq!(offsets[..3], [None; 3]);
+    assert_eq!(offsets[3..], known.map(Some));
+    for wrong in ["5", "_x0", "1m+30s", "1mx", "1m2sx1", "-", "1m*2x1"] {
+        assert!(parse_start_timestamps(&format!("x@st {wrong}")).is_err(), "{wrong}");
+    }
+    let many = parse_start_timestamps("x@st _x600000 1sx600000");
+    assert!(matches!(many, Err(SeriesError::TooManyValues { .. })));
+}
+
+#[test]
+fn start_timestamps_need_a_line_that_fits() {
+    let broken = |script: &str| match &parse_script(script)[..] {
+        [command] => matches!(command.kind, CommandKind::Broken(_)),
+        _ => false,
+    };
+    assert!(!broken("load 1m\n  x@st -1m _\n  x 1 2"));
+    assert!(broken("load 1m\n  x@st -1m _"));
+    assert!(broken("load 1m\n  x@st -1m _\n  y 1 2"));
+    assert!(broken("load 1m\n  x@st -1m _\n  x 1 2 3"));
 }
 
 #[test]

@@ -167,6 +167,12 @@ impl SampleBatch {
         !self.start_timestamps.is_empty()
     }
 
+    /// Since when the samples have been counting, in milliseconds since the Unix epoch, zero for
+    /// unknown. Ends with the last sample of which it is known.
+    pub fn start_timestamps(&self) -> &[i64] {
+        self.start_timestamps.slice(&(0..self.len()))
+    }
+
     /// Since when the sample at `index` has been counting, in milliseconds since the Unix epoch;
     /// zero if that is unknown.
     #[inline]
@@ -261,6 +267,7 @@ mod tests {
         assert!(!part.has_start_timestamps());
         part.extend_from_batch(&batch, 1..5);
         assert_eq!(starts(&part), [0, -1, 0, -3, 0]);
+        assert_eq!(part.start_timestamps(), [0, -1, 0, -3]);
         part.remove(1..3);
         assert_eq!(starts(&part), [0, -3, 0]);
         part.truncate(1);

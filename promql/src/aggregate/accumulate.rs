@@ -95,10 +95,8 @@ impl<A: Accumulator> Folded<A> {
         let n_steps = self.grid.len;
         let of_group = n_steps.saturating_mul(size_of::<A>()).saturating_add(n_steps / 8 + 16);
         self.charge.add_each(n_groups, of_group.saturating_add(size_of::<States<A>>()))?;
-        let empty = || States {
-            steps: vec![A::EMPTY; n_steps],
-            present: Presence::repeat(false, n_steps),
-        };
+        let empty =
+            || States { steps: vec![A::EMPTY; n_steps], present: Presence::repeat(false, n_steps) };
         self.states = std::iter::repeat_with(empty).take(n_groups).collect();
         let (groups, states) = (&self.groups, &mut self.states);
         let (histograms, context) = (&mut self.histograms, &self.context);

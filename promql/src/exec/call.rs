@@ -4,6 +4,7 @@ use ferula_index::Labels;
 
 use super::batch::{Column, Grid, SeriesMeta};
 use super::metas::Metas;
+use super::scan::Take;
 use super::unary::{Naming, map_columns};
 use super::{
     BoxOperator, Context, Operator, Overlap, Scalar, build as build_operator, histogram, info,
@@ -40,6 +41,7 @@ pub(super) fn build(
         }
         F::Clamp | F::ClampMin | F::ClampMax => clamp(&args),
         F::Timestamp => timestamp(&args),
+        F::StartTimestamp => start_timestamp(&args),
         F::Vector => Ok(Box::new(scalar::ScalarSeries::new(args.scalar(0)?, grid, context))),
         F::Absent => absent(&args),
         F::LabelReplace => {
@@ -161,7 +163,7 @@ fn clamp(args: &Args<'_>) -> Result<BoxOperator, Error> {
 fn timestamp(args: &Args<'_>) -> Result<BoxOperator, Error> {
     let node = args.node(0)?;
     if let NodeKind::Selector(selector) = &node.kind {
-        let inner = scan::timestamps(selector, args.grid, args.context)?;
+        let inner = scan::timestamps(selector, Take::Timestamp, args.grid, args.context)?;
         return map_columns(inner, Naming::Drop, args.context, |_| {});
     }
     let grid = args.grid;
@@ -172,6 +174,21 @@ fn timestamp(args: &Args<'_>) -> Result<BoxOperator, Error> {
         for step in steps.iter_ones() {
             column.set(step, grid.time(step) as f64 / 1e3);
         }
+    })
+}
+
+/// Of a selector, since when its samples have been counting, if start timestamps are used; of
+/// anything else, nothing.
+fn start_timestamp(args: &Args<'_>) -> Result<BoxOperator, Error> {
+    if args.context.features.use_start_timestamps
+        && let NodeKind::Selector(selector) = &args.node(0)?.kind
+    {
+        let inner = scan::timestamps(selector, Take::StartTimestamp, args.grid, args.context)?;
+        return map_columns(inner, Naming::Drop, args.context, |_| {});
+    }
+    map_columns(args.vector(0)?, Naming::Drop, args.context, |column| {
+        column.drop_histograms();
+        column.retain(|_| false);
     })
 }
 

@@ -104,6 +104,7 @@ pub(super) fn build(
         range_ms: call.source.range_ms(),
         boundary: call.source.boundary(),
         lookback_ms: context.lookback_ms,
+        use_starts: context.features.use_start_timestamps && call.function.uses_start_timestamps(),
         limits: Arc::clone(&context.limits),
     };
     let windowed = Windowed::new(call.function, params.into(), windows);

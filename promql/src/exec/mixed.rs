@@ -16,16 +16,19 @@ use super::scan::set_sample;
 use super::window::{Window, Windowed, Windows, count};
 use crate::ast::Boundary;
 use crate::functions::RangeFunction;
-use crate::functions::native_rate::{self, HistogramWindow};
+use crate::functions::native_rate::{self, HistogramWindow, Pair};
 use crate::functions::native_sum::HistogramSum;
 use crate::functions::rate::{self, RateKind};
+use crate::functions::starts::Starts;
 use crate::{AnnotationKind, Error, HistogramOperation};
 
 /// The samples of a series by type.
 struct Split {
     float_times: Vec<i64>,
+    float_starts: Vec<i64>,
     floats: Vec<f64>,
     histogram_times: Vec<i64>,
+    histogram_starts: Vec<i64>,
     histograms: Vec<Arc<FloatHistogram>>,
     /// Whether each histogram follows a counter reset; empty if nobody asks.
     resets: Vec<bool>,
@@ -34,23 +37,28 @@ struct Split {
 }
 
 impl Split {
-    fn new(batch: &SampleBatch, with_resets: bool) -> Self {
+    fn new(batch: &SampleBatch, starts: Starts<'_>, with_resets: bool) -> Self {
         let mut split = Self {
             float_times: Vec::new(),
+            float_starts: Vec::new(),
             floats: Vec::new(),
             histogram_times: Vec::new(),
+            histogram_starts: Vec::new(),
             histograms: Vec::new(),
             resets: Vec::new(),
             before: vec![0],
         };
         for (index, (time, value)) in batch.timestamps().iter().zip(batch.values()).enumerate() {
+            let has_starts = !starts.is_empty();
             match batch.histogram(index) {
                 Some(histogram) => {
                     split.histogram_times.push(*time);
+                    split.histogram_starts.extend(has_starts.then(|| starts.get(index)));
                     split.histograms.push(Arc::clone(histogram));
                 }
                 None => {
                     split.float_times.push(*time);
+                    split.float_starts.extend(has_starts.then(|| starts.get(index)));
                     split.floats.push(*value);
                 }
             }
@@ -62,6 +70,12 @@ impl Split {
             split.resets.extend(pairs.map(|pair| pair[1].detect_reset(&pair[0])));
         }
         split
+    }
+
+    /// Computes a function over the floats alone.
+    fn compute_floats(&self, windowed: &mut Windowed, out: &mut Column) -> Result<(), Error> {
+        let starts = Starts::new(&self.float_times, &self.float_starts);
+        windowed.compute_floats(&self.float_times, &self.floats, starts, out)
     }
 
     /// Indices of the histograms among some samples.
@@ -78,6 +92,7 @@ impl Split {
 pub(super) fn compute(
     windowed: &mut Windowed,
     batch: &SampleBatch,
+    starts: Starts<'_>,
     notes: Notes<'_>,
     out: &mut Column,
 ) -> Result<(), Error> {
@@ -86,7 +101,7 @@ pub(super) fn compute(
     let times = batch.timestamps();
     match windowed.function {
         F::Count | F::Present | F::Absent | F::TsOfFirst | F::TsOfLast => {
-            return windowed.compute_floats(times, batch.values(), out);
+            return windowed.compute_floats(times, batch.values(), starts, out);
         }
         F::First => {
             out.reset(windows.grid.len)?;
@@ -96,16 +111,16 @@ pub(super) fn compute(
             out.reset(windows.grid.len)?;
             windows.each(times, |w| set_sample(out, w.step, batch, w.samples.end - 1));
         }
-        F::Resets | F::Changes => count_marks(windowed.function, &windows, batch, out)?,
+        F::Resets | F::Changes => count_marks(windowed.function, &windows, batch, starts, out)?,
         F::Irate | F::Idelta => {
             out.reset(windows.grid.len)?;
             let kind = RateKind::of(windowed.function);
-            windows.each(times, |w| last_two(batch, &w, kind, notes, out));
+            windows.each(times, |w| last_two(batch, starts, &w, kind, notes, out));
         }
         F::Rate | F::Increase | F::Delta | F::Sum | F::Avg => {
             let function = windowed.function;
-            let split = Split::new(batch, function.wants_counter());
-            windowed.compute_floats(&split.float_times, &split.floats, out)?;
+            let split = Split::new(batch, starts, function.wants_counter());
+            split.compute_floats(windowed, out)?;
             windows.each(times, |w| {
                 let histograms = split.histograms_of(&w.samples);
                 if histograms.is_empty() {
@@ -128,8 +143,8 @@ pub(super) fn compute(
             });
         }
         _ => {
-            let split = Split::new(batch, false);
-            windowed.compute_floats(&split.float_times, &split.floats, out)?;
+            let split = Split::new(batch, starts, false);
+            split.compute_floats(windowed, out)?;
             let mut ignored = false;
             windows.each(times, |w| {
                 let is_mixed =
@@ -157,6 +172,8 @@ fn rate_of(
     let of_window = HistogramWindow {
         timestamps: &split.histogram_times[histograms.clone()],
         resets: split.resets.get(histograms.clone()).unwrap_or_default(),
+        starts: Starts::new(&split.histogram_times, &split.histogram_starts)
+            .slice(histograms.clone()),
         histograms: &split.histograms[histograms],
         start: window.start,
         end: window.end,
@@ -202,6 +219,7 @@ fn over_time(
 /// Rate or delta between the last two samples of a window.
 fn last_two(
     batch: &SampleBatch,
+    starts: Starts<'_>,
     window: &Window,
     kind: RateKind,
     notes: Notes<'_>,
@@ -212,17 +230,23 @@ fn last_two(
     }
     let last = window.samples.end - 1;
     let pair = last - 1..last + 1;
-    let times = &batch.timestamps()[pair.clone()];
+    let timestamps = &batch.timestamps()[pair.clone()];
+    let starts = starts.slice(pair.clone());
     match (batch.histogram(last - 1), batch.histogram(last)) {
         (None, None) => {
-            if let Some(rate) = rate::instant(times, &batch.values()[pair], kind) {
+            let values = &batch.values()[pair];
+            let (start, end) = (window.start, window.end);
+            let span = rate::Span { timestamps, values, starts, start, end };
+            if let Some(rate) = rate::instant(span, kind) {
                 out.set(window.step, rate);
             }
         }
         (Some(before), Some(last)) => {
             let mut found = Vec::new();
-            let ms = times[1] - times[0];
-            let rate = native_rate::instant(before, last, ms, kind, notes.metric, &mut found);
+            let ms = timestamps[1] - timestamps[0];
+            let (is_reset, metric) = (starts.is_reset(0), notes.metric);
+            let pair = Pair { before, last, ms, is_reset, metric };
+            let rate = native_rate::instant(pair, kind, &mut found);
             notes.take(&mut found);
             if let Some(rate) = rate {
                 out.set_histogram(window.step, Arc::new(rate));
@@ -237,17 +261,20 @@ fn count_marks(
     function: RangeFunction,
     windows: &Windows,
     batch: &SampleBatch,
+    starts: Starts<'_>,
     out: &mut Column,
 ) -> Result<(), Error> {
     out.reset(windows.grid.len)?;
     let (times, values) = (batch.timestamps(), batch.values());
     let is_marked = |at: usize| match (batch.histogram(at - 1), batch.histogram(at)) {
-        (None, None) if function == RangeFunction::Resets => values[at] < values[at - 1],
+        (None, None) if function == RangeFunction::Resets => {
+            values[at] < values[at - 1] || starts.is_reset(at - 1)
+        }
         (None, None) => {
             values[at] != values[at - 1] && !(values[at].is_nan() && values[at - 1].is_nan())
         }
         (Some(before), Some(histogram)) if function == RangeFunction::Resets => {
-            histogram.detect_reset(before)
+            starts.is_reset(at - 1) || histogram.detect_reset(before)
         }
         (Some(before), Some(histogram)) => !histogram.equals(before),
         _ => true,

@@ -24,6 +24,8 @@ pub(super) enum Take {
     Value,
     /// Its time, in seconds.
     Timestamp,
+    /// Since when it has been counting, in seconds; zero if that is unknown.
+    StartTimestamp,
 }
 
 /// Makes the operator of an instant selector.
@@ -53,13 +55,14 @@ pub(super) fn instant_with(
     })
 }
 
-/// Makes the operator of an instant selector that yields the times of samples.
+/// Makes the operator of an instant selector that yields times of samples.
 pub(super) fn timestamps(
     selector: &Selector,
+    take: Take,
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
-    Ok(Box::new(Scan::new(selector, Take::Timestamp, None, grid, context)?))
+    Ok(Box::new(Scan::new(selector, take, None, grid, context)?))
 }
 
 /// Selects the series of a selector for the steps of `grid`.
@@ -148,6 +151,9 @@ impl Operator for Scan {
                 Take::Value if has_histograms => set_sample(out, step, &self.batch, last),
                 Take::Value => out.set(step, values[last]),
                 Take::Timestamp => out.set(step, seconds(times[last])),
+                Take::StartTimestamp => {
+                    out.set(step, seconds(self.batch.start_timestamp(last)));
+                }
             }
         }
         Ok(())

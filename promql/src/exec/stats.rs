@@ -17,8 +17,10 @@ pub(super) fn leave_buckets(batch: &mut SampleBatch) {
     reduced.reserve(batch.len());
     let mut before: Option<&FloatHistogram> = None;
     for (index, (time, value)) in batch.timestamps().iter().zip(batch.values()).enumerate() {
+        let start = batch.start_timestamp(index);
         let Some(histogram) = batch.histogram(index) else {
             reduced.push(*time, *value);
+            reduced.set_last_start_timestamp(start);
             continue;
         };
         let hint = match (histogram.counter_reset_hint, before) {
@@ -37,6 +39,7 @@ pub(super) fn leave_buckets(batch: &mut SampleBatch) {
             ..FloatHistogram::default()
         };
         reduced.push_histogram(*time, Arc::new(stats));
+        reduced.set_last_start_timestamp(start);
     }
     *batch = reduced;
 }
@@ -62,10 +65,12 @@ mod tests {
         batch.push_histogram(0, of(3.0, CounterResetHint::Unknown));
         batch.push(1, 7.0);
         batch.push_histogram(2, of(4.0, CounterResetHint::Unknown));
+        batch.set_last_start_timestamp(1);
         batch.push_histogram(3, of(1.0, CounterResetHint::Unknown));
         batch.push_histogram(4, of(0.5, CounterResetHint::Gauge));
         leave_buckets(&mut batch);
         assert_eq!((batch.len(), batch.values()[1]), (5, 7.0));
+        assert_eq!(batch.start_timestamps(), [0, 0, 1]);
         let hints: Vec<_> = (0..5).filter_map(|i| batch.histogram(i)).collect();
         assert!(hints.iter().all(|histogram| histogram.positive_buckets.is_empty()));
         let hints: Vec<_> = hints.iter().map(|histogram| histogram.counter_reset_hint).collect();

@@ -13,10 +13,11 @@ use super::{Scalar, mixed};
 use crate::ast::Boundary;
 use crate::functions::rate::{self, RateKind};
 use crate::functions::sliding::{self, Extreme, SlidingSum};
+use crate::functions::starts::Starts;
 use crate::functions::{RangeFunction, over_time, trend};
 use crate::limits::Limits;
 use crate::plan::Shift;
-use crate::{Error, ParameterError};
+use crate::{AnnotationKind, Error, ParameterError, StartTimeOverlap};
 use ferula_chunkenc::SampleBatch;
 
 /// Samples in windows after which time and cancellation are looked at.
@@ -30,6 +31,8 @@ pub(super) struct Windows {
     pub(super) range_ms: i64,
     pub(super) boundary: Option<Boundary>,
     pub(super) lookback_ms: i64,
+    /// Start timestamps tell of counter resets.
+    pub(super) use_starts: bool,
     pub(super) limits: Arc<Limits>,
 }
 
@@ -91,6 +94,11 @@ impl Windows {
         (inside < window.samples.end).then(|| first.max(inside.saturating_sub(1)))
     }
 
+    /// What the start timestamps of a series tell of counter resets.
+    pub(super) fn starts<'a>(&self, batch: &'a SampleBatch) -> Starts<'a> {
+        if self.use_starts { Starts::of(batch) } else { Starts::NONE }
+    }
+
     fn smoothed(&self) -> bool {
         self.boundary == Some(Boundary::Smoothed)
     }
@@ -122,12 +130,38 @@ impl Windowed {
         notes: Notes<'_>,
         out: &mut Column,
     ) -> Result<(), Error> {
+        let starts = self.windows.starts(batch);
         if batch.has_histograms() {
-            mixed::compute(self, batch, notes, out)?;
+            mixed::compute(self, batch, starts, notes, out)?;
         } else {
-            self.compute_floats(batch.timestamps(), batch.values(), out)?;
+            self.compute_floats(batch.timestamps(), batch.values(), starts, out)?;
+        }
+        if starts.any_overlap() {
+            self.note_overlaps(batch, starts, notes);
         }
         self.windows.limits.check()
+    }
+
+    /// Tells of windows of floats in which start timestamps cannot be right.
+    fn note_overlaps(&self, batch: &SampleBatch, starts: Starts<'_>, notes: Notes<'_>) {
+        let extrapolates = matches!(self.function, RangeFunction::Rate | RangeFunction::Increase)
+            && self.windows.boundary.is_none();
+        if !extrapolates {
+            return;
+        }
+        let overlapped: Vec<usize> = starts.overlapped().collect();
+        // Overlaps before the current window, which only moves on.
+        let mut passed = 0;
+        self.windows.each(batch.timestamps(), |w| {
+            while passed < overlapped.len() && overlapped[passed] < w.samples.start {
+                passed += 1;
+            }
+            let overlaps = overlapped.get(passed).is_some_and(|before| before + 1 < w.samples.end);
+            let is_float = |index| batch.histogram(index).is_none();
+            if overlaps && (!batch.has_histograms() || w.samples.clone().all(is_float)) {
+                notes.add(AnnotationKind::StartTimeOverlap(StartTimeOverlap::of(notes.metric)));
+            }
+        });
     }
 
     /// Computes the function over all windows of a series of floats.
@@ -135,24 +169,30 @@ impl Windowed {
         &mut self,
         times: &[i64],
         values: &[f64],
+        starts: Starts<'_>,
         out: &mut Column,
     ) -> Result<(), Error> {
         use RangeFunction as F;
         out.reset(self.windows.grid.len)?;
         let windows = self.windows.clone();
         match self.function {
-            F::Rate | F::Increase | F::Delta => self.rate(times, values, out),
+            F::Rate | F::Increase | F::Delta => self.rate(times, values, starts, out),
             F::Irate | F::Idelta => {
                 let kind = RateKind::of(self.function);
                 windows.each(times, |w| {
-                    let rate = rate::instant(&times[w.samples.clone()], &values[w.samples], kind);
-                    if let Some(rate) = rate {
+                    if let Some(rate) = rate::instant(span(times, values, starts, &w), kind) {
                         out.set(w.step, rate);
                     }
                 });
             }
-            F::Resets => self.count_marks(times, values, out, |before, value| value < before),
-            F::Changes => self.count_marks(times, values, out, |before, value| {
+            F::Resets if starts.is_empty() => {
+                self.count_marks(times, out, |i| values[i + 1] < values[i]);
+            }
+            F::Resets => {
+                self.count_marks(times, out, |i| values[i + 1] < values[i] || starts.is_reset(i))
+            }
+            F::Changes => self.count_marks(times, out, |i| {
+                let (before, value) = (values[i], values[i + 1]);
                 value != before && !(value.is_nan() && before.is_nan())
             }),
             F::Deriv | F::PredictLinear => self.regression(times, values, out),
@@ -195,13 +235,13 @@ impl Windowed {
         Ok(())
     }
 
-    fn rate(&mut self, times: &[i64], values: &[f64], out: &mut Column) {
+    fn rate(&mut self, times: &[i64], values: &[f64], starts: Starts<'_>, out: &mut Column) {
         let kind = RateKind::of(self.function);
         let windows = self.windows.clone();
         if windows.boundary.is_some() {
             let smoothed = windows.smoothed();
             windows.each(times, |w| {
-                let span = span(times, values, &w);
+                let span = span(times, values, Starts::NONE, &w);
                 if let Some(rate) = rate::extended(span, smoothed, kind) {
                     out.set(w.step, rate);
                 }
@@ -211,8 +251,16 @@ impl Windowed {
         let resets = &mut self.marks;
         resets.clear();
         if kind.is_counter {
-            let fell = values.windows(2).enumerate().filter(|(_, pair)| pair[1] < pair[0]);
-            resets.extend(fell.map(|(before, _)| before));
+            let pairs = values.windows(2).enumerate();
+            if starts.is_empty() {
+                resets
+                    .extend(pairs.filter(|(_, pair)| pair[1] < pair[0]).map(|(before, _)| before));
+            } else {
+                let is_reset = |(before, pair): &(usize, &[f64])| {
+                    pair[1] < pair[0] || starts.is_reset(*before)
+                };
+                resets.extend(pairs.filter(is_reset).map(|(before, _)| before));
+            }
         }
         // Resets before the current window, which only moves on.
         let mut passed = 0;
@@ -225,26 +273,21 @@ impl Windowed {
                 .iter()
                 .take_while(|before| **before < last)
                 .map(|before| values[*before]);
-            if let Some(rate) = rate::extrapolated(span(times, values, &w), lost, kind) {
+            let span = span(times, values, starts, &w);
+            if let Some(rate) = rate::extrapolated(span, lost, kind) {
                 out.set(w.step, rate);
             }
         });
     }
 
-    /// Counts the samples of each window that differ from the one before as `marked` says.
-    fn count_marks(
-        &mut self,
-        times: &[i64],
-        values: &[f64],
-        out: &mut Column,
-        marked: impl Fn(f64, f64) -> bool,
-    ) {
+    /// Counts the pairs of samples in each window that differ as `marked` says of the first.
+    fn count_marks(&mut self, times: &[i64], out: &mut Column, marked: impl Fn(usize) -> bool) {
         // `marks[i]` is the number of marked samples up to and including the one at `i`.
         let marks = &mut self.marks;
         marks.clear();
         marks.push(0);
-        for (i, pair) in values.windows(2).enumerate() {
-            marks.push(marks[i] + usize::from(marked(pair[0], pair[1])));
+        for i in 0..times.len().saturating_sub(1) {
+            marks.push(marks[i] + usize::from(marked(i)));
         }
         let windows = self.windows.clone();
         windows.each(times, |w| {
@@ -338,10 +381,16 @@ impl Windowed {
     }
 }
 
-fn span<'a>(times: &'a [i64], values: &'a [f64], window: &Window) -> rate::Span<'a> {
+fn span<'a>(
+    times: &'a [i64],
+    values: &'a [f64],
+    starts: Starts<'a>,
+    window: &Window,
+) -> rate::Span<'a> {
     rate::Span {
         timestamps: &times[window.samples.clone()],
         values: &values[window.samples.clone()],
+        starts: starts.slice(window.samples.clone()),
         start: window.start,
         end: window.end,
     }

@@ -15,6 +15,7 @@ pub(crate) mod over_time;
 pub(crate) mod rate;
 pub mod signatures;
 pub(crate) mod sliding;
+pub(crate) mod starts;
 pub(crate) mod sum;
 pub(crate) mod trend;
 
@@ -38,6 +39,7 @@ pub(crate) enum InstantFunction {
     MaxOf,
     Time,
     Timestamp,
+    StartTimestamp,
     Scalar,
     Vector,
     Absent,
@@ -75,6 +77,7 @@ impl InstantFunction {
             "max_of" => Self::MaxOf,
             "time" => Self::Time,
             "timestamp" => Self::Timestamp,
+            "start_timestamp" => Self::StartTimestamp,
             "scalar" => Self::Scalar,
             "vector" => Self::Vector,
             "absent" => Self::Absent,
@@ -186,6 +189,11 @@ impl RangeFunction {
     /// Whether series keep their metric name.
     pub(crate) fn keeps_name(self) -> bool {
         matches!(self, Self::First | Self::Last)
+    }
+
+    /// Whether start timestamps tell it of counter resets.
+    pub(crate) fn uses_start_timestamps(self) -> bool {
+        matches!(self, Self::Rate | Self::Irate | Self::Increase | Self::Resets)
     }
 
     /// Whether the function is meant for counters only.

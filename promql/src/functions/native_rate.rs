@@ -11,7 +11,8 @@ use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram};
 
 use super::native::{Incompatible, add, sub};
 use super::rate::{RateKind, Stretch, seconds, stretch};
-use crate::{AnnotationKind, HistogramOperation};
+use super::starts::Starts;
+use crate::{AnnotationKind, HistogramOperation, StartTimeOverlap};
 
 /// The histograms of a window, and the window itself; times in milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,7 @@ pub(crate) struct HistogramWindow<'a> {
     /// Whether a counter was reset in front of each, as compared with the one before it, which need
     /// not be in the window.
     pub(crate) resets: &'a [bool],
+    pub(crate) starts: Starts<'a>,
     /// Exclusive.
     pub(crate) start: i64,
     /// Inclusive.
@@ -41,13 +43,23 @@ pub(crate) fn extrapolated(
 ) -> Option<FloatHistogram> {
     let HistogramWindow { timestamps, histograms, start, end, .. } = window;
     let (first, last) = (*timestamps.first()?, *timestamps.last()?);
-    if timestamps.len() < 2 {
-        return None;
+    let since = if kind.is_counter { window.starts.zero_within(start) } else { None };
+    let mut result = match (timestamps.len(), since) {
+        (1, None) => return None,
+        (1, Some(_)) => (*histograms[0]).clone(),
+        _ => difference(window, kind, found)?,
+    };
+    if since.is_some() && timestamps.len() > 1 {
+        let Ok(combined) = add(&mut result, &histograms[0]) else {
+            let metric = window.metric.to_owned();
+            found.push(AnnotationKind::MixedExponentialCustom { metric });
+            return None;
+        };
+        note_reconciled(combined.reconciled, HistogramOperation::Addition, found);
     }
-    let mut result = difference(window, kind, found)?;
     let zero = (result.count > 0.0 && histograms[0].count >= 0.0)
         .then(|| histograms[0].count / result.count);
-    let sampled = Stretch { first, last, n_gaps: timestamps.len() - 1, zero };
+    let sampled = Stretch { first, last, n_gaps: timestamps.len() - 1, zero, since };
     result.multiply(stretch(sampled, start, end, kind));
     Some(result)
 }
@@ -58,14 +70,14 @@ fn difference(
     kind: RateKind,
     found: &mut Found,
 ) -> Option<FloatHistogram> {
-    let HistogramWindow { histograms, resets, .. } = window;
+    let HistogramWindow { histograms, resets, starts, .. } = window;
     let (last, second) = (histograms.last()?, histograms.get(1)?);
     let mut before = Arc::clone(&histograms[0]);
     if kind.is_counter && (is_gauge(&before) || is_gauge(last)) {
         found.push(AnnotationKind::HistogramNotCounter { metric: window.metric.to_owned() });
     }
     // The layout of a histogram in front of a reset does not matter, as nothing is taken from it.
-    let first_is_lost = kind.is_counter && resets[1];
+    let first_is_lost = kind.is_counter && (resets[1] || starts.is_reset(0));
     if first_is_lost {
         before = Arc::new(FloatHistogram {
             schema: second.schema,
@@ -98,12 +110,15 @@ fn difference(
     let Ok(combined) = sub(&mut result, &before) else { return refuse(window, found) };
     note_reconciled(combined.reconciled, HistogramOperation::Subtraction, found);
     if kind.is_counter {
+        if starts.any_overlap() {
+            found.push(AnnotationKind::StartTimeOverlap(StartTimeOverlap::of(window.metric)));
+        }
         for (index, histogram) in histograms.iter().enumerate().skip(1) {
-            let reset = match index {
+            let has_fallen = || match index {
                 1 if first_is_lost => histogram.detect_reset(&before),
                 _ => resets[index],
             };
-            if reset {
+            if starts.is_reset(index - 1) || has_fallen() {
                 let Ok(combined) = add(&mut result, &before) else { return refuse(window, found) };
                 note_reconciled(combined.reconciled, HistogramOperation::Addition, found);
             }
@@ -134,19 +149,26 @@ fn note_reconciled(reconciled: bool, operation: HistogramOperation, found: &mut 
     }
 }
 
-/// Rate or delta between two histograms that are `ms` milliseconds apart.
-pub(crate) fn instant(
-    before: &FloatHistogram,
-    last: &FloatHistogram,
-    ms: i64,
-    kind: RateKind,
-    metric: &str,
-    found: &mut Found,
-) -> Option<FloatHistogram> {
+/// Two histograms in a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pair<'a> {
+    pub(crate) before: &'a FloatHistogram,
+    pub(crate) last: &'a FloatHistogram,
+    /// How far they are apart, in milliseconds.
+    pub(crate) ms: i64,
+    /// Start timestamps tell that the counter was reset between them.
+    pub(crate) is_reset: bool,
+    /// Name of the metric, or empty.
+    pub(crate) metric: &'a str,
+}
+
+/// Rate or delta between two histograms.
+pub(crate) fn instant(pair: Pair<'_>, kind: RateKind, found: &mut Found) -> Option<FloatHistogram> {
+    let Pair { before, last, ms, .. } = pair;
     if ms == 0 {
         return None;
     }
-    let metric = || metric.to_owned();
+    let metric = || pair.metric.to_owned();
     if kind.is_counter && (is_gauge(before) || is_gauge(last)) {
         found.push(AnnotationKind::HistogramNotCounter { metric: metric() });
     }
@@ -154,7 +176,7 @@ pub(crate) fn instant(
         found.push(AnnotationKind::HistogramNotGauge { metric: metric() });
     }
     let mut result = last.clone();
-    if !kind.is_counter || !last.detect_reset(before) {
+    if !kind.is_counter || !(pair.is_reset || last.detect_reset(before)) {
         let Ok(combined) = sub(&mut result, before) else {
             found.push(AnnotationKind::MixedExponentialCustom { metric: metric() });
             return None;
@@ -345,6 +367,16 @@ mod tests {
     }
 
     fn increase(histograms: &[Arc<FloatHistogram>]) -> (Option<FloatHistogram>, Found) {
+        increase_since(-1, &[], histograms)
+    }
+
+    /// The increase behind `start` over histograms 10 s apart from time 0, which had been counting
+    /// since `starts`.
+    fn increase_since(
+        start: i64,
+        starts: &[i64],
+        histograms: &[Arc<FloatHistogram>],
+    ) -> (Option<FloatHistogram>, Found) {
         let timestamps: Vec<i64> = (0..).step_by(10_000).take(histograms.len()).collect();
         let pairs = histograms.windows(2).map(|pair| pair[1].detect_reset(&pair[0]));
         let resets: Vec<bool> = [false].into_iter().chain(pairs).collect();
@@ -352,7 +384,8 @@ mod tests {
             timestamps: &timestamps,
             histograms,
             resets: &resets,
-            start: -1,
+            starts: Starts::new(&timestamps, starts),
+            start,
             end: timestamps[timestamps.len() - 1],
             metric: "m",
         };
@@ -374,6 +407,20 @@ mod tests {
     #[test]
     fn one_histogram_is_no_increase() {
         assert_eq!(increase(&[of(4.0)]).0, None);
+    }
+
+    #[test]
+    fn start_timestamps_tell_of_resets_and_zeros() {
+        let count = |starts: &[i64], counts: &[f64]| {
+            let histograms: Vec<_> = counts.iter().map(|count| of(*count)).collect();
+            let (increase, found) = increase_since(-1_000, starts, &histograms);
+            (increase.map(|increase| increase.count), found)
+        };
+        assert_eq!(count(&[-500], &[4.0]), (Some(4.0), vec![]));
+        assert_eq!(count(&[-1_000], &[4.0]), (None, vec![]));
+        assert_eq!(count(&[-500, -500, 10_001], &[4.0, 6.0, 7.0]), (Some(13.0), vec![]));
+        let overlap = AnnotationKind::StartTimeOverlap(StartTimeOverlap::of("m"));
+        assert_eq!(count(&[-500, -600, -700], &[4.0, 6.0, 7.0]), (Some(7.0), vec![overlap]));
     }
 
     #[test]

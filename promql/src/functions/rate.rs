@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::RangeFunction;
+use super::starts::Starts;
 
 /// What a function of this module computes.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,7 @@ impl RateKind {
 pub(crate) struct Span<'a> {
     pub(crate) timestamps: &'a [i64],
     pub(crate) values: &'a [f64],
+    pub(crate) starts: Starts<'a>,
     /// Exclusive.
     pub(crate) start: i64,
     /// Inclusive.
@@ -52,16 +54,24 @@ pub(crate) fn extrapolated(
     lost: impl Iterator<Item = f64>,
     kind: RateKind,
 ) -> Option<f64> {
-    let Span { timestamps, values, start, end } = window;
-    let last = values.len().checked_sub(1).filter(|last| *last > 0)?;
+    let Span { timestamps, values, starts, start, end } = window;
+    let last = values.len().checked_sub(1)?;
+    let since = if kind.is_counter { starts.zero_within(start) } else { None };
+    if last == 0 && since.is_none() {
+        return None;
+    }
     let mut result = values[last] - values[0];
     if kind.is_counter {
         for value in lost {
             result += value;
         }
     }
+    if since.is_some() {
+        result += values[0];
+    }
     let zero = (result > 0.0 && values[0] >= 0.0).then(|| values[0] / result);
-    let samples = Stretch { first: timestamps[0], last: timestamps[last], n_gaps: last, zero };
+    let (first, last_at) = (timestamps[0], timestamps[last]);
+    let samples = Stretch { first, last: last_at, n_gaps: last, zero, since };
     Some(result * stretch(samples, start, end, kind))
 }
 
@@ -71,11 +81,13 @@ pub(crate) struct Stretch {
     /// Times of the first and the last one.
     pub(crate) first: i64,
     pub(crate) last: i64,
-    /// One less than their number.
+    /// One less than their number; zero only if there is a `since`.
     pub(crate) n_gaps: usize,
     /// How long before the first one a counter was zero if it always rose like that, in multiples
     /// of the time between first and last.
     pub(crate) zero: Option<f64>,
+    /// When the counter is known to have been zero; the increase is that since then.
+    pub(crate) since: Option<i64>,
 }
 
 /// By what an increase between samples is multiplied to stand for the whole window, or for a second
@@ -83,16 +95,21 @@ pub(crate) struct Stretch {
 pub(crate) fn stretch(samples: Stretch, start: i64, end: i64, kind: RateKind) -> f64 {
     let mut to_start = seconds(samples.first - start);
     let mut to_end = seconds(end - samples.last);
-    let sampled = seconds(samples.last - samples.first);
+    let mut sampled = seconds(samples.last - samples.first);
     #[expect(clippy::cast_precision_loss, reason = "no window holds 2^53 samples")]
-    let average = sampled / samples.n_gaps as f64;
+    let average = if samples.n_gaps > 0 { sampled / samples.n_gaps as f64 } else { 0.0 };
     // Farther away than this, the series is taken to begin or end within the window.
     let threshold = average * 1.1;
-    if to_start >= threshold {
-        to_start = average / 2.0;
-    }
-    if let (true, Some(zero)) = (kind.is_counter, samples.zero) {
-        to_start = to_start.min(sampled * zero);
+    if let Some(since) = samples.since {
+        to_start = 0.0;
+        sampled = seconds(samples.last - since);
+    } else {
+        if to_start >= threshold {
+            to_start = average / 2.0;
+        }
+        if let (true, Some(zero)) = (kind.is_counter, samples.zero) {
+            to_start = to_start.min(sampled * zero);
+        }
     }
     if to_end >= threshold {
         to_end = average / 2.0;
@@ -104,14 +121,16 @@ pub(crate) fn stretch(samples: Stretch, start: i64, end: i64, kind: RateKind) ->
     factor
 }
 
-/// Rate or delta between the last two samples.
-pub(crate) fn instant(timestamps: &[i64], values: &[f64], kind: RateKind) -> Option<f64> {
+/// Rate or delta between the last two samples of a window.
+pub(crate) fn instant(window: Span<'_>, kind: RateKind) -> Option<f64> {
+    let Span { timestamps, values, starts, .. } = window;
     let &[.., before, last] = values else { return None };
     let &[.., before_at, last_at] = timestamps else { return None };
     if last_at == before_at {
         return None;
     }
-    let mut result = if kind.is_counter && last < before { last } else { last - before };
+    let is_reset = kind.is_counter && (last < before || starts.is_reset(values.len() - 2));
+    let mut result = if is_reset { last } else { last - before };
     if kind.per_second {
         result /= seconds(last_at - before_at);
     }
@@ -213,7 +232,7 @@ mod tests {
     const RATE: RateKind = RateKind { is_counter: true, per_second: true };
 
     fn window<'a>(timestamps: &'a [i64], values: &'a [f64], start: i64, end: i64) -> Span<'a> {
-        Span { timestamps, values, start, end }
+        Span { timestamps, values, starts: Starts::NONE, start, end }
     }
 
     fn none() -> std::iter::Empty<f64> {
@@ -238,7 +257,25 @@ mod tests {
             extrapolated(window(&times, &values, 0, 20_000), [5.0].into_iter(), kind),
             Some(4.0)
         );
-        assert_eq!(instant(&times[..2], &values[..2], RATE), Some(0.2));
+        assert_eq!(instant(window(&times[..2], &values[..2], 0, 20_000), RATE), Some(0.2));
+    }
+
+    #[test]
+    fn starts_within_the_window_are_zeros() {
+        let (times, values) = ([20_000, 30_000], [5.0, 8.0]);
+        let kind = RateKind { is_counter: true, per_second: false };
+        let since = |starts, n| Span {
+            starts: Starts::new(&times[..n], starts),
+            ..window(&times[..n], &values[..n], 10_000, 30_000)
+        };
+        assert_eq!(extrapolated(since(&[15_000], 1), none(), kind), Some(5.0));
+        assert_eq!(extrapolated(since(&[10_000], 1), none(), kind), None);
+        assert_eq!(extrapolated(since(&[15_000; 2], 2), none(), kind), Some(8.0));
+        assert_eq!(extrapolated(since(&[15_000; 2], 2), [5.0].into_iter(), kind), Some(13.0));
+        let delta = RateKind { is_counter: false, per_second: false };
+        assert_eq!(extrapolated(since(&[15_000], 1), none(), delta), None);
+        assert_eq!(instant(since(&[15_000, 25_000], 2), RATE), Some(0.8));
+        assert_eq!(instant(since(&[15_000, 25_000], 2), delta), Some(3.0));
     }
 
     #[test]

@@ -69,6 +69,10 @@ impl TestStorage for MemoryStorage {
         true
     }
 
+    fn stores_start_timestamps(&self) -> bool {
+        true
+    }
+
     fn append(&mut self, labels: &Labels, samples: &SampleBatch) -> Result<(), StorageError> {
         let series = Arc::make_mut(&mut self.series).entry(labels.clone()).or_default();
         let stored = Arc::make_mut(series);
@@ -95,6 +99,7 @@ impl TestStorage for MemoryStorage {
                     stored.push_histogram(sample.timestamp, Arc::new(histogram));
                 }
             }
+            stored.set_last_start_timestamp(samples.start_timestamp(index));
         }
         Ok(())
     }

@@ -5,9 +5,9 @@
 //! [`TestStorage`], [`suite`] runs whole directories and compares with what passed before.
 //!
 //! An evaluation passes only if everything upstream's runner tries passes: an instant query is also
-//! run with every selector pinned by `@` at several other times, and as a range query. Start
-//! timestamps are read but not stored, nor are native histograms by a storage that says so; an
-//! evaluation that touches a series that has any fails, so that nothing passes for want of data.
+//! run with every selector pinned by `@` at several other times, and as a range query. Where a
+//! storage takes no native histograms or no start timestamps, an evaluation that touches a series
+//! that has any fails, so that nothing passes for want of data.
 
 mod classic;
 mod compare;
@@ -42,8 +42,14 @@ pub trait TestStorage {
         false
     }
 
+    /// Tells whether samples can have start timestamps.
+    fn stores_start_timestamps(&self) -> bool {
+        false
+    }
+
     /// Appends samples of one series, in time order. There are histograms among them only if
-    /// [`stores_histograms`](Self::stores_histograms) says that there may be.
+    /// [`stores_histograms`](Self::stores_histograms) says that there may be, and start timestamps
+    /// only if [`stores_start_timestamps`](Self::stores_start_timestamps) does.
     ///
     /// # Errors
     /// Whatever keeps the storage from taking them; the command that loads them then fails.

@@ -49,8 +49,8 @@ pub struct Load {
 pub struct LoadedSeries {
     /// Labels and values.
     pub line: SeriesLine,
-    /// Whether start timestamps were given for it.
-    pub has_start_timestamps: bool,
+    /// How far each start timestamp lies from its sample, in milliseconds; empty if there are none.
+    pub start_offsets: Vec<Option<i64>>,
 }
 
 /// A query, when it is evaluated, and what must come out.
@@ -245,15 +245,15 @@ fn load(first: &str, reader: &mut Reader<'_>) -> Scripted<Load> {
     let step_ms = duration(step.trim())?;
     let mut series: Vec<LoadedSeries> = Vec::new();
     while let Some(line) = reader.block_line() {
-        let mut loaded = LoadedSeries { line: SeriesLine::default(), has_start_timestamps: false };
+        let mut loaded = LoadedSeries { line: SeriesLine::default(), start_offsets: Vec::new() };
         if line.split_whitespace().next().is_some_and(|word| word.ends_with("@st")) {
-            let (labels, count) = parse_start_timestamps(line)?;
+            let (labels, offsets) = parse_start_timestamps(line)?;
             let fail = || ScriptError::StartTimestamps(labels.to_string());
             loaded.line = parse_series(reader.block_line().ok_or_else(fail)?)?;
-            if loaded.line.labels != labels || loaded.line.values.len() != count {
+            if loaded.line.labels != labels || loaded.line.values.len() != offsets.len() {
                 return Err(fail());
             }
-            loaded.has_start_timestamps = true;
+            loaded.start_offsets = offsets;
         } else {
             loaded.line = parse_series(line)?;
         }

@@ -136,17 +136,23 @@ impl Runner<'_> {
         let mut classic = ClassicHistograms::default();
         for series in &load.series {
             let labels = &series.line.labels;
-            if series.has_start_timestamps {
+            let stores_starts = self.storage.stores_start_timestamps();
+            if !series.start_offsets.is_empty() && !stores_starts {
                 self.not_stored.push((labels.clone(), "start timestamps"));
             }
+            let mut offsets = series.start_offsets.iter();
             let mut samples = SampleBatch::new();
             for (timestamp, value) in timed(&series.line, load.step_ms) {
+                let offset = offsets.next().copied().flatten().filter(|_| stores_starts);
                 match value {
-                    SeriesValue::Omitted => {}
+                    SeriesValue::Omitted => continue,
                     SeriesValue::Float(value) => samples.push(timestamp, *value),
                     SeriesValue::Histogram { histogram, .. } => {
                         samples.push_histogram(timestamp, Arc::clone(histogram));
                     }
+                }
+                if let Some(offset) = offset {
+                    samples.set_last_start_timestamp(timestamp.saturating_add(offset));
                 }
             }
             self.append(labels, &samples, line);

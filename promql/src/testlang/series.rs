@@ -293,48 +293,63 @@ pub(super) fn excerpt(text: &str) -> String {
     text.chars().take(20).collect()
 }
 
-/// Parses a line of start timestamps, `name{…}@st -1m 0sx2`: offsets from the samples. Gives the
-/// series and the number of samples; the offsets are checked but cannot be stored yet.
+/// Parses a line of start timestamps, `name{…}@st _ -1m 0sx2 -1m-30sx4`: how far from its sample each
+/// lies, in milliseconds; `None` for no start timestamp.
 ///
 /// # Errors
 /// [`SeriesError`] for the first thing that is wrong.
-pub fn parse_start_timestamps(text: &str) -> Result<(Labels, usize), SeriesError> {
+pub fn parse_start_timestamps(text: &str) -> Result<(Labels, Vec<Option<i64>>), SeriesError> {
     let (labels, rest) = metric(text)?;
     let items = rest
         .strip_prefix("@st")
         .ok_or_else(|| SeriesError::Series { expected: "\"@st\"", found: excerpt(rest) })?;
-    let mut total = 0;
+    let mut offsets = Vec::new();
     for item in items.split_whitespace() {
         let fail = || SeriesError::Value { text: item.to_owned() };
-        total += start_timestamp_count(item).ok_or_else(fail)?;
-        if total > MAX_VALUES {
+        let Run { mut offset, step, count } = start_timestamp_run(item).ok_or_else(fail)?;
+        if count > MAX_VALUES - offsets.len() {
             return Err(SeriesError::TooManyValues { limit: MAX_VALUES });
         }
+        for _ in 0..count {
+            offsets.push(offset);
+            offset = offset.map(|offset| offset.saturating_add(step));
+        }
     }
-    Ok((labels, total))
+    Ok((labels, offsets))
 }
 
-fn start_timestamp_count(item: &str) -> Option<usize> {
+/// Offsets in even steps.
+struct Run {
+    offset: Option<i64>,
+    step: i64,
+    count: usize,
+}
+
+fn start_timestamp_run(item: &str) -> Option<Run> {
     if let Some(repeat) = item.strip_prefix('_') {
-        return if repeat.is_empty() { Some(1) } else { count(repeat) };
+        let count = if repeat.is_empty() { 1 } else { count(repeat).filter(|count| *count > 0)? };
+        return Some(Run { offset: None, step: 0, count });
     }
-    let mut rest = duration_prefix(item)?;
-    if rest.is_empty() {
-        return Some(1);
+    let (offset, mut rest) = signed_duration(item)?;
+    let mut step = 0;
+    if let Some(behind) = rest.strip_prefix(['+', '-']) {
+        let (distance, behind) = signed_duration(behind)?;
+        step = if rest.starts_with('-') { -distance } else { distance };
+        rest = behind;
+    } else if rest.is_empty() {
+        return Some(Run { offset: Some(offset), step, count: 1 });
     }
-    if rest.starts_with(['+', '-']) {
-        rest = duration_prefix(&rest[1..])?;
-    }
-    count(rest).map(|count| count + 1)
+    // The first one comes on top of the repetitions.
+    Some(Run { offset: Some(offset), step, count: count(rest)? + 1 })
 }
 
-/// Checks that a duration stands first, with or without a sign, and gives the text behind it.
-fn duration_prefix(text: &str) -> Option<&str> {
+/// Parses a duration with or without a sign, in milliseconds, and gives the text behind it.
+fn signed_duration(text: &str) -> Option<(i64, &str)> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let digits = unsigned.find(|c: char| !c.is_ascii_digit()).unwrap_or(unsigned.len());
-    let unit = unsigned[digits..]
+    let end = unsigned[digits..]
         .find(|c: char| !c.is_ascii_alphabetic() || c == 'x')
         .map_or(unsigned.len(), |at| digits + at);
-    literal::duration_ms(&unsigned[..unit]).ok()?;
-    Some(&unsigned[unit..])
+    let ms = i64::try_from(literal::duration_ms(&unsigned[..end]).ok()?).ok()?;
+    Some((if text.starts_with('-') { -ms } else { ms }, &unsigned[end..]))
 }
