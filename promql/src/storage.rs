@@ -69,6 +69,8 @@ pub struct SelectHints {
     pub window_ms: i64,
     /// Function or aggregation directly around the selector, empty if there is none.
     pub function: String,
+    /// Which samples of the range are looked at.
+    pub wanted: Wanted,
     /// What the query may use to select the series and to read them.
     pub budget: Budget,
 }
@@ -77,8 +79,30 @@ impl SelectHints {
     /// Hints that say only which time range is needed.
     pub fn new(range: TimeRange) -> Self {
         let budget = Budget::default();
-        Self { range, step_ms: 0, window_ms: 0, function: String::new(), budget }
+        let function = String::new();
+        Self { range, step_ms: 0, window_ms: 0, function, wanted: Wanted::All, budget }
     }
+}
+
+impl SelectHints {
+    /// Tells whether what was selected with these hints answers `other` ones, too.
+    pub(crate) fn answers(&self, other: &Self) -> bool {
+        self.range == other.range && (self.wanted == Wanted::All || self.wanted == other.wanted)
+    }
+}
+
+/// Which samples of a range the engine looks at. A storage may always give all of them; the counter
+/// reset hint of a single histogram may be that which it has among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wanted {
+    /// All.
+    #[default]
+    All,
+    /// The newest of each series, its start timestamp excepted.
+    Newest,
+    /// The newest of each series that is no staleness marker, its start timestamp excepted.
+    NewestNotStale,
 }
 
 /// Time and memory of the query that a storage works for; the default has no bounds.

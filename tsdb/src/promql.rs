@@ -6,12 +6,12 @@ use ferula_chunkenc::SampleBatch;
 use ferula_index::{Labels, Matcher};
 use ferula_promql::storage::{
     Drawn, Querier as StorageQuerier, Queryable, Room, SelectHints, SeriesSet as StorageSeriesSet,
-    StorageError, TimeRange,
+    StorageError, TimeRange, Wanted,
 };
 
 use crate::db::{Db, ReadOnlyDb};
 use crate::error::Error;
-use crate::querier::{Querier, SeriesSet};
+use crate::querier::{Querier, SeriesSet, Sought};
 
 impl Queryable for Db {
     fn querier(&self, range: TimeRange) -> Result<Box<dyn StorageQuerier>, StorageError> {
@@ -37,7 +37,12 @@ impl StorageQuerier for Querier {
             asked.map_err(Error::Stopped)
         };
         let range = hints.range;
-        let set = self.select_within(matchers, range.mint(), range.maxt(), &mut draw);
+        let sought = match hints.wanted {
+            Wanted::Newest => Sought::Newest,
+            Wanted::NewestNotStale => Sought::NewestNotStale,
+            _ => Sought::All,
+        };
+        let set = self.select_within(matchers, range.mint(), range.maxt(), sought, &mut draw);
         Ok(Box::new(Selected { set: set.map_err(of_reader)?, _drawn: drawn }))
     }
 

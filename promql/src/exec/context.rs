@@ -143,7 +143,7 @@ impl Context {
         let known = selections
             .sets
             .iter()
-            .find(|known| known.matchers == matchers && known.hints.range == hints.range);
+            .find(|known| known.matchers == matchers && known.hints.answers(hints));
         if let Some(known) = known {
             return Ok(Arc::clone(&known.set));
         }

@@ -14,6 +14,7 @@ use super::window::{Windowed, Windows};
 use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same, scan, subquery};
 use crate::functions::RangeFunction;
 use crate::plan::{RangeCall, RangeSource};
+use crate::storage::Wanted;
 use crate::{AnnotationKind, Error, Span};
 
 /// Series of samples at times of their own.
@@ -35,7 +36,7 @@ pub(crate) fn source(
     grid: Grid,
     context: &Context,
 ) -> Result<Box<dyn SampleSource>, Error> {
-    source_with(source, None, grid, context)
+    source_with(source, None, Wanted::All, grid, context)
 }
 
 /// The same, for someone who looks at the `needed` labels only, if there are any given, besides
@@ -43,12 +44,13 @@ pub(crate) fn source(
 fn source_with(
     source: &RangeSource,
     needed: Option<&[&str]>,
+    wanted: Wanted,
     grid: Grid,
     context: &Context,
 ) -> Result<Box<dyn SampleSource>, Error> {
     match source {
         RangeSource::Selector { selector, range_ms } => {
-            let set = scan::select(selector, Some(*range_ms), grid, context)?;
+            let set = scan::select(selector, Some(*range_ms), wanted, grid, context)?;
             let metas = reader::metas(&*set, needed, context)?;
             let reader = Reader::new(set, selector.stats_only, WINDOW_SCRATCH, context);
             Ok(Box::new(Stored { reader, metas }))
@@ -92,7 +94,14 @@ pub(super) fn build(
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
-    let mut source = source_with(&call.source, reader.needed(), grid, context)?;
+    let wanted = match call.function {
+        RangeFunction::Last
+        | RangeFunction::Present
+        | RangeFunction::Absent
+        | RangeFunction::TsOfLast => Wanted::NewestNotStale,
+        _ => Wanted::All,
+    };
+    let mut source = source_with(&call.source, reader.needed(), wanted, grid, context)?;
     let params = call
         .params
         .iter()
@@ -122,7 +131,7 @@ pub(super) fn build(
         let unnamed = context.drop_names(source.series(), reader)?;
         if unnamed.may_clash && reader.needed().is_some() {
             // Which of them are the same without their names is told by all their labels.
-            source = source_with(&call.source, None, grid, context)?;
+            source = source_with(&call.source, None, wanted, grid, context)?;
             context.drop_names(source.series(), reader)?
         } else {
             unnamed

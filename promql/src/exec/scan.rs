@@ -15,7 +15,7 @@ use crate::functions::native::Incompatible;
 use crate::functions::{native_rate, rate};
 use crate::ledger::Site;
 use crate::plan::{Selector, Shift};
-use crate::storage::{Budget, SelectHints, SeriesSet};
+use crate::storage::{Budget, SelectHints, SeriesSet, Wanted};
 use crate::{AnnotationKind, Error, Span};
 
 /// What is taken of a sample.
@@ -65,10 +65,12 @@ pub(super) fn timestamps(
     Ok(Box::new(Scan::new(selector, take, None, grid, context)?))
 }
 
-/// Selects the series of a selector for the steps of `grid`.
+/// Selects the series of a selector for the steps of `grid`, of which the `wanted` samples are looked
+/// at if there is one step only.
 pub(super) fn select(
     selector: &Selector,
     range_ms: Option<i64>,
+    wanted: Wanted,
     grid: Grid,
     context: &Context,
 ) -> Result<Arc<dyn SeriesSet>, Error> {
@@ -77,6 +79,9 @@ pub(super) fn select(
     hints.step_ms = if grid.len > 1 { grid.step } else { 0 };
     hints.window_ms = range_ms.unwrap_or(0);
     selector.used_by.clone_into(&mut hints.function);
+    if grid.len <= 1 && selector.boundary.is_none() {
+        hints.wanted = wanted;
+    }
     let site = Site { what: "the selected series", span: context.span };
     hints.budget = Budget::new(&context.limits, site);
     context.select(&selector.matchers, &hints)
@@ -100,7 +105,8 @@ impl Scan {
         grid: Grid,
         context: &Context,
     ) -> Result<Self, Error> {
-        let set = select(selector, None, grid, context)?;
+        let wanted = if take == Take::StartTimestamp { Wanted::All } else { Wanted::Newest };
+        let set = select(selector, None, wanted, grid, context)?;
         // A copy of the samples if there are staleness markers among those of a smoothed selector.
         let scratch = if selector.boundary.is_some() { size_of::<(i64, f64)>() } else { 0 };
         Ok(Self {

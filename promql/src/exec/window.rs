@@ -11,6 +11,7 @@ use super::batch::{Column, Grid};
 use super::notes::Notes;
 use super::{Scalar, mixed};
 use crate::ast::Boundary;
+use crate::functions::extrapolation::Extrapolation;
 use crate::functions::rate::{self, RateKind};
 use crate::functions::sliding::{self, Extreme, SlidingSum};
 use crate::functions::starts::Starts;
@@ -262,13 +263,26 @@ impl Windowed {
                 resets.extend(pairs.filter(is_reset).map(|(before, _)| before));
             }
         }
+        let mut extrapolation = Extrapolation::new(kind);
         // Resets before the current window, which only moves on.
         let mut passed = 0;
         windows.each(times, |w| {
             while passed < resets.len() && resets[passed] < w.samples.start {
                 passed += 1;
             }
-            let last = w.samples.end - 1;
+            let (first, last) = (w.samples.start, w.samples.end - 1);
+            let has_resets = resets.get(passed).is_some_and(|before| *before < last);
+            if starts.is_empty() && !has_resets && first < last {
+                let increase = values[last] - values[first];
+                let factor = extrapolation.factor(
+                    (times[first], times[last]),
+                    last - first,
+                    (w.start, w.end),
+                    (values[first], increase),
+                );
+                out.set(w.step, increase * factor);
+                return;
+            }
             let lost = resets[passed..]
                 .iter()
                 .take_while(|before| **before < last)

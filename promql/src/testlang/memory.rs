@@ -5,12 +5,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram, custom_bounds_match};
-use ferula_chunkenc::{Sample, SampleBatch};
+use ferula_chunkenc::{Sample, SampleBatch, stale};
 use ferula_index::{Labels, Matcher};
 
 use super::TestStorage;
 use crate::storage::{
-    Drawn, Querier, Queryable, Room, SelectHints, SeriesSet, StorageError, TimeRange,
+    Drawn, Querier, Queryable, Room, SelectHints, SeriesSet, StorageError, TimeRange, Wanted,
 };
 
 /// Samples that are read at a time.
@@ -200,7 +200,8 @@ impl Querier for MemoryQuerier {
             drawn.add(2 * size_of::<(Labels, Arc<SampleBatch>)>())?;
             series.push((labels.clone(), Arc::clone(samples)));
         }
-        Ok(Box::new(MemorySeriesSet { series, mint, maxt, _drawn: drawn }))
+        let wanted = hints.wanted;
+        Ok(Box::new(MemorySeriesSet { series, mint, maxt, wanted, _drawn: drawn }))
     }
 
     fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, StorageError> {
@@ -228,16 +229,26 @@ struct MemorySeriesSet {
     series: Vec<(Labels, Arc<SampleBatch>)>,
     mint: i64,
     maxt: i64,
+    wanted: Wanted,
     _drawn: Drawn,
 }
 
 impl MemorySeriesSet {
     /// All samples of a series, and where those of the range are.
+    /// No more than is wanted, so that a hint that asks for too little shows.
     fn within(&self, index: usize) -> (&SampleBatch, Range<usize>) {
         let samples = &self.series[index].1;
         let start = samples.timestamps().partition_point(|time| *time < self.mint);
         let end = samples.timestamps().partition_point(|time| *time <= self.maxt);
-        (samples, start..end.max(start))
+        let end = end.max(start);
+        let newest = match self.wanted {
+            Wanted::Newest => (start..end).next_back(),
+            Wanted::NewestNotStale => {
+                (start..end).rfind(|at| !stale::is_stale(samples.values()[*at]))
+            }
+            _ => return (samples, start..end),
+        };
+        (samples, newest.map_or(end..end, |at| at..at + 1))
     }
 }
 

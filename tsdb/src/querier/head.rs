@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ferula_chunkenc::SampleBatch;
+use ferula_chunkenc::{Sample, SampleBatch, stale};
 use ferula_index::postings::Postings;
 use ferula_index::{Labels, Matcher, SeriesRef};
 
@@ -23,6 +23,20 @@ const SELECTED_BYTES: usize = 2 * size_of::<Series>() + size_of::<SeriesRef>() +
 
 /// For how many series labels are made at once.
 const LABELS_BATCH: usize = 1024;
+
+/// Which samples somebody is after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sought {
+    /// All.
+    All,
+    /// The newest of each series.
+    Newest,
+    /// The newest of each series that is no staleness marker.
+    NewestNotStale,
+}
+
+/// The newest sample of each series, if it is known; empty if nobody asked.
+pub(crate) type Newest = Vec<Option<Sample>>;
 
 /// A view of the head over a range of time.
 #[derive(Clone, Debug)]
@@ -55,32 +69,65 @@ impl HeadReader {
         maxt: i64,
         draw: &mut Draw<'_>,
     ) -> Result<Vec<Series>, Error> {
+        Ok(self.select_with(matchers, mint, maxt, Sought::All, draw)?.0)
+    }
+
+    /// Selects as [`select`](Self::select) does, and tells the newest sample of each series as far as
+    /// it is `sought` and known without decoding a chunk.
+    pub(crate) fn select_with(
+        &self,
+        matchers: &[Matcher],
+        mint: i64,
+        maxt: i64,
+        sought: Sought,
+        draw: &mut Draw<'_>,
+    ) -> Result<(Vec<Series>, Newest), Error> {
         let mint = mint.max(self.guard.from());
         if !self.overlaps(mint, maxt) {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Newest::default()));
         }
         let selected = self.head.index().select(matchers);
         let seen = self.guard.seen();
-        let has_samples = |series: &Series| {
-            let has_samples = |series: SeriesView<'_>| {
-                series.has_samples(mint, maxt, seen) && !self.is_deleted(series, mint, maxt)
-            };
-            series.view(has_samples).unwrap_or_default()
+        // Whether there are samples, and the newest of them if that is known.
+        let look = |series: SeriesView<'_>| {
+            let has_samples =
+                series.has_samples(mint, maxt, seen) && !self.is_deleted(series, mint, maxt);
+            let newest = series.newest_float(mint, maxt, seen).filter(|_| sought != Sought::All);
+            let is_sought =
+                |newest: &Sample| sought == Sought::Newest || !stale::is_stale(newest.value);
+            let is_kept = || self.tombstones.of(series.series_ref()).is_empty();
+            has_samples.then(|| newest.filter(is_sought).filter(|_| is_kept()))
         };
         let mut pages = PageCursor::default();
         let mut series: Vec<Series> = Vec::new();
+        let mut newest: Newest = Vec::new();
+        let entry_bytes = match sought {
+            Sought::All => SELECTED_BYTES,
+            _ => SELECTED_BYTES + 2 * size_of::<Option<Sample>>(),
+        };
         for found in &selected {
             if series.len() == series.capacity() {
                 let additional = series.len().clamp(64, SELECT_BATCH);
-                draw(additional * SELECTED_BYTES)?;
+                draw(additional * entry_bytes)?;
                 series.reserve_exact(additional);
             }
-            series.extend(self.head.series(found, &mut pages).filter(has_samples));
+            let Some(found) = self.head.series(found, &mut pages) else { continue };
+            if let Some(found_newest) = found.view(look).flatten() {
+                series.push(found);
+                if sought != Sought::All {
+                    newest.push(found_newest);
+                }
+            }
         }
         draw(0)?;
         let order = self.head.index().order(&refs_of(&series));
         draw(0)?;
-        Ok(order.into_iter().map(|at| series[at as usize].clone()).collect())
+        let places = || order.iter().map(|at| *at as usize);
+        let newest = match sought {
+            Sought::All => Newest::default(),
+            _ => places().map(|at| newest[at]).collect(),
+        };
+        Ok((places().map(|at| series[at].clone()).collect(), newest))
     }
 
     /// The labels of a series.

@@ -13,7 +13,7 @@ use ferula_index::{Labels, Matcher};
 
 use self::block::BlockPart;
 pub(crate) use self::chunks::decode_between;
-pub(crate) use self::head::HeadReader;
+pub(crate) use self::head::{HeadReader, Newest, Sought};
 use self::merge::{Merged, merge_names, merge_tail};
 use crate::block::Block;
 use crate::error::Error;
@@ -50,7 +50,7 @@ impl Querier {
     /// # Errors
     /// Whatever keeps a block from being read.
     pub fn select(&self, matchers: &[Matcher]) -> Result<SeriesSet, Error> {
-        self.select_within(matchers, self.mint, self.maxt, &mut |_| Ok(()))
+        self.select_within(matchers, self.mint, self.maxt, Sought::All, &mut |_| Ok(()))
     }
 
     /// Selects as [`select`](Self::select) does, in the part of the range from `mint` to `maxt`.
@@ -60,6 +60,7 @@ impl Querier {
         matchers: &[Matcher],
         mint: i64,
         maxt: i64,
+        sought: Sought,
         draw: &mut Draw<'_>,
     ) -> Result<SeriesSet, Error> {
         let (mint, maxt) = (mint.max(self.mint), maxt.min(self.maxt));
@@ -68,9 +69,9 @@ impl Querier {
             let of_block = block::select(block, matchers, mint, maxt, draw)?;
             lists.push(of_block.into_iter().map(|(l, part)| (l, Part::Block(part))).collect());
         }
-        let of_head = self.head.select(matchers, mint, maxt, draw)?;
+        let (of_head, newest) = self.head.select_with(matchers, mint, maxt, sought, draw)?;
         let found = if lists.iter().all(Vec::is_empty) {
-            Found::Head(of_head)
+            Found::Head(of_head, newest)
         } else {
             let mut list = Vec::with_capacity(of_head.len());
             for (labels, series) in self.head.with_labels(&of_head) {
@@ -127,8 +128,9 @@ pub struct SeriesSet {
 /// Series and where they were found.
 #[derive(Debug)]
 enum Found {
-    /// In the head only: labels are made when they are asked for.
-    Head(Vec<Series>),
+    /// In the head only: labels are made when they are asked for. Where only the newest sample is
+    /// sought, it may be known.
+    Head(Vec<Series>, Newest),
     /// In blocks too.
     Merged(Merged<Part>),
 }
@@ -137,7 +139,7 @@ impl SeriesSet {
     /// Number of series.
     pub fn len(&self) -> usize {
         match &self.found {
-            Found::Head(series) => series.len(),
+            Found::Head(series, _) => series.len(),
             Found::Merged(merged) => merged.len(),
         }
     }
@@ -153,7 +155,7 @@ impl SeriesSet {
     /// If `index` is not below [`len`](Self::len).
     pub fn labels(&self, index: usize) -> Labels {
         match &self.found {
-            Found::Head(series) => self.head.labels(&series[index]),
+            Found::Head(series, _) => self.head.labels(&series[index]),
             Found::Merged(merged) => merged.labels(index).clone(),
         }
     }
@@ -161,7 +163,7 @@ impl SeriesSet {
     /// Labels of all series, in order.
     pub fn all_labels(&self) -> Vec<Labels> {
         match &self.found {
-            Found::Head(series) => self.head.labels_of(series).collect(),
+            Found::Head(series, _) => self.head.labels_of(series).collect(),
             Found::Merged(merged) => merged.all_labels().to_vec(),
         }
     }
@@ -173,8 +175,8 @@ impl SeriesSet {
     /// If the range exceeds [`len`](Self::len).
     pub fn labels_in(&self, range: Range<usize>, needed: Option<&[&str]>) -> Vec<Labels> {
         match (&self.found, needed) {
-            (Found::Head(series), Some(names)) => self.head.labels_among(&series[range], names),
-            (Found::Head(series), None) => self.head.labels_of(&series[range]).collect(),
+            (Found::Head(series, _), Some(names)) => self.head.labels_among(&series[range], names),
+            (Found::Head(series, _), None) => self.head.labels_of(&series[range]).collect(),
             (Found::Merged(merged), _) => merged.all_labels()[range].to_vec(),
         }
     }
@@ -199,7 +201,12 @@ impl SeriesSet {
         room: &mut MakeRoom<'_>,
     ) -> Result<(), Error> {
         let merged = match &self.found {
-            Found::Head(series) => {
+            Found::Head(series, newest) => {
+                if let Some(newest) = newest.get(index).copied().flatten() {
+                    room(batch, 1)?;
+                    batch.push(newest.timestamp, newest.value);
+                    return Ok(());
+                }
                 return self.head.read(&series[index], self.mint, self.maxt, batch, room);
             }
             Found::Merged(merged) => merged,
