@@ -8,6 +8,8 @@ mod faults;
 mod machine;
 #[path = "../../tsdb/tests/simulation/model.rs"]
 mod model;
+#[path = "../../tsdb/tests/simulation/noted.rs"]
+mod noted;
 #[path = "../../tsdb/tests/simulation/workload.rs"]
 #[expect(dead_code, reason = "the tests draw whole schedules from a seed")]
 mod workload;
@@ -27,6 +29,7 @@ fuzz_target!(|data: &[u8]| {
         block_range_ms: [1000, 2000, 10_000][usize::from(header[0] >> 2) % 3],
         chunk_segment_bytes: [64, 300, 1 << 20][usize::from(header[0] >> 4) % 3],
         padding: [0, 300, 4000][usize::from(header[0] >> 6) % 3],
+        max_exemplars: [3, 10, 100][usize::from(header[1]) % 3],
     };
     let ops = rest.chunks_exact(3).take(MAX_OPS).map(|item| {
         let mut random = Random(u64::from(u16::from_le_bytes([item[1], item[2]])));

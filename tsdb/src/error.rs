@@ -191,6 +191,15 @@ pub enum Error {
         /// Why not.
         fault: SnapshotFault,
     },
+    /// A record in a snapshot of the head does not decode.
+    #[error("{file}: malformed", file = file.display())]
+    SnapshotRecord {
+        /// The snapshot.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: ferula_wal::Error,
+    },
     /// A snapshot would go into the directory of this database or another one.
     #[error("{dir} is the directory of a database", dir = dir.display())]
     SnapshotTarget {
@@ -298,6 +307,12 @@ pub enum SnapshotFault {
     /// Refs of series do not ascend, or two series have the same labels.
     #[error("series {series} does not come after the one before it, or is there twice")]
     Order {
+        /// The series.
+        series: SeriesRef,
+    },
+    /// An exemplar is of a series that there is not.
+    #[error("an exemplar is of series {series}, which is not there")]
+    ExemplarSeries {
         /// The series.
         series: SeriesRef,
     },

@@ -49,6 +49,19 @@ pub const DEFAULT_MAX_LABEL_NAME_BYTES: usize = 1024;
 /// Longest label value, in bytes: 64 KiB.
 pub const DEFAULT_MAX_LABEL_VALUE_BYTES: usize = 64 << 10;
 
+/// Most exemplars of the head: as many as Prometheus keeps.
+pub const DEFAULT_MAX_EXEMPLARS: usize = 100_000;
+
+/// Largest value that [`Limits::exemplars`] may take.
+pub const MAX_EXEMPLARS: usize = 10_000_000;
+
+/// Most characters that the label names and values of one exemplar may have together, as in
+/// OpenMetrics.
+pub const MAX_EXEMPLAR_LABEL_CHARS: usize = 128;
+
+/// Most bytes of the log that the exemplars of one batch may take together: 8 MiB.
+pub const MAX_BATCH_EXEMPLAR_BYTES: usize = 8 << 20;
+
 /// Most bytes of buckets and spans that the histograms of one batch may have together: 64 MiB.
 pub const MAX_BATCH_HISTOGRAM_BYTES: usize = 64 << 20;
 
@@ -89,6 +102,9 @@ pub struct Limits {
     pub label_value_bytes: usize,
     /// Most samples of one batch.
     pub batch_samples: usize,
+    /// Most exemplars of the head, of all series together: beyond it the one that came first gives
+    /// way. None are taken if this is zero.
+    pub exemplars: usize,
 }
 
 impl Default for Limits {
@@ -99,6 +115,7 @@ impl Default for Limits {
             label_name_bytes: DEFAULT_MAX_LABEL_NAME_BYTES,
             label_value_bytes: DEFAULT_MAX_LABEL_VALUE_BYTES,
             batch_samples: DEFAULT_MAX_BATCH_SAMPLES,
+            exemplars: DEFAULT_MAX_EXEMPLARS,
         }
     }
 }
@@ -183,13 +200,20 @@ impl Options {
         let rate = self.compaction_bytes_per_second.unwrap_or(u64::MAX);
         within("compaction_bytes_per_second", rate, 1, u64::MAX)?;
         self.retention.check()?;
-        let Limits { series, labels, label_name_bytes, label_value_bytes, batch_samples } =
-            self.limits;
+        let Limits {
+            series,
+            labels,
+            label_name_bytes,
+            label_value_bytes,
+            batch_samples,
+            exemplars,
+        } = self.limits;
         within("limits.series", series, 1, MAX_SERIES)?;
         within("limits.labels", labels as u64, 1, MAX_LABELS as u64)?;
         within("limits.label_name_bytes", label_name_bytes as u64, 1, MAX_LABEL_BYTES as u64)?;
         within("limits.label_value_bytes", label_value_bytes as u64, 1, MAX_LABEL_BYTES as u64)?;
         within("limits.batch_samples", batch_samples as u64, 1, MAX_BATCH_SAMPLES as u64)?;
+        within("limits.exemplars", exemplars as u64, 0, MAX_EXEMPLARS as u64)?;
         self.wal_options().map(drop)
     }
 
@@ -282,6 +306,12 @@ impl OptionsBuilder {
     /// Sets what the head, one batch and one series may be at most.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.options.limits = limits;
+        self
+    }
+
+    /// Sets how many exemplars are kept, of all series together; none if it is zero.
+    pub fn max_exemplars(mut self, exemplars: usize) -> Self {
+        self.options.limits.exemplars = exemplars;
         self
     }
 

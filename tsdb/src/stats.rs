@@ -16,6 +16,8 @@ pub struct Stats {
     pub n_series: u64,
     /// Chunks in the head, open ones included.
     pub n_chunks: u64,
+    /// Exemplars that are kept.
+    pub n_exemplars: u64,
     /// Time of the earliest sample of the head in milliseconds; `None` if it is empty.
     pub head_mint: Option<i64>,
     /// Time of the latest sample of the head in milliseconds; `None` if it is empty.
@@ -84,6 +86,8 @@ pub struct MemoryUsage {
     pub unpublished_bytes: u64,
     /// Buffers of batches that ended, for the next ones.
     pub batch_bytes: u64,
+    /// Exemplars, with their labels and those of their series.
+    pub exemplar_bytes: u64,
 }
 
 impl MemoryUsage {
@@ -94,7 +98,8 @@ impl MemoryUsage {
         let open = open_chunk_bytes + spare_chunk_bytes;
         let full = chunk_list_bytes + full_chunk_bytes + chunk_file_bytes;
         let index = self.index.total_bytes();
-        series_bytes + open + full + index + self.unpublished_bytes + self.batch_bytes
+        let notes = self.exemplar_bytes;
+        series_bytes + open + full + index + self.unpublished_bytes + self.batch_bytes + notes
     }
 }
 
@@ -135,9 +140,11 @@ pub struct OpenReport {
     pub covered_samples: u64,
     /// Histograms that were left out because their parts do not fit together.
     pub invalid_histograms: u64,
-    /// Records of kinds that this release does not serve, such as exemplars. They stay in the log
+    /// Records of kinds that this release does not serve, such as metadata. They stay in the log
     /// with the series they name, but a block that is cut does not hold them.
     pub skipped_records: u64,
+    /// Exemplars that the database has.
+    pub exemplars: u64,
     /// Bytes cut from the end of the log because the last record was not written whole.
     pub cut_bytes: u64,
     /// Blocks opened.

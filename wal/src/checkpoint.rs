@@ -14,6 +14,7 @@ use ferula_index::SeriesRef;
 use crate::fs::Fs;
 use crate::options::{Options, SyncPolicy};
 use crate::reader::LogReader;
+use crate::record::exemplars::RefExemplar;
 use crate::record::histograms::{HistogramsDecoder, HistogramsWriter, RecordHistogram};
 use crate::record::{Record, exemplars, metadata, samples, samples_v2, series, tombstones};
 use crate::segment::{Listing, TEMPORARY_SUFFIX, checkpoint_path, segment_path};
@@ -49,6 +50,31 @@ impl Wal {
         mint: i64,
         keep: impl FnMut(SeriesRef) -> bool,
     ) -> Result<CheckpointReport, Error> {
+        self.condense(through, mint, keep, None::<fn(&RefExemplar) -> bool>)
+    }
+
+    /// Does what [`checkpoint`](Self::checkpoint) does, but for exemplars: those stay that
+    /// `keep_exemplar` accepts, whatever their times. `keep` must accept their series.
+    ///
+    /// # Errors
+    /// Those of [`checkpoint`](Self::checkpoint).
+    pub fn checkpoint_with_exemplars(
+        &self,
+        through: u32,
+        mint: i64,
+        keep: impl FnMut(SeriesRef) -> bool,
+        keep_exemplar: impl FnMut(&RefExemplar) -> bool,
+    ) -> Result<CheckpointReport, Error> {
+        self.condense(through, mint, keep, Some(keep_exemplar))
+    }
+
+    fn condense(
+        &self,
+        through: u32,
+        mint: i64,
+        keep: impl FnMut(SeriesRef) -> bool,
+        keep_exemplar: Option<impl FnMut(&RefExemplar) -> bool>,
+    ) -> Result<CheckpointReport, Error> {
         let _maintenance = self.maintenance();
         let current = self.current_segment();
         if through >= current {
@@ -70,6 +96,7 @@ impl Wal {
         let mut filter = Filter {
             mint,
             keep,
+            keep_exemplar,
             report: &mut report,
             metadata: NewestMetadata::default(),
             record: Vec::new(),
@@ -107,15 +134,20 @@ fn remove_dirs(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<(), Error> {
 const METADATA_RECORD_BYTES: usize = 1 << 20;
 
 /// Copies records, leaving out what is not wanted any more.
-struct Filter<'a, K> {
+struct Filter<'a, K, E> {
     mint: i64,
     keep: K,
+    keep_exemplar: Option<E>,
     report: &'a mut CheckpointReport,
     metadata: NewestMetadata,
     record: Vec<u8>,
 }
 
-impl<K: FnMut(SeriesRef) -> bool> Filter<'_, K> {
+impl<K, E> Filter<'_, K, E>
+where
+    K: FnMut(SeriesRef) -> bool,
+    E: FnMut(&RefExemplar) -> bool,
+{
     fn copy(&mut self, mut reader: LogReader, target: &Wal) -> Result<(), Error> {
         while let Some(record) = reader.next_record()? {
             let kept = match record.decode()? {
@@ -199,7 +231,11 @@ impl<K: FnMut(SeriesRef) -> bool> Filter<'_, K> {
         let mut n = 0;
         while let Some(exemplar) = entries.next()? {
             n += 1;
-            if self.reaches(exemplar.series, exemplar.timestamp) {
+            let is_kept = match &mut self.keep_exemplar {
+                Some(keep_exemplar) => keep_exemplar(&exemplar),
+                None => self.reaches(exemplar.series, exemplar.timestamp),
+            };
+            if is_kept {
                 kept.push(exemplar);
             }
         }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ferula_wal::fs::Fs;
+use ferula_wal::record::exemplars::RefExemplar;
 use ulid::Ulid;
 
 use super::{Shared, View};
@@ -83,7 +84,8 @@ impl Shared {
     }
 
     /// Condenses the log: what lies before `mint` is in blocks. As in Prometheus the newest third of
-    /// its segments is left alone, for most of what they hold is still wanted.
+    /// its segments is left alone, for most of what they hold is still wanted. Exemplars stay as long as
+    /// the head has them.
     fn truncate_log(&self, mint: i64) -> Result<(), Error> {
         let Some(wal) = self.head.wal() else { return Ok(()) };
         let failed = |source| Error::Wal { op: "truncate", source };
@@ -93,8 +95,12 @@ impl Shared {
         if through <= first {
             return Ok(());
         }
-        let keep = |series| self.head.needs_record_of(series);
-        wal.checkpoint(through, mint, keep).map(drop).map_err(failed)
+        // Exemplars that come from now on are in later segments, of series that are there.
+        let wanted = self.head.exemplars().wanted();
+        let keep = |series| self.head.needs_record_of(series) || wanted.has_series(series);
+        let keep_exemplar = |exemplar: &RefExemplar| wanted.has(exemplar);
+        let condensed = wal.checkpoint_with_exemplars(through, mint, keep, keep_exemplar);
+        condensed.map(drop).map_err(failed)
     }
 }
 

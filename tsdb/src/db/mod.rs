@@ -4,6 +4,7 @@ mod background;
 mod compaction;
 mod cut;
 mod delete;
+mod exemplars;
 mod open;
 mod read_only;
 mod recover;
@@ -112,6 +113,7 @@ impl View {
             quarantined: quarantined.iter().cloned().chain(damaged).collect(),
             appended,
             refused,
+            n_exemplars: head.exemplars().counts().0 as u64,
             ..Stats::default()
         }
     }

@@ -19,12 +19,12 @@ use crate::stats::{OpenReport, Stats};
 pub struct ReadOnlyDb {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
-    content: RwLock<Content>,
+    pub(super) content: RwLock<Content>,
 }
 
 #[derive(Debug)]
-struct Content {
-    head: Arc<Head>,
+pub(super) struct Content {
+    pub(super) head: Arc<Head>,
     view: View,
     report: OpenReport,
 }

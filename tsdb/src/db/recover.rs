@@ -79,6 +79,7 @@ pub(super) fn recover(
     snapshot::remove(&**fs, dir)?;
     head.set_wal(wal);
     report.series = head.sizes().0;
+    report.exemplars = head.exemplars().counts().0 as u64;
     Ok(head)
 }
 
@@ -102,6 +103,7 @@ pub(super) fn recover_read_only(
         }
     }
     report.series = head.sizes().0;
+    report.exemplars = head.exemplars().counts().0 as u64;
     Ok(head)
 }
 

@@ -4,6 +4,8 @@
 //! each is refused with its reason. They are checked once more under the commit lock: another
 //! batch or a block cut may have overtaken them.
 
+mod notes;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -60,6 +62,11 @@ pub struct Committed {
     /// Samples that were accepted into the batch but refused by the commit, because another batch
     /// or a block cut overtook them.
     pub refused: usize,
+    /// Exemplars that are visible and logged now.
+    pub exemplars: usize,
+    /// Exemplars that were accepted into the batch but refused by the commit, because another one
+    /// of their series came first or the series is gone.
+    pub refused_exemplars: usize,
 }
 
 impl Appender {

@@ -8,6 +8,7 @@ use ferula_index::SeriesRef;
 use ferula_wal::record::samples::RefSample;
 use parking_lot::Mutex;
 
+use super::notes::Notes;
 use super::series::Newest;
 use crate::histogram::NativeHistogram;
 
@@ -73,6 +74,8 @@ pub(super) struct Batch {
     pub(super) histogram_bytes: usize,
     /// Ends of all parts but the last.
     pub(super) ends: Vec<PartEnd>,
+    /// What it holds beside samples.
+    pub(super) notes: Notes,
     is_unpinned: bool,
 }
 

@@ -11,6 +11,7 @@ use super::Head;
 use super::appender::Committed;
 use super::batch::Batch;
 use super::isolation::{BatchId, Views};
+use super::notes::AppliedNotes;
 use super::records::Records;
 use super::series::Page;
 use crate::error::Error;
@@ -109,9 +110,11 @@ impl Head {
         let id = BatchId(commit.newest.0 + 1);
         self.isolation.read_views(&mut commit.views);
         let applied = self.apply(batch, id, &commit.views);
-        let done = Committed { samples: batch.len(), refused: applied.refused };
+        let AppliedNotes { exemplars, refused_exemplars } = self.apply_notes(&mut batch.notes, id);
+        let (samples, refused) = (batch.len(), applied.refused);
+        let done = Committed { samples, refused, exemplars, refused_exemplars };
         self.refused.fetch_add(applied.refused as u64, Ordering::Relaxed);
-        if batch.is_empty() {
+        if batch.is_empty() && batch.notes.is_empty() {
             // What it repeats may be of a batch that is not durable yet, so wait for that one.
             return Ok(Staged { done, batch: commit.newest, lsn: commit.lsn });
         }

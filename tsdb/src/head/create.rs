@@ -40,6 +40,11 @@ impl Unpublished {
         self.recent.retain(|(_, series)| !is_gone(*series));
     }
 
+    /// The series with these labels.
+    pub(super) fn find(&self, labels: &Labels) -> Option<SeriesRef> {
+        self.by_labels.get(labels).copied()
+    }
+
     /// Labels of a series.
     pub(super) fn labels(&self, series: SeriesRef) -> Option<&Labels> {
         self.by_ref.get(&series)

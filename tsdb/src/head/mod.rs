@@ -3,7 +3,7 @@
 //! A sample goes from a batch ([`appender`]) to the log and to the open chunk of its series
 //! ([`commit`], [`series`]), and becomes visible with its batch ([`isolation`]). Series are found by
 //! ref in [`stripes`] and by labels in the index, which holds only series of committed batches
-//! ([`create`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`delete`] what is not wanted, [`memory`]
+//! ([`create`]). A batch may also hold [`exemplars`] ([`notes`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`delete`] what is not wanted, [`memory`]
 //! counts what all of it takes.
 //!
 //! Lock order: the commit, the unpublished series, a stripe, a page.
@@ -15,10 +15,12 @@ mod chunk_files;
 mod commit;
 mod create;
 mod delete;
+mod exemplars;
 mod full_chunks;
 mod gc;
 mod isolation;
 mod memory;
+mod notes;
 mod records;
 mod replay;
 mod series;
@@ -48,6 +50,7 @@ use crate::tombstones::Tombstones;
 use batch::SpareBatches;
 use commit::Commit;
 use create::Unpublished;
+use exemplars::Exemplars;
 use full_chunks::FullChunkQueue;
 use isolation::Isolation;
 use stripes::Stripes;
@@ -77,6 +80,7 @@ pub(crate) struct Head {
     full_chunks: FullChunkQueue,
     /// What is deleted of the samples in memory.
     tombstones: RwLock<Arc<Tombstones>>,
+    exemplars: Exemplars,
     commit: Mutex<Commit>,
     /// Set when a batch was applied that is not logged and indexed in whole: nothing is acknowledged
     /// any more.
@@ -106,7 +110,6 @@ impl Head {
     /// Makes an empty head that takes samples from `valid_from` on.
     pub(crate) fn new(limits: Limits, block_range_ms: i64, valid_from: i64) -> Self {
         Self {
-            limits,
             block_range_ms,
             index: HeadIndex::new(),
             stripes: Stripes::new(),
@@ -124,6 +127,8 @@ impl Head {
             files: None,
             full_chunks: FullChunkQueue::default(),
             tombstones: RwLock::default(),
+            exemplars: Exemplars::new(limits.exemplars, 0),
+            limits,
             commit: Mutex::new(Commit::new()),
             has_failed: AtomicBool::new(false),
             is_in_doubt: AtomicBool::new(false),
@@ -158,6 +163,11 @@ impl Head {
     /// The index of the series of committed batches.
     pub(crate) fn index(&self) -> &HeadIndex {
         &self.index
+    }
+
+    /// The exemplars of all series.
+    pub(crate) fn exemplars(&self) -> &Exemplars {
+        &self.exemplars
     }
 
     /// The series with this ref. Neighbours are found at once through the same cursor.

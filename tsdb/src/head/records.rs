@@ -1,8 +1,8 @@
-//! What the log holds of the samples of a batch.
+//! What the log holds of a batch.
 
 use ferula_chunkenc::histogram::{FloatHistogram, Histogram};
 use ferula_wal::record::histograms::{RefHistogram, encode, encode_custom};
-use ferula_wal::record::samples;
+use ferula_wal::record::{exemplars, samples};
 
 use super::batch::{Batch, PendingHistogram};
 use crate::histogram::NativeHistogram;
@@ -15,7 +15,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Encodes the samples of a batch, part by part.
+    /// Encodes a batch: its samples part by part, then its exemplars.
     pub(super) fn encode(&mut self, batch: &Batch) {
         self.n_used = 0;
         for (floats, histograms) in batch.parts() {
@@ -26,6 +26,11 @@ impl Records {
             if !histograms.is_empty() {
                 self.encode_histograms(histograms);
             }
+        }
+        let noted = &batch.notes.exemplars;
+        if !noted.is_empty() {
+            // Behind the samples, so that whoever follows the log knows of those first.
+            self.add(|record| exemplars::encode(noted, record));
         }
     }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use ferula_chunkenc::SampleBatch;
 use ferula_index::{Labels, MatchOp, Matcher, SeriesRef};
-use ferula_tsdb::{AppendError, Appender, Clock, Db, Error, Querier};
+use ferula_tsdb::{AppendError, Appender, Clock, Db, Error, Querier, SeriesExemplars};
 use ferula_wal::fs::{Fault, FaultFs, Fs, Survival};
 
 use crate::faults::Process;
 use crate::model::{Batch, Content, Gap, Model, Written, ensure};
+use crate::noted::{Exemplars, NotedExemplar, exemplar_of};
 use crate::workload::{N_APPENDERS, Op, Random, Schedule};
 
 const DATA: &str = "/data";
@@ -54,6 +55,7 @@ struct Machine<'a> {
     pending: [Vec<Written>; N_APPENDERS],
     refs: std::collections::BTreeMap<u16, SeriesRef>,
     model: Model,
+    exemplars: Exemplars,
     random: Random,
     now: i64,
     churn: u16,
@@ -98,6 +100,7 @@ pub(crate) fn run_with(
         pending: Default::default(),
         refs: Default::default(),
         model: Model::default(),
+        exemplars: Exemplars { capacity: schedule.config.max_exemplars, ..Exemplars::default() },
         random: Random(schedule.seed),
         now: 0,
         churn: 0,
@@ -256,8 +259,9 @@ impl Machine<'_> {
     }
 
     fn commit(&mut self, appender: usize) -> Result<(), String> {
-        let Some(batch) = self.appenders[appender].take() else { return Ok(()) };
+        let Some(mut batch) = self.appenders[appender].take() else { return Ok(()) };
         let pending = mem::take(&mut self.pending[appender]);
+        let mut exemplars = self.add_exemplars(&mut batch, &pending)?;
         let mut samples = pending;
         if !self.has_failed {
             // What another batch or a cut has overtaken since is left out. After a failure it is not
@@ -297,14 +301,48 @@ impl Machine<'_> {
                 }
                 of_batch.is_acknowledged = true;
                 of_batch.is_durable = self.schedule.config.is_always;
+                // A series whose samples were all refused may not be there.
+                let is_certain = committed.exemplars == exemplars.len();
+                let all = committed.exemplars + committed.refused_exemplars;
+                ensure!(all == exemplars.len(), "{committed:?} of {exemplars:?}");
+                ensure!(
+                    is_certain || committed.refused > 0,
+                    "{committed:?}, though no sample was refused"
+                );
+                for noted in &mut exemplars {
+                    noted.is_certain = is_certain;
+                    noted.is_durable = is_certain && of_batch.is_durable;
+                }
             }
             Err(_) => {
                 self.tally.failed_commits += 1;
                 self.has_failed = true;
             }
         }
+        let beside = of_batch.samples.first().map(|sample| sample.serial);
+        exemplars.iter_mut().for_each(|noted| noted.beside = beside);
+        self.exemplars.noted.extend(exemplars);
         self.model.batches.push(of_batch);
         Ok(())
+    }
+
+    /// Adds exemplars of some series of a batch that is about to be committed.
+    fn add_exemplars(
+        &mut self,
+        batch: &mut Appender,
+        pending: &[Written],
+    ) -> Result<Vec<NotedExemplar>, String> {
+        let n = usize::try_from(self.next_serial % 4).expect("small");
+        let mut added = Vec::new();
+        for &Written { series, .. } in pending.iter().take(n) {
+            let serial = self.next_serial;
+            self.next_serial += 1;
+            let appended = batch.append_exemplar(&self.labels_of(series), exemplar_of(serial));
+            appended.map_err(|error| format!("exemplar of series {series}: {error}"))?;
+            let (beside, is_certain, is_durable) = (None, false, false);
+            added.push(NotedExemplar { series, serial, beside, is_certain, is_durable });
+        }
+        Ok(added)
     }
 
     /// Commits a sample that is there already, which must change nothing.
@@ -407,6 +445,7 @@ impl Machine<'_> {
             && db.close().is_ok()
         {
             self.model.make_durable();
+            self.exemplars.make_durable();
             // Views that are open go on.
             self.read_held()?;
         }
@@ -506,8 +545,16 @@ impl Machine<'_> {
     fn check(&mut self, gap: Gap) -> Result<(), String> {
         let content = self.content()?;
         let mut model = mem::take(&mut self.model);
+        let expected = model.batches.iter().flat_map(|batch| &batch.samples);
+        let expected = expected.map(|sample| sample.serial).collect();
         let result = model.check(&content, gap, |series| self.labels_of(series));
         self.model = model;
+        result?;
+        let found = exemplars_of(self.db())?;
+        let mut exemplars = mem::take(&mut self.exemplars);
+        let labels_of = |series| self.labels_of(series);
+        let result = exemplars.check(&found, &content, &expected, gap, labels_of);
+        self.exemplars = exemplars;
         result
     }
 
@@ -517,9 +564,10 @@ impl Machine<'_> {
         self.fs.clear_faults();
         let survival = self.random.survival();
         self.crash(survival)?;
-        let first = self.content()?;
+        let first = (self.content()?, exemplars_of(self.db())?);
         self.crash(Survival::Nothing)?;
-        ensure!(self.content()? == first, "opening twice changes something");
+        let second = (self.content()?, exemplars_of(self.db())?);
+        ensure!(second == first, "opening twice changes something");
         for dir in [DATA, "/data/wal"] {
             let names = self.fs.list(Path::new(dir)).map_err(|error| error.to_string())?;
             let is_left = |name: &str| name.contains(".tmp");
@@ -538,6 +586,12 @@ impl Machine<'_> {
 /// All that a database holds.
 fn all_of(db: &Db) -> Result<Content, String> {
     content_of(&db.querier(i64::MIN, i64::MAX).map_err(|error| cause(&error))?)
+}
+
+/// All exemplars that a database holds.
+fn exemplars_of(db: &Db) -> Result<Vec<SeriesExemplars>, String> {
+    let all: [&[Matcher]; 1] = [&[]];
+    db.exemplars(&all, i64::MIN, i64::MAX).map_err(|error| cause(&error))
 }
 
 /// All that a view shows.

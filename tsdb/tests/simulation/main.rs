@@ -1,5 +1,6 @@
 //! Deterministic simulation: seeded workloads on a machine that fails, stops and loses what was not
-//! synced. Every acknowledged sample is there afterwards, none is invented, no half batch is
+//! synced. Every acknowledged sample is there afterwards, and every acknowledged exemplar that later
+//! ones have not displaced, none is invented, no half batch is
 //! visible, and opening once more changes nothing.
 //!
 //! A failing seed is replayed by
@@ -10,6 +11,7 @@
 mod faults;
 mod machine;
 mod model;
+mod noted;
 mod workload;
 
 use std::env;

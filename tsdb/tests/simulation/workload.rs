@@ -76,6 +76,8 @@ pub(crate) struct Config {
     pub(crate) chunk_segment_bytes: u64,
     /// Bytes of a label of every fifth series, to make the log change segments.
     pub(crate) padding: usize,
+    /// Exemplars that are kept.
+    pub(crate) max_exemplars: usize,
 }
 
 impl Config {
@@ -88,6 +90,7 @@ impl Config {
             .chunk_segment_bytes(self.chunk_segment_bytes)
             .wal_segment_bytes(32 << 10)
             .wal_compression(compression)
+            .max_exemplars(self.max_exemplars)
             .maintenance_interval(None)
             .build()
             .expect("valid options")
@@ -137,6 +140,7 @@ impl Schedule {
             block_range_ms: [1000, 2000, 10_000][usize::from(random.small(3))],
             chunk_segment_bytes: [64, 300, 1 << 20][usize::from(random.small(3))],
             padding: [0, 0, 300, 4000][usize::from(random.small(4))],
+            max_exemplars: [3, 10, 100][usize::try_from(seed % 3).expect("small")],
         };
         let n_ops = 8 + random.below(40);
         let has_faults = !random.one_in(8);

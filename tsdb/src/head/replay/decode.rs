@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use ferula_index::{Labels, SeriesRef};
 use ferula_wal::LogRecord;
 use ferula_wal::record::Record;
+use ferula_wal::record::exemplars::RefExemplar;
 use ferula_wal::record::histograms::RefHistogram;
 use ferula_wal::record::samples::RefSample;
 
@@ -12,7 +13,10 @@ use super::known::{KnownSeries, Named};
 use super::worker::{Job, Workers};
 use super::{Loaded, ReplayStats};
 use crate::error::Error;
+use crate::exemplar::{Exemplar, check_labels};
 use crate::head::batch::PendingHistogram;
+use crate::head::exemplars::Logged;
+use crate::head::isolation::BatchId;
 use crate::head::series::page_number;
 use crate::head::{Head, is_valid_time};
 use crate::histogram::NativeHistogram;
@@ -79,6 +83,11 @@ impl<'a> Decoder<'a> {
                     self.add_histogram(&entry);
                 }
             }
+            Record::Exemplars(mut exemplars) => {
+                while let Some(exemplar) = exemplars.next().map_err(failed)? {
+                    self.add_exemplar(exemplar);
+                }
+            }
             _ => self.stats.skipped_records += 1,
         }
         Ok(())
@@ -132,6 +141,20 @@ impl<'a> Decoder<'a> {
             let histogram = entry.histogram.clone().into();
             self.workers.put_histogram(PendingHistogram { series, timestamp, histogram });
         }
+    }
+
+    /// Takes an exemplar as a batch would. Prometheus logs some that it does not take then.
+    fn add_exemplar(&mut self, logged: RefExemplar) {
+        let RefExemplar { series: logged_as, timestamp, value, labels } = logged;
+        let series = self.known().resolve(logged_as).filter(|_| is_valid_time(timestamp));
+        let Some(series) = series else { return };
+        let exemplar = Exemplar::new(timestamp, value, labels);
+        if check_labels(&exemplar.labels).is_err() {
+            return;
+        }
+        let offered = Logged { logged_as, exemplar };
+        let labels = || self.head.index.labels(series);
+        let _ = self.head.exemplars.add(series, labels, offered, BatchId::REPLAYED);
     }
 
     /// The series of a sample that is to be appended, and not in a block or a chunk already.

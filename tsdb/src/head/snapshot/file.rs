@@ -9,6 +9,7 @@ use ferula_wal::fs::Fs;
 use super::{Snapshot, SnapshotChunk, SnapshotOpen, SnapshotReader, SnapshotWriter};
 use crate::block::OutputFile;
 use crate::error::Error;
+use crate::head::exemplars::Logged;
 use crate::mmap::open_bytes;
 
 /// Name of the file in a data directory.
@@ -49,6 +50,12 @@ impl<'a> SnapshotFile<'a> {
         open: Option<SnapshotOpen<'_>>,
     ) -> Result<(), Error> {
         let added = self.writer.add(series, labels, full, open);
+        added.map_err(Error::io("write", &self.dir.join(UNFINISHED_FILE)))
+    }
+
+    /// Writes an exemplar, behind all series.
+    pub(crate) fn add_exemplar(&mut self, labels: &Labels, logged: &Logged) -> Result<(), Error> {
+        let added = self.writer.add_exemplar(labels, logged);
         added.map_err(Error::io("write", &self.dir.join(UNFINISHED_FILE)))
     }
 

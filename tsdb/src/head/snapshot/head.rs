@@ -50,6 +50,7 @@ impl Head {
                 return Ok(false);
             }
         }
+        self.exemplars.for_each(|labels, logged| file.add_exemplar(labels, logged))?;
         file.finish()?;
         Ok(true)
     }
@@ -89,6 +90,7 @@ impl Head {
         for &(series, mint, maxt) in &snapshot.deleted {
             tombstones.add(series, mint, maxt);
         }
+        reader.read_exemplars(|labels, logged| self.exemplars.restore(labels, logged))?;
         let found = self.restore_series(reader)?;
         let expected = reader.n_series();
         if found != expected {

@@ -41,6 +41,10 @@ pub(super) enum FrameKind {
     End,
     /// Intervals that are deleted.
     Deleted,
+    /// A record of the log: series that exemplars are of.
+    ExemplarSeries,
+    /// A record of the log: exemplars, whose series came before.
+    Exemplars,
 }
 
 impl FrameKind {
@@ -53,15 +57,18 @@ impl FrameKind {
             Self::Series => 5,
             Self::End => 6,
             Self::Deleted => 7,
+            Self::ExemplarSeries => 8,
+            Self::Exemplars => 9,
         }
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        let (head, series) = (
+        let (head, series, notes) = (
             [Self::State, Self::ChunkFiles, Self::Aliases, Self::Deleted],
             [Self::Pairs, Self::Series, Self::End],
+            [Self::ExemplarSeries, Self::Exemplars],
         );
-        head.into_iter().chain(series).find(|kind| kind.to_byte() == byte)
+        head.into_iter().chain(series).chain(notes).find(|kind| kind.to_byte() == byte)
     }
 }
 

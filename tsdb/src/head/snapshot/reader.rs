@@ -1,16 +1,21 @@
 //! Reading a snapshot, a frame of series at a time.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use ferula_chunkenc::Encoding;
 use ferula_chunkenc::cursor::Cursor;
-use ferula_index::{ChunkRef, SeriesRef};
+use ferula_index::{ChunkRef, Labels, SeriesRef};
+use ferula_wal::record::Record;
+use ferula_wal::record::exemplars::RefExemplar;
 
 use super::layout::{Frame, FrameKind, HEADER_BYTES, MAGIC, VERSION};
 use super::{Origin, Snapshot, SnapshotChunk, SnapshotOpen, SnapshotSeries};
 use crate::error::{Error, SnapshotFault};
+use crate::exemplar::Exemplar;
 use crate::head::chunk_files::ChunkFileEnd;
+use crate::head::exemplars::Logged;
 
 /// A snapshot that is whole as far as its frames go. Series are checked when they are read.
 ///
@@ -24,6 +29,8 @@ pub(crate) struct SnapshotReader {
     pairs: Vec<(u32, Text)>,
     series: Vec<Frame>,
     n_series: u64,
+    /// Those of exemplars and their series.
+    exemplars: Vec<Frame>,
 }
 
 /// Where a text lies in the file.
@@ -44,6 +51,7 @@ impl SnapshotReader {
             pairs: Vec::new(),
             series: Vec::new(),
             n_series: 0,
+            exemplars: Vec::new(),
         };
         reader.check_header()?;
         reader.read_frames()?;
@@ -146,8 +154,13 @@ impl SnapshotReader {
                 return Err(self.fault(SnapshotFault::Frame { offset }));
             };
             before = Some(kind);
-            if kind == FrameKind::Series {
-                self.series.push(frame);
+            let later = match kind {
+                FrameKind::Series => Some(&mut self.series),
+                FrameKind::ExemplarSeries | FrameKind::Exemplars => Some(&mut self.exemplars),
+                _ => None,
+            };
+            if let Some(later) = later {
+                later.push(frame);
                 continue;
             }
             // Cheap to clone, and keeps what is read apart from what is filled.
@@ -201,7 +214,7 @@ impl SnapshotReader {
                     }
                 }
             }
-            FrameKind::Series => {}
+            FrameKind::Series | FrameKind::ExemplarSeries | FrameKind::Exemplars => {}
             FrameKind::End => {
                 let counts = [
                     ("label names", self.names.len() as u64),
@@ -218,6 +231,42 @@ impl SnapshotReader {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Reads the exemplars and shows each to `visit` with the labels of its series, in the order in
+    /// which they came to the head.
+    pub(crate) fn read_exemplars(
+        &self,
+        mut visit: impl FnMut(&Labels, Logged),
+    ) -> Result<(), Error> {
+        let malformed = |source| Error::SnapshotRecord { file: self.path.clone(), source };
+        let mut known: HashMap<SeriesRef, Labels> = HashMap::new();
+        for frame in &self.exemplars {
+            let cursor = frame.open(&self.bytes).map_err(|source| self.malformed(source))?;
+            match Record::decode(cursor.rest()).map_err(malformed)? {
+                Record::Series(mut series) => {
+                    while let Some((series, labels)) = series.next().map_err(malformed)? {
+                        known.insert(series, labels);
+                    }
+                }
+                Record::Exemplars(mut exemplars) => {
+                    while let Some(exemplar) = exemplars.next().map_err(malformed)? {
+                        let RefExemplar { series: logged_as, timestamp, value, labels } = exemplar;
+                        let Some(series) = known.get(&logged_as) else {
+                            let series = logged_as;
+                            return Err(self.fault(SnapshotFault::ExemplarSeries { series }));
+                        };
+                        let exemplar = Exemplar::new(timestamp, value, labels);
+                        visit(series, Logged { logged_as, exemplar });
+                    }
+                }
+                _ => {
+                    let offset = frame.start() as u64;
+                    return Err(self.fault(SnapshotFault::Frame { offset }));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Reads a label pair.

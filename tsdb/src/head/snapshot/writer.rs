@@ -1,15 +1,19 @@
 //! Writing a snapshot front to back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use ferula_chunkenc::cursor::{
     put_i64_be, put_prefixed_bytes, put_u32_be, put_u64_be, put_uvarint, put_varint,
 };
 use ferula_index::{Labels, SeriesRef};
+use ferula_wal::record::exemplars::{self, RefExemplar};
+use ferula_wal::record::series;
 
 use super::layout::{FRAME_BYTES, FrameKind, begin_frame, content_len, end_frame, put_header};
 use super::{Snapshot, SnapshotChunk, SnapshotOpen};
+use crate::exemplar::Exemplar;
+use crate::head::exemplars::Logged;
 
 /// Writes a snapshot to `W`.
 #[derive(Debug)]
@@ -25,6 +29,12 @@ pub(crate) struct SnapshotWriter<W> {
     pairs_before: Vec<u32>,
     scratch: Vec<u32>,
     n_series: u64,
+    /// Refs of exemplars that were met.
+    exemplar_refs: HashSet<SeriesRef>,
+    /// Series and exemplars of the next frames, and about how long these are.
+    exemplar_series: Vec<(SeriesRef, Labels)>,
+    exemplars: Vec<RefExemplar>,
+    exemplar_bytes: usize,
 }
 
 /// A label name that was written.
@@ -88,6 +98,10 @@ impl<W: io::Write> SnapshotWriter<W> {
             pairs_before: Vec::new(),
             scratch: Vec::new(),
             n_series: 0,
+            exemplar_refs: HashSet::new(),
+            exemplar_series: Vec::new(),
+            exemplars: Vec::new(),
+            exemplar_bytes: 0,
         })
     }
 
@@ -184,9 +198,44 @@ impl<W: io::Write> SnapshotWriter<W> {
         Ok(())
     }
 
+    /// Writes an exemplar of the series with these labels. They come in the order in which they came
+    /// to the head, behind all series.
+    pub(crate) fn add_exemplar(&mut self, labels: &Labels, logged: &Logged) -> io::Result<()> {
+        self.end_series()?;
+        let Logged { logged_as: series, exemplar } = logged;
+        if self.exemplar_refs.insert(*series) {
+            self.exemplar_bytes += labels.size_bytes();
+            self.exemplar_series.push((*series, labels.clone()));
+        }
+        let Exemplar { timestamp, value, labels } = exemplar.clone();
+        self.exemplar_bytes += labels.size_bytes();
+        self.exemplars.push(RefExemplar { series: *series, timestamp, value, labels });
+        if self.exemplar_bytes >= FRAME_BYTES { self.end_exemplars() } else { Ok(()) }
+    }
+
+    /// Writes the frame of exemplars, and before it that of their new series.
+    fn end_exemplars(&mut self) -> io::Result<()> {
+        self.exemplar_bytes = 0;
+        let mut frame = Vec::new();
+        let series = std::mem::take(&mut self.exemplar_series);
+        if !series.is_empty() {
+            begin_frame(&mut frame, FrameKind::ExemplarSeries);
+            series::encode(series.iter().map(|(series, labels)| (*series, labels)), &mut frame);
+            write_frame(&mut self.out, &mut frame)?;
+        }
+        if !self.exemplars.is_empty() {
+            begin_frame(&mut frame, FrameKind::Exemplars);
+            exemplars::encode(&self.exemplars, &mut frame);
+            write_frame(&mut self.out, &mut frame)?;
+            self.exemplars.clear();
+        }
+        Ok(())
+    }
+
     /// Writes what is left, and returns what was written to.
     pub(crate) fn finish(mut self) -> io::Result<W> {
         self.end_series()?;
+        self.end_exemplars()?;
         let mut frame = Vec::new();
         begin_frame(&mut frame, FrameKind::End);
         put_u64_be(&mut frame, self.names.len() as u64);
