@@ -94,6 +94,7 @@ mod check;
 mod engine;
 mod error;
 mod exec;
+mod explain;
 pub mod functions;
 mod ledger;
 mod lexer;
@@ -120,6 +121,7 @@ pub use annotations::{
 };
 pub use engine::{Engine, Query};
 pub use error::{ParseError, ParseErrorKind};
+pub use explain::{Analysis, Explanation, PlanPart};
 pub use limits::{CancelHandle, Clock};
 pub use options::{
     DEFAULT_LOOKBACK_DELTA_MS, DEFAULT_MAX_MEMORY_BYTES, DEFAULT_MAX_SAMPLES,
@@ -129,4 +131,4 @@ pub use parser::parse;
 pub use query_error::{DurationError, Error, ParameterError, RangeError};
 pub use span::Span;
 pub use threads::Threads;
-pub use value::{MatrixSeries, QueryResult, QueryStats, Value, VectorSample};
+pub use value::{MatrixSeries, Part, QueryResult, QueryStats, Summary, Value, VectorSample};

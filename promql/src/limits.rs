@@ -149,6 +149,17 @@ pub(crate) fn weight(histogram: &FloatHistogram) -> usize {
     histogram.size_bytes().div_ceil(size_of::<f64>() + size_of::<i64>())
 }
 
+/// Bytes that a batch takes up.
+pub(crate) fn batch_bytes(batch: &SampleBatch) -> usize {
+    let of_times = batch.len() * (size_of::<i64>() + size_of::<f64>());
+    if !batch.has_histograms() {
+        return of_times;
+    }
+    let histograms = (0..batch.len()).filter_map(|at| batch.histogram(at));
+    let entries = batch.len() * size_of::<Option<Arc<FloatHistogram>>>();
+    of_times + entries + histograms.map(|histogram| histogram.size_bytes()).sum::<usize>()
+}
+
 /// The number of samples that a batch counts as.
 pub(crate) fn weight_of_batch(batch: &SampleBatch) -> usize {
     if !batch.has_histograms() {

@@ -91,17 +91,17 @@ impl SelectHints {
     }
 }
 
-/// Which samples of a range the engine looks at. A storage may always give all of them; the counter
-/// reset hint of a single histogram may be that which it has among them.
+/// Which samples of a range the engine looks at. A storage may always give all of them, and must where
+/// the newest one is a histogram: what its counter reset hint means is told by those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wanted {
     /// All.
     #[default]
     All,
-    /// The newest of each series, its start timestamp excepted.
+    /// The newest of each series, but for its start timestamp.
     Newest,
-    /// The newest of each series that is no staleness marker, its start timestamp excepted.
+    /// The newest of each series that is no staleness marker, but for its start timestamp.
     NewestNotStale,
 }
 

@@ -283,7 +283,7 @@ fn time_is_looked_at_while_a_series_is_read() {
     let clock = Arc::new(Patient { asked: AtomicU64::new(0), patience: 8 });
     let options = EngineOptions::default().clock(Arc::clone(&clock) as Arc<dyn Clock>);
     let engine = Engine::new(options);
-    let query = engine.instant(storage, "last_over_time(m[10y])", 300_000_000).unwrap();
+    let query = engine.instant(storage, "max_over_time(m[10y])", 300_000_000).unwrap();
     assert!(matches!(query.run(), Err(Error::Timeout)));
     assert_eq!(clock.asked.load(Ordering::Relaxed), 9);
 }

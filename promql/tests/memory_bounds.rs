@@ -114,13 +114,13 @@ fn queries_stay_within_their_memory() {
     fill(&mut storage, 40, 150).unwrap();
     let many_samples = storage.queryable().unwrap();
     // Mostly fast ones, and some that have very many steps.
-    let few_steps = check(&many_samples, 1, 1_500, 40);
-    let many_steps = check(&many_samples, 2, 120, 20_000);
+    let few_steps = check(&many_samples, 1, 1_200, 30);
+    let many_steps = check(&many_samples, 2, 80, 20_000);
     let mut storage = MemoryStorage::new();
     fill(&mut storage, 2_000, 3).unwrap();
     let many_series = check(&storage.queryable().unwrap(), 3, 250, 10);
     let all = [few_steps, many_steps, many_series];
     let answered: u32 = all.iter().map(|outcomes| outcomes.answered).sum();
-    assert!(answered > 1_000, "{all:?}");
-    assert!(all[1].refused > 10 && all[2].refused > 10, "{all:?}");
+    assert!(answered > 800, "{all:?}");
+    assert!(all[1].refused > 5 && all[2].refused > 5, "{all:?}");
 }

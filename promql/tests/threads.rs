@@ -81,8 +81,7 @@ fn text(query: &Query, result: Result<QueryResult, Error>) -> String {
     let annotations = &result.annotations;
     write!(text, "{:?}", annotations.warnings(query.text())).expect("text takes all");
     write!(text, "{:?}", annotations.infos(query.text())).expect("text takes all");
-    write!(text, "{} {}", result.stats.samples_read, result.stats.n_series)
-        .expect("text takes all");
+    write!(text, "{}", result.stats.n_series).expect("text takes all");
     let Value::Matrix(matrix) = result.value else { panic!("a matrix") };
     for series in matrix {
         write!(text, "\n{} ", series.labels).expect("text takes all");

@@ -4,11 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ferula_index::{Labels, METRIC_NAME, Matcher};
 
+use super::BoxOperator;
 use super::batch::{Column, Grid, SeriesMeta};
 use super::metas::Metas;
+use super::profile::{PartStats, Profile};
 use crate::ledger::{Charge, Site};
 use crate::limits::Limits;
 use crate::options::Features;
+use crate::plan::Node;
 use crate::storage::{Querier, SelectHints, SeriesSet};
 use crate::threads::Threads;
 use crate::{AnnotationKind, Annotations, Error, Span};
@@ -33,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) n_steps: usize,
     /// The part of the query that is being evaluated.
     pub(crate) span: Span,
+    /// What it does, if somebody asks.
+    pub(super) stats: Option<Arc<PartStats>>,
     shared: Arc<Shared>,
 }
 
@@ -42,10 +47,12 @@ pub(crate) struct Settings {
     pub(crate) lookback_ms: i64,
     pub(crate) features: Features,
     pub(crate) threads: Option<Arc<dyn Threads>>,
+    pub(crate) profile: Option<Arc<Profile>>,
 }
 
 struct Shared {
     text: String,
+    profile: Option<Arc<Profile>>,
     querier: Option<Box<dyn Querier>>,
     selections: Mutex<Selections>,
     annotations: Mutex<Noted>,
@@ -77,12 +84,13 @@ impl Context {
         limits: Arc<Limits>,
         settings: Settings,
     ) -> Self {
-        let Settings { lookback_ms, features, threads } = settings;
+        let Settings { lookback_ms, features, threads, profile } = settings;
         let site = Site { what: "annotations", span: Span::default() };
         let charge = Charge::new(&limits, site);
         let noted = Noted { annotations: Annotations::default(), charge };
         let shared = Shared {
             text: text.to_owned(),
+            profile,
             querier,
             selections: Mutex::default(),
             annotations: Mutex::new(noted),
@@ -94,6 +102,7 @@ impl Context {
             threads,
             n_steps: 1,
             span: Span::default(),
+            stats: None,
             shared: Arc::new(shared),
         }
     }
@@ -108,8 +117,28 @@ impl Context {
     }
 
     /// The same for a part of the query, evaluated at the steps of `grid`.
-    pub(crate) fn at(&self, span: Span, grid: Grid) -> Self {
-        Self { span, n_steps: grid.len, ..self.clone() }
+    pub(crate) fn at(&self, node: &Node, grid: Grid) -> Self {
+        let stats = self.shared.profile.as_ref().map(|profile| profile.part(node));
+        Self { span: node.span, n_steps: grid.len, stats, ..self.clone() }
+    }
+
+    /// Makes the operator of a part of the query; what it does is noted if somebody asks.
+    pub(super) fn measured(
+        &self,
+        node: &Node,
+        make: impl FnOnce() -> Result<BoxOperator, Error>,
+    ) -> Result<BoxOperator, Error> {
+        match &self.shared.profile {
+            Some(profile) => profile.measured(node, make),
+            None => make(),
+        }
+    }
+
+    /// Notes how many samples a selection of this part is likely to have.
+    fn estimate(&self, set: &dyn SeriesSet) {
+        if let (Some(profile), Some(stats)) = (&self.shared.profile, &self.stats) {
+            profile.estimate(stats, set);
+        }
     }
 
     /// A charge for `what` this part of the query keeps.
@@ -145,6 +174,7 @@ impl Context {
             .iter()
             .find(|known| known.matchers == matchers && known.hints.answers(hints));
         if let Some(known) = known {
+            self.estimate(&*known.set);
             return Ok(Arc::clone(&known.set));
         }
         let Some(querier) = &self.shared.querier else {
@@ -152,6 +182,7 @@ impl Context {
         };
         let set: Arc<dyn SeriesSet> =
             querier.select(matchers, hints).map_err(Error::of_storage)?.into();
+        self.estimate(&*set);
         selections.n_series += set.len() as u64;
         selections.sets.push(Selection {
             matchers: matchers.to_vec(),

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::batch::{Column, STEP_BYTES};
+use super::batch::{Column, STEP_BYTES, SeriesMeta};
 use super::{BoxOperator, Context, Operator};
 use crate::Error;
 
@@ -29,6 +29,15 @@ pub(crate) fn read_all(
     context: &Context,
     mut each: impl FnMut(usize, &Column) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    read_named(operator, context, |index, _, column| each(index, column))
+}
+
+/// Reads all series of `operator` in order, together with what is known of them.
+pub(crate) fn read_named(
+    operator: &mut dyn Operator,
+    context: &Context,
+    mut each: impl FnMut(usize, &SeriesMeta, &Column) -> Result<(), Error>,
+) -> Result<(), Error> {
     let n_series = operator.series().len();
     let helpers = helpers(operator, n_series, context);
     if !helpers.is_empty() {
@@ -38,7 +47,7 @@ pub(crate) fn read_all(
     for index in 0..n_series {
         context.limits.check()?;
         operator.read(index, &mut column)?;
-        each(index, &column)?;
+        each(index, &operator.series()[index], &column)?;
     }
     Ok(())
 }
@@ -67,7 +76,7 @@ fn read_with(
     helpers: Vec<BoxOperator>,
     n_series: usize,
     context: &Context,
-    mut each: impl FnMut(usize, &Column) -> Result<(), Error>,
+    mut each: impl FnMut(usize, &SeriesMeta, &Column) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let n_helpers = helpers.len();
     let pipeline = Arc::new(Pipeline::new(helpers, n_series, context));
@@ -85,7 +94,7 @@ fn read_with(
                 let mut chunk = pipeline.chunk(at);
                 let first = at * pipeline.chunk_series;
                 for (index, column) in (first..).zip(&chunk.columns[..chunk.len]) {
-                    each(index, column)?;
+                    each(index, &operator.series()[index], column)?;
                 }
                 if let Some(error) = chunk.error.take() {
                     return Err(error);

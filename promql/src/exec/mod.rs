@@ -23,6 +23,7 @@ mod mixed;
 mod notes;
 mod pair_rule;
 mod pairs;
+pub(crate) mod profile;
 mod reader;
 mod scalar;
 mod scan;
@@ -41,13 +42,13 @@ use self::batch::{Column, Grid, SeriesMeta};
 pub(crate) use self::call::Renamed;
 use self::context::LabelReader;
 pub(crate) use self::context::{Context, Settings, is_metadata_label, without_metadata};
-pub(crate) use self::exchange::read_all;
+pub(crate) use self::exchange::{read_all, read_named};
 pub(crate) use self::matrix::SampleSource;
 pub(crate) use self::matrix::source as build_source;
 pub(crate) use self::merge::{Overlap, merge_named, merge_same};
 pub(crate) use self::metas::{CHECK_EVERY, Metas, MetasBuilder};
 pub(crate) use self::scalar::Scalar;
-pub(crate) use self::sort::by_size;
+pub(crate) use self::sort::{by_all_labels, by_size};
 
 /// A part of a running query that yields series.
 pub(crate) trait Operator: Send {
@@ -67,7 +68,11 @@ pub(crate) type BoxOperator = Box<dyn Operator>;
 
 /// Makes the operator that evaluates `node`, a vector or scalar, at the steps of `grid`.
 pub(crate) fn build(node: &Node, grid: Grid, context: &Context) -> Result<BoxOperator, Error> {
-    let context = &context.at(node.span, grid);
+    let context = &context.at(node, grid);
+    context.measured(node, || build_part(node, grid, context))
+}
+
+fn build_part(node: &Node, grid: Grid, context: &Context) -> Result<BoxOperator, Error> {
     if node.value_type() == ValueType::Scalar {
         let scalar = Scalar::evaluate(node, grid, context)?;
         return Ok(Box::new(scalar::ScalarSeries::new(scalar, grid, context)));
@@ -98,12 +103,12 @@ pub(crate) fn build_for_groups(
     context: &Context,
 ) -> Result<BoxOperator, Error> {
     let reader = LabelReader::Groups(names);
-    let context = &context.at(node.span, grid);
-    match &node.kind {
+    let context = &context.at(node, grid);
+    context.measured(node, || match &node.kind {
         NodeKind::Selector(selector) => {
             scan::instant_with(selector, node.span, reader.needed(), grid, context)
         }
         NodeKind::RangeCall(call) => matrix::build(call, reader, grid, context),
-        _ => build(node, grid, context),
-    }
+        _ => build_part(node, grid, context),
+    })
 }

@@ -169,6 +169,9 @@ impl Reader {
         let read = self.set.read_within(index, batch, &mut self.charge);
         read.map_err(Error::of_storage)?;
         self.context.limits.count_read(batch.len());
+        if let Some(stats) = &self.context.stats {
+            stats.count_samples(batch.len());
+        }
         if self.stats_only {
             stats::leave_buckets(batch);
         }

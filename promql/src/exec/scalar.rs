@@ -29,7 +29,7 @@ pub(crate) struct Steps {
 impl Scalar {
     /// Evaluates a scalar expression at the steps of `grid`.
     pub(crate) fn evaluate(node: &Node, grid: Grid, context: &Context) -> Result<Self, Error> {
-        let context = &context.at(node.span, grid);
+        let context = &context.at(node, grid);
         match &node.kind {
             NodeKind::Number(number) => Ok(Self::Constant(*number)),
             NodeKind::Negate(inner) => {

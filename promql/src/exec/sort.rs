@@ -71,6 +71,21 @@ pub(super) fn by_labels(
     Reordered::boxed(inner, order.into_iter(), charge, context)
 }
 
+/// Orders by all labels, which is the order of the answer to a range query.
+pub(crate) fn by_all_labels(inner: BoxOperator, context: &Context) -> Result<BoxOperator, Error> {
+    // Storages and most operators keep this order.
+    if inner.series().is_sorted_by(|a, b| a.labels <= b.labels) {
+        return Ok(inner);
+    }
+    let mut charge = context.charge("what is sorted");
+    charge.add_each(inner.series().len(), 3 * size_of::<usize>())?;
+    let mut order: Vec<usize> = (0..inner.series().len()).collect();
+    sort_within(&mut order, &context.limits, |a, b| {
+        inner.series()[*a].labels.cmp(&inner.series()[*b].labels)
+    })?;
+    Reordered::boxed(inner, order.into_iter(), charge, context)
+}
+
 /// Tells whether the order will not be seen, and warns if so.
 fn is_range(span: Span, grid: Grid, context: &Context) -> bool {
     if grid.len > 1 {

@@ -248,7 +248,11 @@ impl MemorySeriesSet {
             }
             _ => return (samples, start..end),
         };
-        (samples, newest.map_or(end..end, |at| at..at + 1))
+        match newest {
+            Some(at) if samples.histogram(at).is_some() => (samples, start..end),
+            Some(at) => (samples, at..at + 1),
+            None => (samples, end..end),
+        }
     }
 }
 
