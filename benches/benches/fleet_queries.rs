@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use ferula_benches::pods;
 use ferula_benches::{START_MS, STEP_MS};
+use ferula_chunkenc::Sample;
 use ferula_index::Labels;
 use ferula_promql::storage::Queryable;
 use ferula_promql::{Engine, EngineOptions, Value};
@@ -84,22 +85,20 @@ fn expand(query: &str) -> String {
 fn fill(dir: &std::path::Path, n_targets: usize) -> Db {
     let options = Options::builder().sync(SyncPolicy::Never).maintenance_interval(None);
     let db = Db::open(dir, options.build().expect("valid options")).expect("an empty directory");
-    // A few targets at a time: the samples of all would take a gigabyte.
     let all = pods::series(n_targets, 1_000, N_SCRAPES);
-    for series in all.chunks(500) {
-        let mut refs = Vec::new();
-        for (n, sample) in series.iter().flat_map(|one| one.samples.first().map(|s| (one, s))) {
-            let labels = Labels::from_pairs(n.labels.iter().map(|(n, v)| (n, v)));
-            let labels = labels.expect("names differ");
+    let mut refs = Vec::new();
+    for at in 0..N_SCRAPES {
+        for (chunk, series) in all.chunks(10_000).enumerate() {
             let mut batch = db.appender();
-            refs.push(batch.append(&labels, sample.timestamp, sample.value).expect("new"));
-            batch.commit().expect("a disk with room");
-        }
-        for at in 1..N_SCRAPES {
-            let mut batch = db.appender();
-            for (one, series) in series.iter().zip(&refs) {
-                let sample = one.samples[at];
-                batch.append_ref(*series, sample.timestamp, sample.value).expect("in order");
+            for (place, one) in (chunk * 10_000..).zip(series) {
+                let Sample { timestamp, value } = one.samples[at];
+                if let Some(series) = refs.get(place) {
+                    batch.append_ref(*series, timestamp, value).expect("in order");
+                } else {
+                    let pairs = one.labels.iter().map(|(name, value)| (name, value));
+                    let labels = Labels::from_pairs(pairs).expect("names differ");
+                    refs.push(batch.append(&labels, timestamp, value).expect("a new series"));
+                }
             }
             batch.commit().expect("a disk with room");
         }

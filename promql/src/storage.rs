@@ -71,6 +71,8 @@ pub struct SelectHints {
     pub function: String,
     /// Which samples of the range are looked at.
     pub wanted: Wanted,
+    /// Series may come in any order, so that nobody needs to sort them.
+    pub any_order: bool,
     /// What the query may use to select the series and to read them.
     pub budget: Budget,
 }
@@ -80,14 +82,24 @@ impl SelectHints {
     pub fn new(range: TimeRange) -> Self {
         let budget = Budget::default();
         let function = String::new();
-        Self { range, step_ms: 0, window_ms: 0, function, wanted: Wanted::All, budget }
+        Self {
+            range,
+            step_ms: 0,
+            window_ms: 0,
+            function,
+            wanted: Wanted::All,
+            any_order: false,
+            budget,
+        }
     }
 }
 
 impl SelectHints {
     /// Tells whether what was selected with these hints answers `other` ones, too.
     pub(crate) fn answers(&self, other: &Self) -> bool {
-        self.range == other.range && (self.wanted == Wanted::All || self.wanted == other.wanted)
+        self.range == other.range
+            && (self.wanted == Wanted::All || self.wanted == other.wanted)
+            && (!self.any_order || other.any_order)
     }
 }
 
@@ -183,7 +195,8 @@ pub trait Room {
 
 /// A consistent view of a storage over one range of time.
 pub trait Querier: Send + Sync {
-    /// Selects the series that pass all `matchers`, sorted by their labels, each label set once.
+    /// Selects the series that pass all `matchers`, each label set once, sorted by their labels unless
+    /// the hints say that any order is fine.
     ///
     /// # Errors
     /// Whatever keeps the storage from finding them.
@@ -206,7 +219,7 @@ pub trait Querier: Send + Sync {
     fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, StorageError>;
 }
 
-/// The series that a selection found, in label order.
+/// The series that a selection found, in label order, or in any that stays the same.
 pub trait SeriesSet: Send + Sync {
     /// Number of series.
     fn len(&self) -> usize;

@@ -11,7 +11,7 @@ use ferula_promql::storage::{
 
 use crate::db::{Db, ReadOnlyDb};
 use crate::error::Error;
-use crate::querier::{Querier, SeriesSet, Sought};
+use crate::querier::{Querier, Request, SeriesSet, Sought};
 
 impl Queryable for Db {
     fn querier(&self, range: TimeRange) -> Result<Box<dyn StorageQuerier>, StorageError> {
@@ -42,7 +42,9 @@ impl StorageQuerier for Querier {
             Wanted::NewestNotStale => Sought::NewestNotStale,
             _ => Sought::All,
         };
-        let set = self.select_within(matchers, range.mint(), range.maxt(), sought, &mut draw);
+        let (mint, maxt) = (range.mint(), range.maxt());
+        let request = Request { mint, maxt, sought, any_order: hints.any_order };
+        let set = self.select_within(matchers, request, &mut draw);
         Ok(Box::new(Selected { set: set.map_err(of_reader)?, _drawn: drawn }))
     }
 

@@ -129,7 +129,7 @@ impl<A: Accumulator> Folded<A> {
         for index in incompatible {
             let meta = &input.series()[index];
             let nameless = meta.drop_name && !context.features.delayed_name_removal;
-            let metric = if nameless { "" } else { meta.labels.metric_name() }.to_owned();
+            let metric = if nameless { String::new() } else { input.metric_name(index) };
             context.annotate(AnnotationKind::MixedExponentialCustom { metric }, histograms.span);
         }
         Ok(())

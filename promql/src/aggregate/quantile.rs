@@ -40,11 +40,11 @@ struct Quantile {
     input: Option<BoxOperator>,
     input_span: Span,
     groups: Groups,
-    /// Values by group and step, once the input was read.
-    values: Vec<Vec<Vec<f64>>>,
+    /// Values by group, once the input was read.
+    values: Vec<GroupValues>,
     q: Scalar,
     grid: Grid,
-    /// Number of values, and of the lists they are in.
+    /// Number of values.
     held: usize,
     charge: Charge,
     context: Context,
@@ -53,14 +53,22 @@ struct Quantile {
 impl Quantile {
     fn collect(&mut self) -> Result<(), Error> {
         let Some(mut input) = self.input.take() else { return Ok(()) };
-        let n_lists = self.groups.metas.len().saturating_mul(self.grid.len);
-        self.context.limits.hold(n_lists)?;
-        self.held = n_lists;
-        // A list, and room for four values in it.
-        self.charge.add_each(n_lists, size_of::<Vec<f64>>() + 4 * size_of::<f64>())?;
-        self.values = vec![vec![Vec::new(); self.grid.len]; self.groups.metas.len()];
+        let mut n_members = vec![0; self.groups.metas.len()];
+        for group in &self.groups.of_series {
+            n_members[*group as usize] += 1;
+        }
+        let n_steps = self.grid.len;
+        for n_members in n_members {
+            let entry = n_steps.saturating_mul(size_of::<u32>()) + size_of::<GroupValues>();
+            self.charge.add(entry)?;
+            self.charge.add_each(n_steps.saturating_mul(n_members), size_of::<f64>())?;
+            self.values.push(GroupValues {
+                n_members,
+                lens: vec![0; n_steps],
+                values: vec![0.0; n_steps * n_members],
+            });
+        }
         let (groups, values, held) = (&self.groups, &mut self.values, &mut self.held);
-        let charge = &mut self.charge;
         let limits = &self.context.limits;
         read_all(&mut *input, &self.context, |index, column| {
             if column.has_histograms() {
@@ -69,12 +77,31 @@ impl Quantile {
             let count = column.count();
             *held += count;
             limits.hold(count)?;
-            // Lists grow to twice their size.
-            charge.add_each(count, 2 * size_of::<f64>())?;
-            let steps = &mut values[groups.of(index)];
-            column.for_each(|step, value| steps[step].push(value));
+            let group = &mut values[groups.of(index)];
+            column.for_each(|step, value| group.push(step, value));
             Ok(())
         })
+    }
+}
+
+/// The values of a group: for each step as many as the group has members, of which some may be missing
+/// at the end.
+struct GroupValues {
+    n_members: usize,
+    /// Number of values by step.
+    lens: Vec<u32>,
+    values: Vec<f64>,
+}
+
+impl GroupValues {
+    fn push(&mut self, step: usize, value: f64) {
+        self.values[step * self.n_members + self.lens[step] as usize] = value;
+        self.lens[step] += 1;
+    }
+
+    fn at(&mut self, step: usize) -> &mut [f64] {
+        let start = step * self.n_members;
+        &mut self.values[start..start + self.lens[step] as usize]
     }
 }
 
@@ -87,7 +114,9 @@ impl Operator for Quantile {
         self.collect()?;
         out.reset(self.grid.len)?;
         let mut unchecked = 0;
-        for (step, values) in self.values[index].iter_mut().enumerate() {
+        let group = &mut self.values[index];
+        for step in 0..self.grid.len {
+            let values = group.at(step);
             if !values.is_empty() {
                 out.set(step, over_time::quantile(self.q.at(step), values));
             }

@@ -36,6 +36,9 @@ pub(crate) struct Context {
     pub(crate) n_steps: usize,
     /// The part of the query that is being evaluated.
     pub(crate) span: Span,
+    /// Whoever reads the selector that this part is, or is a function of, does not care for the order of
+    /// its series.
+    pub(super) any_order: bool,
     /// What it does, if somebody asks.
     pub(super) stats: Option<Arc<PartStats>>,
     shared: Arc<Shared>,
@@ -102,6 +105,7 @@ impl Context {
             threads,
             n_steps: 1,
             span: Span::default(),
+            any_order: false,
             stats: None,
             shared: Arc::new(shared),
         }
@@ -119,7 +123,7 @@ impl Context {
     /// The same for a part of the query, evaluated at the steps of `grid`.
     pub(crate) fn at(&self, node: &Node, grid: Grid) -> Self {
         let stats = self.shared.profile.as_ref().map(|profile| profile.part(node));
-        Self { span: node.span, n_steps: grid.len, stats, ..self.clone() }
+        Self { span: node.span, n_steps: grid.len, any_order: false, stats, ..self.clone() }
     }
 
     /// Makes the operator of a part of the query; what it does is noted if somebody asks.

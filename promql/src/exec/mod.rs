@@ -58,6 +58,12 @@ pub(crate) trait Operator: Send {
     /// Computes the column of the series at `index` into `out`, whatever that held before.
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error>;
 
+    /// Name of the metric of the series at `index`, or empty. It may be known where the labels do not
+    /// tell.
+    fn metric_name(&self, index: usize) -> String {
+        self.series()[index].labels.metric_name().to_owned()
+    }
+
     /// Makes another reader of the same series, for another thread; `None` if what is read depends on
     /// what was read before.
     fn fork(&self) -> Option<BoxOperator>;
@@ -95,15 +101,20 @@ fn build_part(node: &Node, grid: Grid, context: &Context) -> Result<BoxOperator,
 
 /// Makes an operator like [`build`], for an aggregation by the labels called `names`, none of which
 /// describes the metric. Other labels may be missing, and those that describe the metric may be there
-/// though the function drops them, which saves making new label sets.
+/// though the function drops them, which saves making new label sets. Series come in `any_order` if
+/// that is all the same.
 pub(crate) fn build_for_groups(
     node: &Node,
     names: &[&str],
+    any_order: bool,
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
     let reader = LabelReader::Groups(names);
-    let context = &context.at(node, grid);
+    let mut context = context.at(node, grid);
+    let is_read_here = matches!(node.kind, NodeKind::Selector(_) | NodeKind::RangeCall(_));
+    context.any_order = any_order && is_read_here;
+    let context = &context;
     context.measured(node, || match &node.kind {
         NodeKind::Selector(selector) => {
             scan::instant_with(selector, node.span, reader.needed(), grid, context)

@@ -135,6 +135,10 @@ impl Operator for Measured {
         Ok(())
     }
 
+    fn metric_name(&self, index: usize) -> String {
+        self.inner.metric_name(index)
+    }
+
     fn fork(&self) -> Option<BoxOperator> {
         let (stats, profile) = (Arc::clone(&self.stats), Arc::clone(&self.profile));
         Some(Box::new(Self { inner: self.inner.fork()?, stats, profile }))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ferula_chunkenc::SampleBatch;
+use ferula_index::Labels;
 
 use super::batch::SeriesMeta;
 use super::context::METADATA_LABELS;
@@ -19,19 +20,28 @@ const SAMPLE_BYTES: usize = size_of::<i64>() + size_of::<f64>();
 /// Samples after which time and cancellation are looked at.
 const CHECK_SAMPLES: usize = 1 << 14;
 
-/// Labels of all series of a set: at least those with the `needed` names, if there are any given,
-/// and those that describe the metric.
+/// Labels of all series of a set: at least those with the `needed` names and those that describe the
+/// metric, if there are any given.
 pub(super) fn metas(
     set: &dyn SeriesSet,
     needed: Option<&[&str]>,
     context: &Context,
 ) -> Result<Metas, Error> {
     let needed = needed.map(|names| [names, &METADATA_LABELS].concat());
+    metas_with(set, needed.as_deref(), context)
+}
+
+/// Labels of all series of a set: at least those with the `needed` names, if there are any given.
+pub(super) fn metas_with(
+    set: &dyn SeriesSet,
+    needed: Option<&[&str]>,
+    context: &Context,
+) -> Result<Metas, Error> {
     let mut metas = Metas::builder(context, set.len())?;
     let mut at = 0;
     while at < set.len() {
         let end = set.len().min(at + CHECK_EVERY);
-        for labels in set.labels_in(at..end, needed.as_deref()) {
+        for labels in set.labels_in(at..end, needed) {
             metas.push_made(SeriesMeta::new(labels))?;
         }
         at = end;
@@ -155,6 +165,11 @@ impl Reader {
     ) -> Self {
         let charge = BatchCharge::new(scratch, context);
         Self { set, stats_only, charge, scratch, context: context.clone() }
+    }
+
+    /// Labels of the series at `index`.
+    pub(super) fn labels(&self, index: usize) -> Labels {
+        self.set.labels(index)
     }
 
     /// Another reader of the same series.

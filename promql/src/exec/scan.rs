@@ -39,7 +39,7 @@ pub(super) fn instant(
 }
 
 /// Makes the operator of an instant selector for someone who looks at the `needed` labels only, if
-/// there are any given, besides those that describe the metric.
+/// there are any given.
 pub(super) fn instant_with(
     selector: &Selector,
     span: Span,
@@ -82,6 +82,7 @@ pub(super) fn select(
     if grid.len <= 1 && selector.boundary.is_none() {
         hints.wanted = wanted;
     }
+    hints.any_order = context.any_order;
     let site = Site { what: "the selected series", span: context.span };
     hints.budget = Budget::new(&context.limits, site);
     context.select(&selector.matchers, &hints)
@@ -110,7 +111,7 @@ impl Scan {
         // A copy of the samples if there are staleness markers among those of a smoothed selector.
         let scratch = if selector.boundary.is_some() { size_of::<(i64, f64)>() } else { 0 };
         Ok(Self {
-            metas: reader::metas(&*set, needed, context)?,
+            metas: reader::metas_with(&*set, needed, context)?,
             reader: Reader::new(set, selector.stats_only, scratch, context),
             grid,
             shift: selector.shift,
@@ -165,6 +166,11 @@ impl Operator for Scan {
         Ok(())
     }
 
+    fn metric_name(&self, index: usize) -> String {
+        // The label need not be among those that were asked for.
+        self.reader.labels(index).metric_name().to_owned()
+    }
+
     fn fork(&self) -> Option<BoxOperator> {
         Some(Box::new(Self::fork(self)))
     }
@@ -196,12 +202,12 @@ impl Operator for SmoothedScan {
     }
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
-        let Scan { reader, metas, grid, shift, batch, context, .. } = &mut self.scan;
-        let metric = metas[index].labels.metric_name();
+        let metric = self.metric_name(index);
+        let Scan { reader, grid, shift, batch, context, .. } = &mut self.scan;
         reader.read(index, batch)?;
         out.reset(grid.len)?;
         let batch = without_stale(batch);
-        let notes = Notes { context, metric, span: self.span };
+        let notes = Notes { context, metric: &metric, span: self.span };
         let lookback = context.lookback_ms;
         let times = batch.timestamps();
         for (step, at) in shift.times(*grid).enumerate() {
@@ -237,6 +243,10 @@ impl Operator for SmoothedScan {
             }
         }
         Ok(())
+    }
+
+    fn metric_name(&self, index: usize) -> String {
+        self.scan.metric_name(index)
     }
 
     fn fork(&self) -> Option<BoxOperator> {

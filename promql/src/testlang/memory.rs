@@ -200,6 +200,10 @@ impl Querier for MemoryQuerier {
             drawn.add(2 * size_of::<(Labels, Arc<SampleBatch>)>())?;
             series.push((labels.clone(), Arc::clone(samples)));
         }
+        // So that it shows if the order matters after all.
+        if hints.any_order {
+            series.reverse();
+        }
         let wanted = hints.wanted;
         Ok(Box::new(MemorySeriesSet { series, mint, maxt, wanted, _drawn: drawn }))
     }

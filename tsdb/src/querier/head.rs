@@ -35,6 +35,17 @@ pub(crate) enum Sought {
     NewestNotStale,
 }
 
+/// What is selected, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    /// Bounds of the samples, both inclusive.
+    pub(crate) mint: i64,
+    pub(crate) maxt: i64,
+    pub(crate) sought: Sought,
+    /// Series need not be in label order.
+    pub(crate) any_order: bool,
+}
+
 /// The newest sample of each series, if it is known; empty if nobody asked.
 pub(crate) type Newest = Vec<Option<Sample>>;
 
@@ -69,7 +80,8 @@ impl HeadReader {
         maxt: i64,
         draw: &mut Draw<'_>,
     ) -> Result<Vec<Series>, Error> {
-        Ok(self.select_with(matchers, mint, maxt, Sought::All, draw)?.0)
+        let request = Request { mint, maxt, sought: Sought::All, any_order: false };
+        Ok(self.select_with(matchers, request, draw)?.0)
     }
 
     /// Selects as [`select`](Self::select) does, and tells the newest sample of each series as far as
@@ -77,11 +89,10 @@ impl HeadReader {
     pub(crate) fn select_with(
         &self,
         matchers: &[Matcher],
-        mint: i64,
-        maxt: i64,
-        sought: Sought,
+        request: Request,
         draw: &mut Draw<'_>,
     ) -> Result<(Vec<Series>, Newest), Error> {
+        let Request { mint, maxt, sought, any_order } = request;
         let mint = mint.max(self.guard.from());
         if !self.overlaps(mint, maxt) {
             return Ok((Vec::new(), Newest::default()));
@@ -118,6 +129,9 @@ impl HeadReader {
                     newest.push(found_newest);
                 }
             }
+        }
+        if any_order {
+            return Ok((series, newest));
         }
         draw(0)?;
         let order = self.head.index().order(&refs_of(&series));

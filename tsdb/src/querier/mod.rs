@@ -13,7 +13,7 @@ use ferula_index::{Labels, Matcher};
 
 use self::block::BlockPart;
 pub(crate) use self::chunks::decode_between;
-pub(crate) use self::head::{HeadReader, Newest, Sought};
+pub(crate) use self::head::{HeadReader, Newest, Request, Sought};
 use self::merge::{Merged, merge_names, merge_tail};
 use crate::block::Block;
 use crate::error::Error;
@@ -50,26 +50,26 @@ impl Querier {
     /// # Errors
     /// Whatever keeps a block from being read.
     pub fn select(&self, matchers: &[Matcher]) -> Result<SeriesSet, Error> {
-        self.select_within(matchers, self.mint, self.maxt, Sought::All, &mut |_| Ok(()))
+        let (mint, maxt) = (self.mint, self.maxt);
+        let request = Request { mint, maxt, sought: Sought::All, any_order: false };
+        self.select_within(matchers, request, &mut |_| Ok(()))
     }
 
-    /// Selects as [`select`](Self::select) does, in the part of the range from `mint` to `maxt`.
-    /// Memory is asked for with `draw` before it is taken.
+    /// Selects as [`select`](Self::select) does, in a part of the range. Memory is asked for with `draw` before it is taken.
     pub(crate) fn select_within(
         &self,
         matchers: &[Matcher],
-        mint: i64,
-        maxt: i64,
-        sought: Sought,
+        request: Request,
         draw: &mut Draw<'_>,
     ) -> Result<SeriesSet, Error> {
-        let (mint, maxt) = (mint.max(self.mint), maxt.min(self.maxt));
+        let (mint, maxt) = (request.mint.max(self.mint), request.maxt.min(self.maxt));
         let mut lists: Vec<Vec<(Labels, Part)>> = Vec::new();
         for block in self.blocks.iter().filter(|block| block.overlaps(mint, maxt)) {
             let of_block = block::select(block, matchers, mint, maxt, draw)?;
             lists.push(of_block.into_iter().map(|(l, part)| (l, Part::Block(part))).collect());
         }
-        let (of_head, newest) = self.head.select_with(matchers, mint, maxt, sought, draw)?;
+        let (of_head, newest) =
+            self.head.select_with(matchers, Request { mint, maxt, ..request }, draw)?;
         let found = if lists.iter().all(Vec::is_empty) {
             Found::Head(of_head, newest)
         } else {
@@ -175,6 +175,7 @@ impl SeriesSet {
     /// If the range exceeds [`len`](Self::len).
     pub fn labels_in(&self, range: Range<usize>, needed: Option<&[&str]>) -> Vec<Labels> {
         match (&self.found, needed) {
+            (_, Some([])) => vec![Labels::empty(); range.len()],
             (Found::Head(series, _), Some(names)) => self.head.labels_among(&series[range], names),
             (Found::Head(series, _), None) => self.head.labels_of(&series[range]).collect(),
             (Found::Merged(merged), _) => merged.all_labels()[range].to_vec(),
