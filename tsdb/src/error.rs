@@ -316,6 +316,14 @@ pub enum SnapshotFault {
         /// The series.
         series: SeriesRef,
     },
+    /// A series says something that is not there.
+    #[error("series {series} has the metadata {number}, which is not there")]
+    Description {
+        /// The series.
+        series: SeriesRef,
+        /// Number of the metadata.
+        number: u64,
+    },
     /// It does not hold as much as it says.
     #[error("holds {found} {what}, says {expected}")]
     Count {

@@ -42,6 +42,8 @@
 //!   that; [`Db::maintain`] does all upkeep at once.
 //! - **Exemplars** come in batches, too ([`Appender::append_exemplar`]). The newest ones of all series
 //!   together are kept, and selected by matchers and time ([`Db::exemplars`]).
+//! - **Metadata** is what a series says of its metric: type, unit and help
+//!   ([`Appender::update_metadata`], [`Db::metadata`]). It goes when the series leaves the head.
 //! - Blocks become fewer and longer by **compaction**, in another thread; [`Db::compact`] does it at
 //!   once. [`Db::delete`] deletes samples by matchers and time, [`Retention`] what is too old or too
 //!   much.
@@ -63,6 +65,7 @@
 //!   cuts one of its files short, in place, ends the process (`SIGBUS`), and one that is changed in
 //!   place is read wrongly or set aside. This holds for every name of a linked file, those in a
 //!   snapshot included.
+//! - What a series was acknowledged to say of its metric it says until it leaves the head.
 //! - An exemplar that was acknowledged is there until newer ones have displaced it, after a crash too.
 //! - Values are kept bit for bit, NaN payloads included.
 //! - Blocks and log are read by Prometheus 3.14 and its tools, and theirs are read here, as far as
@@ -86,6 +89,7 @@ mod exemplar;
 mod head;
 mod histogram;
 mod lock;
+mod metadata;
 mod mmap;
 mod options;
 #[cfg(feature = "promql")]
@@ -108,14 +112,16 @@ pub use exemplar::{Exemplar, ExemplarError, SeriesExemplars};
 pub use ferula_wal::{Compression, SyncPolicy};
 pub use head::{Appender, Committed};
 pub use histogram::NativeHistogram;
+pub use metadata::{Metadata, MetadataError, MetricMetadata, MetricType};
 pub use options::{
     DEFAULT_BLOCK_RANGE_MS, DEFAULT_CHUNK_SEGMENT_BYTES, DEFAULT_HEAD_SNAPSHOT,
     DEFAULT_MAINTENANCE_INTERVAL, DEFAULT_MAX_BATCH_SAMPLES, DEFAULT_MAX_COMPACTED_RANGE_MS,
     DEFAULT_MAX_EXEMPLARS, DEFAULT_MAX_LABEL_NAME_BYTES, DEFAULT_MAX_LABEL_VALUE_BYTES,
     DEFAULT_MAX_LABELS, DEFAULT_MAX_SERIES, Limits, MAX_BATCH_EXEMPLAR_BYTES,
-    MAX_BATCH_HISTOGRAM_BYTES, MAX_BATCH_SAMPLES, MAX_BLOCK_RANGE_MS, MAX_CHUNK_SEGMENT_BYTES,
-    MAX_EXEMPLAR_LABEL_CHARS, MAX_EXEMPLARS, MAX_LABEL_BYTES, MAX_LABEL_SET_BYTES, MAX_LABELS,
-    MAX_SERIES, MAX_TIME_MS, MIN_BLOCK_RANGE_MS, Options, OptionsBuilder,
+    MAX_BATCH_HISTOGRAM_BYTES, MAX_BATCH_METADATA_BYTES, MAX_BATCH_SAMPLES, MAX_BLOCK_RANGE_MS,
+    MAX_CHUNK_SEGMENT_BYTES, MAX_EXEMPLAR_LABEL_CHARS, MAX_EXEMPLARS, MAX_LABEL_BYTES,
+    MAX_LABEL_SET_BYTES, MAX_LABELS, MAX_METADATA_BYTES, MAX_SERIES, MAX_TIME_MS,
+    MIN_BLOCK_RANGE_MS, Options, OptionsBuilder,
 };
 pub use querier::{Querier, SeriesSet};
 #[cfg(feature = "promql")]

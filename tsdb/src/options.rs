@@ -62,6 +62,12 @@ pub const MAX_EXEMPLAR_LABEL_CHARS: usize = 128;
 /// Most bytes of the log that the exemplars of one batch may take together: 8 MiB.
 pub const MAX_BATCH_EXEMPLAR_BYTES: usize = 8 << 20;
 
+/// Most bytes that unit and help of one series may have together: 64 KiB.
+pub const MAX_METADATA_BYTES: usize = 64 << 10;
+
+/// Most bytes of the log that the metadata of one batch may take: 8 MiB.
+pub const MAX_BATCH_METADATA_BYTES: usize = 8 << 20;
+
 /// Most bytes of buckets and spans that the histograms of one batch may have together: 64 MiB.
 pub const MAX_BATCH_HISTOGRAM_BYTES: usize = 64 << 20;
 

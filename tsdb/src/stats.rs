@@ -88,6 +88,8 @@ pub struct MemoryUsage {
     pub batch_bytes: u64,
     /// Exemplars, with their labels and those of their series.
     pub exemplar_bytes: u64,
+    /// What the series say of their metrics.
+    pub metadata_bytes: u64,
 }
 
 impl MemoryUsage {
@@ -98,7 +100,7 @@ impl MemoryUsage {
         let open = open_chunk_bytes + spare_chunk_bytes;
         let full = chunk_list_bytes + full_chunk_bytes + chunk_file_bytes;
         let index = self.index.total_bytes();
-        let notes = self.exemplar_bytes;
+        let notes = self.exemplar_bytes + self.metadata_bytes;
         series_bytes + open + full + index + self.unpublished_bytes + self.batch_bytes + notes
     }
 }
@@ -140,7 +142,7 @@ pub struct OpenReport {
     pub covered_samples: u64,
     /// Histograms that were left out because their parts do not fit together.
     pub invalid_histograms: u64,
-    /// Records of kinds that this release does not serve, such as metadata. They stay in the log
+    /// Records of kinds that this release does not serve. They stay in the log
     /// with the series they name, but a block that is cut does not hold them.
     pub skipped_records: u64,
     /// Exemplars that the database has.

@@ -50,6 +50,5 @@ fn select<S: AsRef<[Matcher]>>(
     mint: i64,
     maxt: i64,
 ) -> Vec<SeriesExemplars> {
-    let seen = head.begin_read(i64::MAX).seen();
-    head.exemplars().select(sets, mint, maxt, seen)
+    head.exemplars().select(sets, mint, maxt, head.visible())
 }

@@ -5,6 +5,7 @@ mod compaction;
 mod cut;
 mod delete;
 mod exemplars;
+mod metadata;
 mod open;
 mod read_only;
 mod recover;

@@ -67,6 +67,8 @@ pub struct Committed {
     /// Exemplars that were accepted into the batch but refused by the commit, because another one
     /// of their series came first or the series is gone.
     pub refused_exemplars: usize,
+    /// Series whose metadata is another one now, and logged.
+    pub metadata: usize,
 }
 
 impl Appender {

@@ -69,6 +69,9 @@ impl Head {
             }
         }
         self.isolation.publish(batch);
+        if done.metadata > 0 {
+            self.metadata.settle(self.isolation.newest());
+        }
         self.appended.fetch_add(done.samples as u64, Ordering::Relaxed);
         self.write_some_full_chunks();
         Ok(done)
@@ -110,9 +113,10 @@ impl Head {
         let id = BatchId(commit.newest.0 + 1);
         self.isolation.read_views(&mut commit.views);
         let applied = self.apply(batch, id, &commit.views);
-        let AppliedNotes { exemplars, refused_exemplars } = self.apply_notes(&mut batch.notes, id);
+        let AppliedNotes { exemplars, refused_exemplars, metadata } =
+            self.apply_notes(&mut batch.notes, id);
         let (samples, refused) = (batch.len(), applied.refused);
-        let done = Committed { samples, refused, exemplars, refused_exemplars };
+        let done = Committed { samples, refused, exemplars, refused_exemplars, metadata };
         self.refused.fetch_add(applied.refused as u64, Ordering::Relaxed);
         if batch.is_empty() && batch.notes.is_empty() {
             // What it repeats may be of a batch that is not durable yet, so wait for that one.

@@ -85,6 +85,7 @@ impl Head {
             }
             let gone: Postings = gone.into_iter().collect();
             self.index.remove(&gone);
+            self.metadata.remove(&gone);
             unpublished.forget(|series| gone.contains(series));
             self.aliases.lock().retain(|_, known| !gone.contains(*known));
         }

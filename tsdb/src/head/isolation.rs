@@ -43,6 +43,11 @@ impl Isolation {
         visible.newest = visible.newest.max(batch);
     }
 
+    /// The newest visible batch.
+    pub(crate) fn newest(&self) -> BatchId {
+        self.state.lock().newest
+    }
+
     /// The batch up to which every open and every future reader sees.
     pub(crate) fn oldest_reader(&self) -> BatchId {
         let visible = self.state.lock();

@@ -94,6 +94,7 @@ impl Head {
         usage.series_bytes += self.stripes.size_bytes();
         usage.index = self.index.memory();
         usage.unpublished_bytes = self.unpublished.lock().size_bytes() as u64;
+        usage.metadata_bytes = self.metadata.size_bytes() as u64;
         usage.exemplar_bytes = self.exemplars.size_bytes() as u64;
         usage.batch_bytes = self.spare.size_bytes() as u64;
         let files = self.files().map(|files| files.size().buffer_bytes);

@@ -3,7 +3,7 @@
 //! A sample goes from a batch ([`appender`]) to the log and to the open chunk of its series
 //! ([`commit`], [`series`]), and becomes visible with its batch ([`isolation`]). Series are found by
 //! ref in [`stripes`] and by labels in the index, which holds only series of committed batches
-//! ([`create`]). A batch may also hold [`exemplars`] ([`notes`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`delete`] what is not wanted, [`memory`]
+//! ([`create`]). A batch may also hold [`exemplars`] and [`metadata`] ([`notes`]). Chunks that are full go to files ([`full_chunks`], [`chunk_files`]). [`replay`] makes a head from a log, [`gc`] removes what blocks cover, [`delete`] what is not wanted, [`memory`]
 //! counts what all of it takes.
 //!
 //! Lock order: the commit, the unpublished series, a stripe, a page.
@@ -20,6 +20,7 @@ mod full_chunks;
 mod gc;
 mod isolation;
 mod memory;
+mod metadata;
 mod notes;
 mod records;
 mod replay;
@@ -53,6 +54,7 @@ use create::Unpublished;
 use exemplars::Exemplars;
 use full_chunks::FullChunkQueue;
 use isolation::Isolation;
+use metadata::SeriesMetadata;
 use stripes::Stripes;
 
 /// The mutable newest part of the store.
@@ -81,6 +83,7 @@ pub(crate) struct Head {
     /// What is deleted of the samples in memory.
     tombstones: RwLock<Arc<Tombstones>>,
     exemplars: Exemplars,
+    metadata: SeriesMetadata,
     commit: Mutex<Commit>,
     /// Set when a batch was applied that is not logged and indexed in whole: nothing is acknowledged
     /// any more.
@@ -127,6 +130,7 @@ impl Head {
             files: None,
             full_chunks: FullChunkQueue::default(),
             tombstones: RwLock::default(),
+            metadata: SeriesMetadata::default(),
             exemplars: Exemplars::new(limits.exemplars, 0),
             limits,
             commit: Mutex::new(Commit::new()),
@@ -170,10 +174,20 @@ impl Head {
         &self.exemplars
     }
 
+    /// What the series say of their metrics.
+    pub(crate) fn metadata(&self) -> &SeriesMetadata {
+        &self.metadata
+    }
+
     /// The series with this ref. Neighbours are found at once through the same cursor.
     pub(crate) fn series(&self, series: SeriesRef, pages: &mut PageCursor) -> Option<Series> {
         let page = pages.page_of(&self.stripes, series)?;
         Some(Series::new(Arc::clone(page), series))
+    }
+
+    /// The newest batch that is visible.
+    pub(crate) fn visible(&self) -> BatchId {
+        self.isolation.newest()
     }
 
     /// Begins to read what is visible now, from the time `from` on.

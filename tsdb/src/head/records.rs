@@ -1,11 +1,15 @@
 //! What the log holds of a batch.
 
 use ferula_chunkenc::histogram::{FloatHistogram, Histogram};
+use ferula_index::SeriesRef;
 use ferula_wal::record::histograms::{RefHistogram, encode, encode_custom};
-use ferula_wal::record::{exemplars, samples};
+use ferula_wal::record::metadata::RefMetadata;
+use ferula_wal::record::{exemplars, metadata, samples};
 
 use super::batch::{Batch, PendingHistogram};
+use super::metadata::Described;
 use crate::histogram::NativeHistogram;
+use crate::metadata::Metadata;
 
 /// The records of one batch at a time, in memory that is used again.
 #[derive(Debug, Default)]
@@ -15,9 +19,14 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Encodes a batch: its samples part by part, then its exemplars.
+    /// Encodes a batch: its metadata, its samples part by part, then its exemplars.
     pub(super) fn encode(&mut self, batch: &Batch) {
         self.n_used = 0;
+        let described = &batch.notes.metadata;
+        if !described.is_empty() {
+            let entries = described.iter().map(|(series, described)| entry_of(*series, described));
+            self.add(|record| metadata::encode(entries, record));
+        }
         for (floats, histograms) in batch.parts() {
             let (floats, histograms) = (&batch.floats[floats], &batch.histograms[histograms]);
             if !floats.is_empty() {
@@ -63,6 +72,11 @@ impl Records {
     pub(super) fn single(&self) -> Option<&[u8]> {
         self.iter().next().filter(|_| self.n_used == 1)
     }
+}
+
+fn entry_of(series: SeriesRef, described: &Described) -> RefMetadata<'_> {
+    let Metadata { metric_type, unit, help } = &described.metadata;
+    RefMetadata { series, metric_type: *metric_type, unit: unit.into(), help: help.into() }
 }
 
 fn integer(pending: &PendingHistogram) -> Option<RefHistogram<'_, Histogram>> {

@@ -11,7 +11,9 @@ use ferula_wal::fs::{Fault, FaultFs, Fs, Survival};
 
 use crate::faults::Process;
 use crate::model::{Batch, Content, Gap, Model, Written, ensure};
-use crate::noted::{Exemplars, NotedExemplar, exemplar_of};
+use crate::noted::{
+    Exemplars, MetadataNotes, NotedExemplar, NotedMetadata, exemplar_of, metadata_of,
+};
 use crate::workload::{N_APPENDERS, Op, Random, Schedule};
 
 const DATA: &str = "/data";
@@ -56,6 +58,7 @@ struct Machine<'a> {
     refs: std::collections::BTreeMap<u16, SeriesRef>,
     model: Model,
     exemplars: Exemplars,
+    metadata: MetadataNotes,
     random: Random,
     now: i64,
     churn: u16,
@@ -100,6 +103,7 @@ pub(crate) fn run_with(
         pending: Default::default(),
         refs: Default::default(),
         model: Model::default(),
+        metadata: MetadataNotes::default(),
         exemplars: Exemplars { capacity: schedule.config.max_exemplars, ..Exemplars::default() },
         random: Random(schedule.seed),
         now: 0,
@@ -262,6 +266,7 @@ impl Machine<'_> {
         let Some(mut batch) = self.appenders[appender].take() else { return Ok(()) };
         let pending = mem::take(&mut self.pending[appender]);
         let mut exemplars = self.add_exemplars(&mut batch, &pending)?;
+        let mut metadata = self.add_metadata(&mut batch, &pending)?;
         let mut samples = pending;
         if !self.has_failed {
             // What another batch or a cut has overtaken since is left out. After a failure it is not
@@ -309,6 +314,12 @@ impl Machine<'_> {
                     is_certain || committed.refused > 0,
                     "{committed:?}, though no sample was refused"
                 );
+                let is_told = committed.metadata == metadata.len();
+                ensure!(is_told || committed.refused > 0, "{committed:?} of {metadata:?}");
+                for noted in &mut metadata {
+                    noted.is_certain = is_told;
+                    noted.is_durable = is_told && of_batch.is_durable;
+                }
                 for noted in &mut exemplars {
                     noted.is_certain = is_certain;
                     noted.is_durable = is_certain && of_batch.is_durable;
@@ -319,11 +330,38 @@ impl Machine<'_> {
                 self.has_failed = true;
             }
         }
-        let beside = of_batch.samples.first().map(|sample| sample.serial);
+        // Of these it is not known which ones the commit took.
+        let is_vague = of_batch.is_vague && !of_batch.is_acknowledged;
+        let taken = if is_vague { &[] } else { of_batch.samples.as_slice() };
+        let beside = taken.first().map(|sample| sample.serial);
         exemplars.iter_mut().for_each(|noted| noted.beside = beside);
         self.exemplars.noted.extend(exemplars);
+        for noted in &mut metadata {
+            let own = taken.iter().find(|sample| sample.series == noted.series);
+            noted.beside = own.map(|sample| (sample.serial, sample.timestamp));
+        }
+        self.metadata.noted.extend(metadata);
         self.model.batches.push(of_batch);
         Ok(())
+    }
+
+    /// Has some series of a batch that is about to be committed say something new.
+    fn add_metadata(
+        &mut self,
+        batch: &mut Appender,
+        pending: &[Written],
+    ) -> Result<Vec<NotedMetadata>, String> {
+        let n = usize::try_from(self.next_serial % 3).expect("small");
+        let mut added = Vec::new();
+        for &Written { series, .. } in pending.iter().rev().take(n) {
+            let serial = self.next_serial;
+            self.next_serial += 1;
+            let updated = batch.update_metadata(&self.labels_of(series), &metadata_of(serial));
+            updated.map_err(|error| format!("metadata of series {series}: {error}"))?;
+            let (beside, is_certain, is_durable) = (None, false, false);
+            added.push(NotedMetadata { series, serial, beside, is_certain, is_durable });
+        }
+        Ok(added)
     }
 
     /// Adds exemplars of some series of a batch that is about to be committed.
@@ -446,6 +484,7 @@ impl Machine<'_> {
         {
             self.model.make_durable();
             self.exemplars.make_durable();
+            self.metadata.make_durable();
             // Views that are open go on.
             self.read_held()?;
         }
@@ -555,6 +594,14 @@ impl Machine<'_> {
         let labels_of = |series| self.labels_of(series);
         let result = exemplars.check(&found, &content, &expected, gap, labels_of);
         self.exemplars = exemplars;
+        result?;
+        let mut metadata = mem::take(&mut self.metadata);
+        let found_of = |series| {
+            let found = self.db().metadata_of(&self.labels_of(series));
+            found.map_err(|error| cause(&error))
+        };
+        let result = metadata.check(found_of, &content, gap, self.valid_from);
+        self.metadata = metadata;
         result
     }
 

@@ -1,6 +1,6 @@
 //! Deterministic simulation: seeded workloads on a machine that fails, stops and loses what was not
 //! synced. Every acknowledged sample is there afterwards, and every acknowledged exemplar that later
-//! ones have not displaced, none is invented, no half batch is
+//! ones have not displaced, and the newest metadata of a series, none is invented, no half batch is
 //! visible, and opening once more changes nothing.
 //!
 //! A failing seed is replayed by

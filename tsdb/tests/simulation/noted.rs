@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ferula_index::Labels;
-use ferula_tsdb::{Exemplar, SeriesExemplars};
+use ferula_tsdb::{Exemplar, Metadata, MetricType, SeriesExemplars};
 
 use crate::model::{Content, Gap, ensure};
 
@@ -119,4 +119,87 @@ impl Exemplars {
 pub(crate) fn exemplar_of(serial: u32) -> Exemplar {
     let labels = Labels::from_pairs([("trace", serial.to_string())]).expect("one short label");
     Exemplar::new(i64::from(serial), f64::from(serial), labels)
+}
+
+/// Metadata that the workload made; its help is `serial`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotedMetadata {
+    pub(crate) series: u16,
+    pub(crate) serial: u32,
+    /// Serial and time of a sample of the series in the same batch, if that was kept.
+    pub(crate) beside: Option<(u32, i64)>,
+    /// Whether it was acknowledged or found. If not, it may be found or not.
+    pub(crate) is_certain: bool,
+    /// Whether it must be found even after the power was cut.
+    pub(crate) is_durable: bool,
+}
+
+/// The metadata of all batches whose commit was called, in order, but for what is known to be gone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MetadataNotes {
+    pub(crate) noted: Vec<NotedMetadata>,
+}
+
+impl MetadataNotes {
+    /// Everything acknowledged so far survives from now on.
+    pub(crate) fn make_durable(&mut self) {
+        for noted in self.noted.iter_mut().filter(|noted| noted.is_certain) {
+            noted.is_durable = true;
+        }
+    }
+
+    /// Checks what is found of each series beside the samples in `content`, and takes it for what
+    /// there is from now on. A series with a sample from `valid_from` on is in the head.
+    pub(crate) fn check(
+        &mut self,
+        found_of: impl Fn(u16) -> Result<Option<Metadata>, String>,
+        content: &Content,
+        gap: Gap,
+        valid_from: i64,
+    ) -> Result<(), String> {
+        let samples: BTreeSet<u64> =
+            content.iter().flat_map(|(_, samples)| samples).map(|s| s.value.to_bits()).collect();
+        let has_sample = |serial: u32| samples.contains(&f64::from(serial).to_bits());
+        let series: BTreeSet<u16> = self.noted.iter().map(|noted| noted.series).collect();
+        for series in series {
+            let of_series = || self.noted.iter().filter(|noted| noted.series == series);
+            let is_kept = |noted: &&NotedMetadata| {
+                let is_there = noted.beside.is_some_and(|(serial, _)| has_sample(serial));
+                noted.is_certain && (gap != Gap::Power || noted.is_durable || is_there)
+            };
+            let kept = of_series().filter(is_kept).next_back();
+            let Some(found) = found_of(series)? else {
+                let is_in_head = |noted: &NotedMetadata| {
+                    noted.beside.is_some_and(|(_, time)| time >= valid_from)
+                };
+                ensure!(!kept.is_some_and(is_in_head), "{kept:?} is lost");
+                if gap != Gap::None {
+                    // What the log has of a series that left the head may come back with it.
+                    let of_series = self.noted.iter_mut().filter(|noted| noted.series == series);
+                    of_series.for_each(|noted| noted.is_certain = false);
+                }
+                continue;
+            };
+            let noted = of_series().find(|noted| metadata_of(noted.serial) == found);
+            let noted = *noted.ok_or_else(|| format!("{found:?} of {series} is invented"))?;
+            ensure!(
+                kept.is_none_or(|kept| kept.serial <= noted.serial),
+                "{found:?} of {series}, though {kept:?} is newer"
+            );
+            self.noted.retain_mut(|other| {
+                if other.serial == noted.serial {
+                    other.is_certain = true;
+                    // What was found after a power cut was on the disk.
+                    other.is_durable |= gap == Gap::Power;
+                }
+                other.series != series || other.serial <= noted.serial || gap == Gap::None
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The metadata with this serial.
+pub(crate) fn metadata_of(serial: u32) -> Metadata {
+    Metadata::new(MetricType::Gauge, "", serial.to_string())
 }

@@ -21,7 +21,7 @@ const UNIT: &[u8] = b"UNIT";
 const HELP: &[u8] = b"HELP";
 
 /// Type of a metric.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum MetricType {
     /// Not known.
@@ -56,11 +56,13 @@ impl MetricType {
         Self::StateSet,
     ];
 
-    fn from_byte(byte: u8) -> Self {
+    /// The type with this byte in a record; one that has none is unknown.
+    pub fn from_byte(byte: u8) -> Self {
         Self::ALL.get(usize::from(byte)).copied().unwrap_or_default()
     }
 
-    fn to_byte(self) -> u8 {
+    /// Its byte in a record.
+    pub fn to_byte(self) -> u8 {
         let place = Self::ALL.iter().position(|&other| other == self);
         place.and_then(|place| u8::try_from(place).ok()).unwrap_or_default()
     }

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use ferula_index::{Labels, SeriesRef};
+use ferula_index::{Labels, METRIC_NAME, SeriesRef};
 use ferula_wal::LogRecord;
 use ferula_wal::record::Record;
 use ferula_wal::record::exemplars::RefExemplar;
 use ferula_wal::record::histograms::RefHistogram;
+use ferula_wal::record::metadata::RefMetadata;
 use ferula_wal::record::samples::RefSample;
 
 use super::known::{KnownSeries, Named};
@@ -17,9 +18,13 @@ use crate::exemplar::{Exemplar, check_labels};
 use crate::head::batch::PendingHistogram;
 use crate::head::exemplars::Logged;
 use crate::head::isolation::BatchId;
+use crate::head::metadata::Description;
 use crate::head::series::page_number;
 use crate::head::{Head, is_valid_time};
 use crate::histogram::NativeHistogram;
+
+/// Series of a record whose metadata is taken at once.
+const DESCRIBED_AT_ONCE: usize = 1024;
 
 /// Decodes the records of a log.
 #[derive(Debug)]
@@ -88,6 +93,16 @@ impl<'a> Decoder<'a> {
                     self.add_exemplar(exemplar);
                 }
             }
+            Record::Metadata(mut entries) => {
+                let mut described = Vec::new();
+                while let Some(entry) = entries.next().map_err(failed)? {
+                    described.push(entry);
+                    if described.len() >= DESCRIBED_AT_ONCE {
+                        self.add_metadata(&mut described);
+                    }
+                }
+                self.add_metadata(&mut described);
+            }
             _ => self.stats.skipped_records += 1,
         }
         Ok(())
@@ -155,6 +170,23 @@ impl<'a> Decoder<'a> {
         let offered = Logged { logged_as, exemplar };
         let labels = || self.head.index.labels(series);
         let _ = self.head.exemplars.add(series, labels, offered, BatchId::REPLAYED);
+    }
+
+    /// Has series say what the log says they do. The names of their metrics are found for many at
+    /// once.
+    fn add_metadata(&mut self, described: &mut Vec<RefMetadata<'_>>) {
+        for entry in &mut *described {
+            // None has the ref zero.
+            entry.series = self.known().resolve(entry.series).unwrap_or_default();
+        }
+        let series: Vec<SeriesRef> = described.iter().map(|entry| entry.series).collect();
+        let names = self.head.index.labels_among(&series, &[METRIC_NAME]);
+        for (entry, name) in described.drain(..).zip(names) {
+            let Some(name) = name else { continue };
+            let RefMetadata { series, metric_type, ref unit, ref help } = entry;
+            let description = Description { metric: name.metric_name(), metric_type, unit, help };
+            self.head.metadata.restore(series, description);
+        }
     }
 
     /// The series of a sample that is to be appended, and not in a block or a chunk already.

@@ -10,6 +10,7 @@ use super::{Snapshot, SnapshotChunk, SnapshotOpen, SnapshotReader, SnapshotWrite
 use crate::block::OutputFile;
 use crate::error::Error;
 use crate::head::exemplars::Logged;
+use crate::head::metadata::Described;
 use crate::mmap::open_bytes;
 
 /// Name of the file in a data directory.
@@ -56,6 +57,18 @@ impl<'a> SnapshotFile<'a> {
     /// Writes an exemplar, behind all series.
     pub(crate) fn add_exemplar(&mut self, labels: &Labels, logged: &Logged) -> Result<(), Error> {
         let added = self.writer.add_exemplar(labels, logged);
+        added.map_err(Error::io("write", &self.dir.join(UNFINISHED_FILE)))
+    }
+
+    /// Writes what a metric says, behind all series.
+    pub(crate) fn add_description(&mut self, described: &Described) -> Result<(), Error> {
+        let added = self.writer.add_description(described);
+        added.map_err(Error::io("write", &self.dir.join(UNFINISHED_FILE)))
+    }
+
+    /// Writes which description a series has, behind all of them.
+    pub(crate) fn add_described(&mut self, series: SeriesRef, number: u32) -> Result<(), Error> {
+        let added = self.writer.add_described(series, number);
         added.map_err(Error::io("write", &self.dir.join(UNFINISHED_FILE)))
     }
 

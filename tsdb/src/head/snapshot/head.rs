@@ -15,6 +15,7 @@ use super::{
 };
 use crate::error::{Error, SnapshotFault};
 use crate::head::Head;
+use crate::head::metadata::Said;
 use crate::head::series::{ChunkInFile, OpenChunk, PageState, page_number};
 
 /// Threads that make series at most.
@@ -51,6 +52,10 @@ impl Head {
             }
         }
         self.exemplars.for_each(|labels, logged| file.add_exemplar(labels, logged))?;
+        self.metadata.for_each(|said| match said {
+            Said::Description(described) => file.add_description(described),
+            Said::By(series, number) => file.add_described(series, number),
+        })?;
         file.finish()?;
         Ok(true)
     }
@@ -91,6 +96,7 @@ impl Head {
             tombstones.add(series, mint, maxt);
         }
         reader.read_exemplars(|labels, logged| self.exemplars.restore(labels, logged))?;
+        reader.read_metadata(|series, description| self.metadata.restore(series, description))?;
         let found = self.restore_series(reader)?;
         let expected = reader.n_series();
         if found != expected {

@@ -45,6 +45,10 @@ pub(super) enum FrameKind {
     ExemplarSeries,
     /// A record of the log: exemplars, whose series came before.
     Exemplars,
+    /// What metrics say, numbered over all these frames from zero.
+    Descriptions,
+    /// Series and the numbers of what they say, which came before.
+    Described,
 }
 
 impl FrameKind {
@@ -59,6 +63,8 @@ impl FrameKind {
             Self::Deleted => 7,
             Self::ExemplarSeries => 8,
             Self::Exemplars => 9,
+            Self::Descriptions => 10,
+            Self::Described => 11,
         }
     }
 
@@ -66,7 +72,7 @@ impl FrameKind {
         let (head, series, notes) = (
             [Self::State, Self::ChunkFiles, Self::Aliases, Self::Deleted],
             [Self::Pairs, Self::Series, Self::End],
-            [Self::ExemplarSeries, Self::Exemplars],
+            [Self::ExemplarSeries, Self::Exemplars, Self::Descriptions, Self::Described],
         );
         head.into_iter().chain(series).chain(notes).find(|kind| kind.to_byte() == byte)
     }

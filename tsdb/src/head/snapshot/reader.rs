@@ -16,6 +16,8 @@ use crate::error::{Error, SnapshotFault};
 use crate::exemplar::Exemplar;
 use crate::head::chunk_files::ChunkFileEnd;
 use crate::head::exemplars::Logged;
+use crate::head::metadata::Description;
+use crate::metadata::MetricType;
 
 /// A snapshot that is whole as far as its frames go. Series are checked when they are read.
 ///
@@ -31,6 +33,8 @@ pub(crate) struct SnapshotReader {
     n_series: u64,
     /// Those of exemplars and their series.
     exemplars: Vec<Frame>,
+    /// Those of metadata and the series that have it.
+    metadata: Vec<Frame>,
 }
 
 /// Where a text lies in the file.
@@ -52,6 +56,7 @@ impl SnapshotReader {
             series: Vec::new(),
             n_series: 0,
             exemplars: Vec::new(),
+            metadata: Vec::new(),
         };
         reader.check_header()?;
         reader.read_frames()?;
@@ -157,6 +162,7 @@ impl SnapshotReader {
             let later = match kind {
                 FrameKind::Series => Some(&mut self.series),
                 FrameKind::ExemplarSeries | FrameKind::Exemplars => Some(&mut self.exemplars),
+                FrameKind::Descriptions | FrameKind::Described => Some(&mut self.metadata),
                 _ => None,
             };
             if let Some(later) = later {
@@ -214,7 +220,12 @@ impl SnapshotReader {
                     }
                 }
             }
-            FrameKind::Series | FrameKind::ExemplarSeries | FrameKind::Exemplars => {}
+            // These are read later.
+            FrameKind::Series
+            | FrameKind::ExemplarSeries
+            | FrameKind::Exemplars
+            | FrameKind::Descriptions
+            | FrameKind::Described => {}
             FrameKind::End => {
                 let counts = [
                     ("label names", self.names.len() as u64),
@@ -231,6 +242,34 @@ impl SnapshotReader {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Shows each series that says something to `visit`, with what it says.
+    pub(crate) fn read_metadata(
+        &self,
+        mut visit: impl FnMut(SeriesRef, Description<'_>),
+    ) -> Result<(), Error> {
+        let mut known: Vec<Description<'_>> = Vec::new();
+        for frame in &self.metadata {
+            let malformed = |source| self.malformed(source);
+            let mut cursor = frame.open(&self.bytes).map_err(malformed)?;
+            let mut series = SeriesRef(0);
+            while !cursor.is_empty() {
+                if frame.kind == Some(FrameKind::Descriptions) {
+                    let offset = cursor.offset() as u64;
+                    let described = read_description(&mut cursor).map_err(malformed)?;
+                    let broken = || self.fault(SnapshotFault::Text { offset });
+                    known.push(described.ok_or_else(broken)?);
+                    continue;
+                }
+                series.0 = series.0.wrapping_add(cursor.uvarint().map_err(malformed)?);
+                let number = cursor.uvarint().map_err(malformed)?;
+                let described = usize::try_from(number).ok().and_then(|number| known.get(number));
+                let missing = || self.fault(SnapshotFault::Description { series, number });
+                visit(series, *described.ok_or_else(missing)?);
+            }
+        }
+        Ok(())
     }
 
     /// Reads the exemplars and shows each to `visit` with the labels of its series, in the order in
@@ -290,6 +329,20 @@ impl SnapshotReader {
         }
         Ok(Ok(()))
     }
+}
+
+/// Reads what a metric says; `None` if a text is none.
+fn read_description<'a>(
+    cursor: &mut Cursor<'a>,
+) -> Result<Option<Description<'a>>, ferula_chunkenc::Error> {
+    let metric = str::from_utf8(cursor.prefixed_bytes()?);
+    let metric_type = MetricType::from_byte(cursor.u8()?);
+    let (unit, help) = (cursor.prefixed_bytes()?, cursor.prefixed_bytes()?);
+    let (Ok(metric), Ok(unit), Ok(help)) = (metric, str::from_utf8(unit), str::from_utf8(help))
+    else {
+        return Ok(None);
+    };
+    Ok(Some(Description { metric, metric_type, unit, help }))
 }
 
 fn read_chunk_files(

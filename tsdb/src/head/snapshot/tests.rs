@@ -8,6 +8,10 @@ use proptest::prelude::*;
 use super::file::SNAPSHOT_FILE;
 use super::*;
 use crate::error::Error;
+use crate::exemplar::Exemplar;
+use crate::head::exemplars::Logged;
+use crate::head::metadata::Described;
+use crate::metadata::{Metadata, MetricType};
 
 /// A series with all that a snapshot holds of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +68,67 @@ fn read(reader: &SnapshotReader) -> Result<Vec<Owned>, Error> {
 fn open_bytes(bytes: Vec<u8>) -> Result<(Snapshot, Vec<Owned>), Error> {
     let reader = SnapshotReader::open(Path::new("head_snapshot"), bytes.into())?;
     let all = read(&reader)?;
+    read_notes(&reader)?;
     Ok((reader.snapshot().clone(), all))
+}
+
+/// Series and exemplars, and series with what they say.
+type Notes = (Vec<(Labels, Logged)>, Vec<(SeriesRef, Described)>);
+
+fn read_notes(reader: &SnapshotReader) -> Result<Notes, Error> {
+    let (mut exemplars, mut said) = Notes::default();
+    reader.read_exemplars(|labels, logged| exemplars.push((labels.clone(), logged)))?;
+    reader.read_metadata(|series, says| said.push((series, says.to_described())))?;
+    Ok((exemplars, said))
+}
+
+/// As many exemplars, and a seventh as many descriptions, two series to each.
+fn notes(n: usize) -> Notes {
+    let name = |n: usize| labels(&pairs(&[("__name__", &n.to_string())]));
+    let exemplar = |n: usize| {
+        let trace = labels(&pairs(&[("trace_id", &"x".repeat(n % 90))]));
+        let exemplar = Exemplar::new(-5 * i64::try_from(n).unwrap(), n as f64, trace);
+        (name(n % 40), Logged { logged_as: SeriesRef(1 + n as u64 % 40), exemplar })
+    };
+    let said = |n: usize| {
+        let metadata = Metadata::new(MetricType::Info, "u".repeat(n % 3), format!("{n:040}"));
+        (SeriesRef(100 + n as u64), Described { metric: format!("m{n}"), metadata })
+    };
+    let twice = (0..n / 7).flat_map(|n| {
+        let (series, described) = said(n);
+        [(SeriesRef(series.0 * 2), described.clone()), (SeriesRef(series.0 * 2 + 1), described)]
+    });
+    ((0..n).map(exemplar).collect(), twice.collect())
+}
+
+fn write_notes((exemplars, said): &Notes) -> Vec<u8> {
+    let mut writer = SnapshotWriter::new(Vec::new(), &Snapshot::default()).unwrap();
+    for (labels, logged) in exemplars {
+        writer.add_exemplar(labels, logged).unwrap();
+    }
+    for (_, described) in said.iter().step_by(2) {
+        writer.add_description(described).unwrap();
+    }
+    for (n, (series, _)) in (0..).zip(said) {
+        writer.add_described(*series, n / 2).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+#[test]
+fn notes_are_read_as_they_were_written() {
+    for n in [0, 1, 7, 100, 30_000] {
+        let notes = notes(n);
+        let bytes = write_notes(&notes);
+        let reader = SnapshotReader::open(Path::new("head_snapshot"), bytes.into()).unwrap();
+        assert_eq!(read_notes(&reader).unwrap(), notes);
+    }
+    let whole = write_notes(&notes(20));
+    for at in (0..whole.len()).filter(|at| !(5..8).contains(at)) {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 8;
+        assert!(open_bytes(flipped).is_err(), "bit of byte {at} flipped");
+    }
 }
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -14,6 +14,7 @@ use super::layout::{FRAME_BYTES, FrameKind, begin_frame, content_len, end_frame,
 use super::{Snapshot, SnapshotChunk, SnapshotOpen};
 use crate::exemplar::Exemplar;
 use crate::head::exemplars::Logged;
+use crate::head::metadata::Described;
 
 /// Writes a snapshot to `W`.
 #[derive(Debug)]
@@ -35,6 +36,10 @@ pub(crate) struct SnapshotWriter<W> {
     exemplar_series: Vec<(SeriesRef, Labels)>,
     exemplars: Vec<RefExemplar>,
     exemplar_bytes: usize,
+    /// Descriptions, and then series that have some.
+    described_frame: Vec<u8>,
+    /// The series before, once there was one.
+    before_described: Option<SeriesRef>,
 }
 
 /// A label name that was written.
@@ -102,6 +107,8 @@ impl<W: io::Write> SnapshotWriter<W> {
             exemplar_series: Vec::new(),
             exemplars: Vec::new(),
             exemplar_bytes: 0,
+            described_frame: Vec::new(),
+            before_described: None,
         })
     }
 
@@ -232,10 +239,50 @@ impl<W: io::Write> SnapshotWriter<W> {
         Ok(())
     }
 
+    /// Writes what a metric says, behind all series. The first is number zero, the next one, and so
+    /// on.
+    pub(crate) fn add_description(&mut self, described: &Described) -> io::Result<()> {
+        self.end_series()?;
+        let out = &mut self.described_frame;
+        if out.is_empty() {
+            begin_frame(out, FrameKind::Descriptions);
+        }
+        let Described { metric, metadata } = described;
+        put_prefixed_bytes(out, metric.as_bytes());
+        out.push(metadata.metric_type.to_byte());
+        put_prefixed_bytes(out, metadata.unit.as_bytes());
+        put_prefixed_bytes(out, metadata.help.as_bytes());
+        if content_len(out) >= FRAME_BYTES { self.end_described() } else { Ok(()) }
+    }
+
+    /// Writes which description a series has, behind all descriptions. Refs ascend.
+    pub(crate) fn add_described(&mut self, series: SeriesRef, number: u32) -> io::Result<()> {
+        if self.before_described.is_none() {
+            self.end_described()?;
+        }
+        let out = &mut self.described_frame;
+        if out.is_empty() {
+            begin_frame(out, FrameKind::Described);
+            self.before_described = Some(SeriesRef(0));
+        }
+        let before = self.before_described.replace(series).unwrap_or_default();
+        put_uvarint(out, series.0 - before.0);
+        put_uvarint(out, number.into());
+        if content_len(out) >= FRAME_BYTES { self.end_described() } else { Ok(()) }
+    }
+
+    fn end_described(&mut self) -> io::Result<()> {
+        if self.described_frame.is_empty() {
+            return Ok(());
+        }
+        write_frame(&mut self.out, &mut self.described_frame)
+    }
+
     /// Writes what is left, and returns what was written to.
     pub(crate) fn finish(mut self) -> io::Result<W> {
         self.end_series()?;
         self.end_exemplars()?;
+        self.end_described()?;
         let mut frame = Vec::new();
         begin_frame(&mut frame, FrameKind::End);
         put_u64_be(&mut frame, self.names.len() as u64);
