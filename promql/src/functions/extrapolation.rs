@@ -54,7 +54,8 @@ impl Extrapolation {
             self.to_start = reach_back(samples, start);
             self.shape = Some(shape);
         }
-        if !self.kind.is_counter || !(increase > 0.0 && first_value >= 0.0) {
+        let may_be_zero = self.kind.is_counter && increase > 0.0 && first_value >= 0.0;
+        if !may_be_zero {
             return self.factor;
         }
         // Far above zero, which is the rule, a counter was not zero within the window. A division is

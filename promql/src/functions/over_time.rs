@@ -110,7 +110,7 @@ mod tests {
             sorted.sort_by(order);
             let last = sorted.len() - 1;
             let rank = q * last as f64;
-            let lower = rank.floor() as usize;
+            let lower = (0..=last).rev().find(|at| *at as f64 <= rank).unwrap_or(0);
             let weight = rank - rank.floor();
             let expected =
                 sorted[lower] * (1.0 - weight) + sorted[(lower + 1).min(last)] * weight;
