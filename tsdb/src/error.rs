@@ -71,7 +71,7 @@ pub enum Error {
     /// A series cannot be put into the index of the head.
     #[error("series {series} of the head")]
     HeadIndex {
-        /// The series.
+        /// The series, or the first of those that were put there together.
         series: SeriesRef,
         /// Why not.
         #[source]
@@ -366,6 +366,18 @@ impl Error {
             cause = error.source();
         }
         text
+    }
+
+    /// Makes a function that tells that series, of which `first` is the first one, cannot be put into
+    /// the index of the head.
+    pub(crate) fn index_all(first: SeriesRef) -> impl FnOnce(ferula_index::Error) -> Self {
+        move |source| {
+            let series = match source {
+                ferula_index::Error::SeriesRefTaken { series } => series,
+                _ => first,
+            };
+            Self::HeadIndex { series, source }
+        }
     }
 
     /// Makes a function that wraps an IO error with what was tried on which file.

@@ -109,6 +109,7 @@ pub use compact::Progress;
 pub use db::{Db, ReadOnlyDb};
 pub use error::{AppendError, BlockFault, Error, SnapshotFault};
 pub use exemplar::{Exemplar, ExemplarError, SeriesExemplars};
+pub use ferula_wal::record::samples::RefSample;
 pub use ferula_wal::{Compression, SyncPolicy};
 pub use head::{Appender, Committed};
 pub use histogram::NativeHistogram;

@@ -14,13 +14,13 @@ use ferula_chunkenc::{Sample, stale};
 use ferula_index::{Labels, SeriesRef};
 use ferula_wal::record::samples::RefSample;
 
-use super::batch::{Batch, PendingHistogram};
+use super::Head;
+use super::batch::{Batch, PendingHistogram, check_bounds};
 use super::series::{Newest, page_number};
 use super::stripes::PageCursor;
-use super::{Head, is_valid_time};
 use crate::error::{AppendError, Error};
 use crate::histogram::NativeHistogram;
-use crate::options::{MAX_BATCH_HISTOGRAM_BYTES, MAX_TIME_MS};
+use crate::options::MAX_BATCH_HISTOGRAM_BYTES;
 
 /// A batch of samples. Nothing of it is visible, to queriers or after a crash, until
 /// [`commit`](Self::commit) returns; dropping it is rolling it back.
@@ -123,6 +123,42 @@ impl Appender {
         added.unwrap_or_else(|| self.refuse(AppendError::UnknownSeries { series }))
     }
 
+    /// Adds many samples, as [`append_ref`](Self::append_ref) does with one. Those of series that were
+    /// made one after the other cost least next to each other.
+    ///
+    /// Samples that are refused are added to `refused`: their places in `samples`, ascending, with the
+    /// reasons.
+    ///
+    /// ```
+    /// use ferula_index::Labels;
+    /// use ferula_tsdb::{AppendError, Db, Options, RefSample};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let db = Db::open(dir.path(), Options::default())?;
+    /// let mut appender = db.appender();
+    /// let series = appender.append(&Labels::from_pairs([("__name__", "up")])?, 1_000, 1.0)?;
+    /// let at = |timestamp| RefSample { series, timestamp, value: 1.0 };
+    /// let mut refused = Vec::new();
+    /// appender.append_refs(&[at(2_000), at(1_500), at(3_000)], &mut refused);
+    /// assert_eq!(refused, [(1, AppendError::OutOfOrder { timestamp: 1_500, newest: 2_000 })]);
+    /// assert_eq!(appender.commit()?.samples, 3);
+    /// # db.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn append_refs(&mut self, samples: &[RefSample], refused: &mut Vec<(usize, AppendError)>) {
+        let mut place = 0;
+        while let Some(&RefSample { series, timestamp, value }) = samples.get(place) {
+            place += match self.add_near(&samples[place..], refused, place) {
+                0 => {
+                    let added = self.append_ref(series, timestamp, value);
+                    refused.extend(added.err().map(|error| (place, error)));
+                    1
+                }
+                n_added => n_added,
+            };
+        }
+    }
+
     /// Adds a native histogram of the series with these `labels`, at `timestamp` milliseconds since
     /// the Unix epoch. One with a staleness marker for its sum is such a marker.
     ///
@@ -176,34 +212,51 @@ impl Appender {
             drop(page);
             page = cursor.page_anew(&head.stripes, series)?.lock();
         }
-        let mut found = page.series_mut(series)?;
-        let pending = batch.newest(series, found.hint());
-        let newest = pending.or_else(|| found.newest());
-        let newest = match newest {
-            None => None,
-            Some(Newest::Float(newest)) => Some(newest),
-            Some(newest @ Newest::Histogram { .. }) => {
-                drop(page);
-                return self.add_behind_histogram(series, newest, sample);
-            }
-        };
-        if !found.is_published() && pending.is_none() {
-            unpublished.push(series);
-        }
+        let found = page.series_mut(series)?;
         let limit = head.limits.batch_samples;
-        let checked = match check(newest, sample, *oldest_accepted) {
-            Ok(true) if batch.len() >= limit => Err(AppendError::BatchFull { limit }),
-            Ok(true) => {
-                found.pin(batch.float_hint());
-                drop(page);
-                let Sample { timestamp, value } = sample;
-                batch.floats.push(RefSample { series, timestamp, value });
-                return Some(Ok(()));
-            }
-            other => other.map(drop),
-        };
+        let added = batch.add_float(found, sample, *oldest_accepted, limit, unpublished);
         drop(page);
-        Some(checked.inspect_err(|_| self.count_refused()))
+        match added {
+            Ok(added) => Some(added.inspect_err(|_| self.count_refused())),
+            Err(newest) => self.add_behind_histogram(series, newest, sample),
+        }
+    }
+
+    /// Adds the samples up to the first one that is not of the page of the first one, or not of a
+    /// series of floats that is there. Returns how many these are.
+    fn add_near(
+        &mut self,
+        samples: &[RefSample],
+        refused: &mut Vec<(usize, AppendError)>,
+        place: usize,
+    ) -> usize {
+        let Self { head, batch, cursor, unpublished, oldest_accepted } = self;
+        let Some(first) = samples.first() else { return 0 };
+        let Some(page) = cursor.page_of(&head.stripes, first.series) else { return 0 };
+        let number = page.number();
+        let limit = head.limits.batch_samples;
+        let mut page = page.lock();
+        let before = refused.len();
+        let mut n_added = 0;
+        for &RefSample { series, timestamp, value } in samples {
+            if page_number(series) != number {
+                break;
+            }
+            let Some(found) = page.series_mut(series) else { break };
+            let sample = Sample::new(timestamp, value);
+            match batch.add_float(found, sample, *oldest_accepted, limit, unpublished) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => refused.push((place + n_added, error)),
+                Err(_) => break,
+            }
+            n_added += 1;
+        }
+        drop(page);
+        let n_refused = refused.len() - before;
+        if n_refused > 0 {
+            self.head.refused.fetch_add(n_refused as u64, Ordering::Relaxed);
+        }
+        n_added
     }
 
     /// Adds a float to a series whose newest sample is a histogram.
@@ -370,39 +423,6 @@ impl Drop for Appender {
         }
         self.head.spare.give_back(&mut self.batch);
     }
-}
-
-/// Checks a sample against the newest one of its series. False means that it is there already.
-#[inline]
-fn check(
-    newest: Option<Sample>,
-    sample: Sample,
-    oldest_accepted: i64,
-) -> Result<bool, AppendError> {
-    let timestamp = sample.timestamp;
-    check_bounds(timestamp, oldest_accepted)?;
-    if let Some(newest) = newest.filter(|newest| newest.timestamp >= timestamp) {
-        return if newest == sample {
-            Ok(false)
-        } else if newest.timestamp == timestamp {
-            let (existing, offered) = (newest.value, sample.value);
-            Err(AppendError::DuplicateTimestamp { timestamp, existing, offered })
-        } else {
-            Err(AppendError::OutOfOrder { timestamp, newest: newest.timestamp })
-        };
-    }
-    Ok(true)
-}
-
-#[inline]
-fn check_bounds(timestamp: i64, oldest_accepted: i64) -> Result<(), AppendError> {
-    if !is_valid_time(timestamp) {
-        return Err(AppendError::TimeOutOfRange { timestamp, limit: MAX_TIME_MS });
-    }
-    if timestamp < oldest_accepted {
-        return Err(AppendError::TooOld { timestamp, oldest: oldest_accepted });
-    }
-    Ok(())
 }
 
 impl fmt::Debug for Appender {

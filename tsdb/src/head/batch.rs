@@ -8,9 +8,12 @@ use ferula_index::SeriesRef;
 use ferula_wal::record::samples::RefSample;
 use parking_lot::Mutex;
 
+use super::is_valid_time;
 use super::notes::Notes;
-use super::series::Newest;
+use super::series::{Newest, SeriesMut};
+use crate::error::AppendError;
 use crate::histogram::NativeHistogram;
+use crate::options::MAX_TIME_MS;
 
 /// Buffers kept for later batches.
 const MAX_SPARE: usize = 64;
@@ -104,6 +107,40 @@ impl Batch {
         floats.chain(self.histograms.iter().map(|pending| pending.series)).collect()
     }
 
+    /// Adds a float to a series, unless it is refused or there already, or the batch holds `limit`
+    /// samples. A series that no committed batch has appended to is noted in `unpublished`. Gives
+    /// back the newest sample of the series if it is a histogram.
+    #[inline]
+    pub(super) fn add_float(
+        &mut self,
+        mut found: SeriesMut<'_>,
+        sample: Sample,
+        oldest_accepted: i64,
+        limit: usize,
+        unpublished: &mut Vec<SeriesRef>,
+    ) -> Result<Result<(), AppendError>, Newest> {
+        let series = found.series_ref();
+        let pending = self.newest(series, found.hint());
+        let newest = match pending.or_else(|| found.newest()) {
+            None => None,
+            Some(Newest::Float(newest)) => Some(newest),
+            Some(newest @ Newest::Histogram { .. }) => return Err(newest),
+        };
+        if !found.is_published() && pending.is_none() {
+            unpublished.push(series);
+        }
+        Ok(match check(newest, sample, oldest_accepted) {
+            Ok(true) if self.len() >= limit => Err(AppendError::BatchFull { limit }),
+            Ok(true) => {
+                found.pin(self.float_hint());
+                let Sample { timestamp, value } = sample;
+                self.floats.push(RefSample { series, timestamp, value });
+                Ok(())
+            }
+            other => other.map(drop),
+        })
+    }
+
     /// Where the next float will stand.
     #[inline]
     pub(super) fn float_hint(&self) -> usize {
@@ -149,4 +186,37 @@ impl Batch {
             (start.floats..end.floats, start.histograms..end.histograms)
         })
     }
+}
+
+/// Checks a sample against the newest one of its series. False means that it is there already.
+#[inline]
+fn check(
+    newest: Option<Sample>,
+    sample: Sample,
+    oldest_accepted: i64,
+) -> Result<bool, AppendError> {
+    let timestamp = sample.timestamp;
+    check_bounds(timestamp, oldest_accepted)?;
+    if let Some(newest) = newest.filter(|newest| newest.timestamp >= timestamp) {
+        return if newest == sample {
+            Ok(false)
+        } else if newest.timestamp == timestamp {
+            let (existing, offered) = (newest.value, sample.value);
+            Err(AppendError::DuplicateTimestamp { timestamp, existing, offered })
+        } else {
+            Err(AppendError::OutOfOrder { timestamp, newest: newest.timestamp })
+        };
+    }
+    Ok(true)
+}
+
+#[inline]
+pub(super) fn check_bounds(timestamp: i64, oldest_accepted: i64) -> Result<(), AppendError> {
+    if !is_valid_time(timestamp) {
+        return Err(AppendError::TimeOutOfRange { timestamp, limit: MAX_TIME_MS });
+    }
+    if timestamp < oldest_accepted {
+        return Err(AppendError::TooOld { timestamp, oldest: oldest_accepted });
+    }
+    Ok(())
 }

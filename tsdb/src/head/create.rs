@@ -139,12 +139,12 @@ impl Head {
         let mut unpublished = self.unpublished.lock();
         unpublished.forget_recent(oldest_reader);
         // These are large only while many series come at once, so their memory is not kept.
-        for (series, labels) in mem::take(new_series) {
-            let failed = |source| Error::HeadIndex { series, source };
-            self.index.insert(series, &labels).map_err(failed)?;
-            unpublished.by_ref.remove(&series);
-            unpublished.by_labels.remove(&labels);
-            unpublished.recent.push((batch, series));
+        let new_series = mem::take(new_series);
+        self.index.insert_all(&new_series).map_err(Error::index_all(new_series[0].0))?;
+        for (series, labels) in &new_series {
+            unpublished.by_ref.remove(series);
+            unpublished.by_labels.remove(labels);
+            unpublished.recent.push((batch, *series));
         }
         if unpublished.by_ref.is_empty() {
             unpublished.by_ref = HashMap::new();

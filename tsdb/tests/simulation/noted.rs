@@ -167,7 +167,7 @@ impl MetadataNotes {
                 let is_there = noted.beside.is_some_and(|(serial, _)| has_sample(serial));
                 noted.is_certain && (gap != Gap::Power || noted.is_durable || is_there)
             };
-            let kept = of_series().filter(is_kept).next_back();
+            let kept = of_series().rfind(is_kept);
             let Some(found) = found_of(series)? else {
                 let is_in_head = |noted: &NotedMetadata| {
                     noted.beside.is_some_and(|(_, time)| time >= valid_from)

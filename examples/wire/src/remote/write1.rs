@@ -6,7 +6,7 @@
 //! the request is stored, and the sender is told not to send it again.
 //!
 //! Label sets are recognised by their encoded bytes, so that a series that was written to before
-//! costs one hash. Native histograms, exemplars and metadata are counted and left out.
+//! costs one hash; series known like that, with one sample each, are appended together. Native histograms, exemplars and metadata are counted and left out.
 
 mod labels;
 
@@ -15,11 +15,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use ferula_index::{Labels, SeriesRef};
-use ferula_tsdb::AppendError;
+use ferula_tsdb::{AppendError, RefSample};
+use parking_lot::Mutex;
 
-use self::labels::{decode_labels, excerpt, split_labels};
+use self::labels::{decode_labels, excerpt, only_sample, split_labels};
 use super::protobuf::{DecodeError, Field, Fields, Value};
-use super::refs::{LabelsKey, MIN_GENERATION, RefCache};
+use super::refs::{LabelsKey, Last, MIN_GENERATION, OpenCache, RefCache};
 use crate::exposition::MetricType;
 use crate::store::{Batch, Store};
 use crate::telemetry::{Counter, Registry};
@@ -29,6 +30,11 @@ pub const MAX_REQUEST_BYTES: usize = 32 << 20;
 
 /// How far a sample may lie in the future, in milliseconds.
 pub const MAX_AHEAD_MS: i64 = 10 * 60 * 1000;
+
+/// Buffers for decompressed requests that are kept for the next ones, and the largest of them, in
+/// bytes.
+const MAX_SPARE: usize = 16;
+const MAX_SPARE_BYTES: usize = 2 << 20;
 
 /// Why a request is not stored as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +69,9 @@ pub enum ReceiveError {
 pub struct Receiver {
     store: Arc<dyn Store>,
     refs: Arc<RefCache>,
+    /// Buffers that requests were decompressed into. Memory that is used again is neither zeroed nor
+    /// mapped anew, which for a request takes as long as decompressing it.
+    spare: Mutex<Vec<Vec<u8>>>,
     metrics: Metrics,
 }
 
@@ -77,7 +86,7 @@ impl Receiver {
             MetricType::Gauge,
             move || counted.len() as f64,
         );
-        Self { store, refs, metrics: Metrics::new(registry) }
+        Self { store, refs, spare: Mutex::default(), metrics: Metrics::new(registry) }
     }
 
     /// Stores the compressed request `body`, received at `now_ms` milliseconds since the epoch.
@@ -92,16 +101,41 @@ impl Receiver {
         if size_bytes > MAX_REQUEST_BYTES {
             return Err(ReceiveError::TooLarge { size_bytes, limit: MAX_REQUEST_BYTES });
         }
-        let request =
-            snap::raw::Decoder::new().decompress_vec(body).map_err(ReceiveError::Snappy)?;
+        let mut buffer = self.spare.lock().pop().unwrap_or_default();
+        let result = self.store(body, size_bytes, &mut buffer, now_ms);
+        if buffer.len() <= MAX_SPARE_BYTES {
+            let mut spare = self.spare.lock();
+            if spare.len() < MAX_SPARE {
+                spare.push(buffer);
+            }
+        }
+        result
+    }
+
+    /// Stores a request that has `size_bytes` bytes once it is decompressed into `buffer`.
+    fn store(
+        &self,
+        body: &[u8],
+        size_bytes: usize,
+        buffer: &mut Vec<u8>,
+        now_ms: i64,
+    ) -> Result<Receipt, ReceiveError> {
+        if buffer.len() < size_bytes {
+            buffer.resize(size_bytes, 0);
+        }
+        let request = &mut buffer[..size_bytes];
+        snap::raw::Decoder::new().decompress(body, request).map_err(ReceiveError::Snappy)?;
         let mut writer = Writer {
             refs: &self.refs,
+            last: Last::default(),
             batch: self.store.batch(),
             max_timestamp: now_ms.saturating_add(MAX_AHEAD_MS),
             receipt: Receipt::default(),
             created: Vec::new(),
+            ready: Vec::new(),
+            refused: Vec::new(),
         };
-        writer.request(&request)?;
+        writer.request(request)?;
         let Writer { batch, mut receipt, .. } = writer;
         let committed = batch.commit().map_err(ReceiveError::Store)?;
         // Other senders may have written to the same series in the meantime.
@@ -179,11 +213,15 @@ const WINDOW_COUNT: usize = 256;
 /// One request on its way into the store.
 struct Writer<'a> {
     refs: &'a RefCache,
+    last: Last,
     batch: Box<dyn Batch + 'a>,
     max_timestamp: i64,
     receipt: Receipt,
-    /// Series that were not known and are now.
-    created: Vec<(LabelsKey, SeriesRef)>,
+    /// Series that were not known and are now, and how many bytes their labels take.
+    created: Vec<(LabelsKey, usize, SeriesRef)>,
+    /// Samples that are appended together, and which of them were refused.
+    ready: Vec<RefSample>,
+    refused: Vec<(usize, AppendError)>,
 }
 
 /// A `TimeSeries` message whose labels were found.
@@ -191,8 +229,46 @@ struct Part<'a> {
     labels: Cow<'a, [u8]>,
     key: LabelsKey,
     known: Option<SeriesRef>,
+    rest: Rest<'a>,
+}
+
+/// What follows the labels.
+#[derive(Clone)]
+enum Rest<'a> {
+    /// One sample, at this time.
+    Sample(i64, f64),
     /// The message from the first field on that is no label.
-    rest: Fields<'a>,
+    Fields(Fields<'a>),
+}
+
+impl<'a> Part<'a> {
+    /// Finds the labels, and the series if that is not better left for later.
+    #[inline]
+    fn find(message: &'a [u8], refs: &mut OpenCache<'_>) -> Result<Self, DecodeError> {
+        if let Some((key, len, series)) = refs.expected(message)
+            && let Some((timestamp, value)) = only_sample(&message[len..])
+        {
+            refs.advance();
+            let labels = message[..len].into();
+            return Ok(Self {
+                labels,
+                key,
+                known: Some(series),
+                rest: Rest::Sample(timestamp, value),
+            });
+        }
+        let (labels, rest) = split_labels(message)?;
+        let (key, known) = refs.surprise(&labels);
+        Ok(Self { labels, key, known, rest: Rest::Fields(rest) })
+    }
+
+    /// The sample, if it is the only one and of a known series, and lies no later than `max_timestamp`.
+    fn ready(&self, max_timestamp: i64) -> Option<RefSample> {
+        let (&Rest::Sample(timestamp, value), Some(series)) = (&self.rest, self.known) else {
+            return None;
+        };
+        (timestamp <= max_timestamp).then_some(RefSample { series, timestamp, value })
+    }
 }
 
 /// A series of the request.
@@ -203,20 +279,28 @@ enum Series {
 }
 
 impl Writer<'_> {
-    /// Walks a `WriteRequest`: 1 time series, 3 metadata.
     fn request(&mut self, request: &[u8]) -> Result<(), ReceiveError> {
         let mut fields = Fields::new("WriteRequest", request);
         let mut window = Vec::with_capacity(WINDOW_COUNT);
-        while let Some(field) = fields.next_field()? {
+        while self.fill(&mut fields, &mut window)? {
+            self.window(&mut window)?;
+        }
+        self.window(&mut window)
+    }
+
+    /// Walks on in a `WriteRequest`, 1 time series, 3 metadata, and looks its series up. False at the
+    /// end; else the window is full.
+    fn fill<'r>(
+        &mut self,
+        fields: &mut Fields<'r>,
+        window: &mut Vec<Part<'r>>,
+    ) -> Result<bool, ReceiveError> {
+        let mut refs = self.refs.open(self.last);
+        while window.len() < WINDOW_COUNT
+            && let Some(field) = fields.next_field()?
+        {
             match field.number {
-                1 => {
-                    let (labels, rest) = split_labels(fields.bytes(&field)?)?;
-                    let key = self.refs.key(&labels);
-                    window.push(Part { labels, key, known: None, rest });
-                    if window.len() == WINDOW_COUNT {
-                        self.window(&mut window)?;
-                    }
-                }
+                1 => window.push(Part::find(fields.bytes(&field)?, &mut refs)?),
                 3 => {
                     fields.bytes(&field)?;
                     self.receipt.skipped_metadata += 1;
@@ -224,42 +308,66 @@ impl Writer<'_> {
                 _ => {}
             }
         }
-        self.window(&mut window)
+        for part in window.iter_mut().filter(|part| part.known.is_none()) {
+            part.known = refs.find(part.key);
+        }
+        self.last = refs.last();
+        Ok(window.len() == WINDOW_COUNT)
     }
 
-    /// Looks all series of a window up, and then appends their samples.
+    /// Appends the samples of a window, in their order.
     fn window(&mut self, window: &mut Vec<Part<'_>>) -> Result<(), ReceiveError> {
-        let open = self.refs.open();
-        for part in &mut *window {
-            part.known = open.get(part.key);
+        let mut rest = window.as_slice();
+        while !rest.is_empty() {
+            self.ready.clear();
+            self.ready.extend(rest.iter().map_while(|part| part.ready(self.max_timestamp)));
+            let (ready, others) = rest.split_at(self.ready.len());
+            self.append_ready(ready)?;
+            rest = match others.split_first() {
+                Some((part, others)) => {
+                    self.part(part)?;
+                    others
+                }
+                None => others,
+            };
         }
-        drop(open);
-        for part in window.drain(..) {
-            self.part(part)?;
-        }
-        for (key, series) in self.created.drain(..) {
-            self.refs.insert(key, series);
+        window.clear();
+        for (key, n_bytes, series) in self.created.drain(..) {
+            self.refs.insert(key, n_bytes, series);
         }
         Ok(())
     }
 
-    /// Walks a `TimeSeries` behind its labels: 2 samples, 3 exemplars, 4 histograms.
-    fn part(&mut self, part: Part<'_>) -> Result<(), ReceiveError> {
-        let Part { labels, key, known, rest: mut fields } = part;
-        let mut series = known.map(Series::Known);
+    /// Appends the samples that are ready, which are those of `parts`.
+    fn append_ready(&mut self, parts: &[Part<'_>]) -> Result<(), ReceiveError> {
+        let mut refused = std::mem::take(&mut self.refused);
+        self.batch.append_refs(&self.ready, &mut refused);
+        self.receipt.appended += (self.ready.len() - refused.len()) as u64;
+        for (place, error) in refused.drain(..) {
+            match error {
+                // The store has dropped the series since; it is made anew.
+                AppendError::UnknownSeries { .. } => self.part(&parts[place])?,
+                error => self.refuse(error, &parts[place].labels)?,
+            }
+        }
+        self.refused = refused;
+        Ok(())
+    }
+
+    /// Appends what follows the labels of a `TimeSeries`: 2 samples, 3 exemplars, 4 histograms.
+    fn part(&mut self, part: &Part<'_>) -> Result<(), ReceiveError> {
+        let mut series = part.known.map(Series::Known);
+        let mut fields = match &part.rest {
+            Rest::Sample(timestamp, value) => {
+                return self.sample(part, &mut series, *timestamp, *value);
+            }
+            Rest::Fields(fields) => fields.clone(),
+        };
         while let Some(field) = fields.next_field()? {
             match field.number {
                 2 => {
                     let (timestamp, value) = sample(fields.bytes(&field)?)?;
-                    let series = match &mut series {
-                        Some(series) => series,
-                        none => none.insert(self.series(&labels)?),
-                    };
-                    let appended = self.append(series, &labels, timestamp, value)?;
-                    if let (Some(created), Series::New(_)) = (appended, &*series) {
-                        self.created.push((key, created));
-                        *series = Series::Known(created);
-                    }
+                    self.sample(part, &mut series, timestamp, value)?;
                 }
                 3 => {
                     fields.bytes(&field)?;
@@ -271,6 +379,27 @@ impl Writer<'_> {
                 }
                 _ => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Appends one sample of a series, which is decoded if it is neither known nor decoded yet.
+    fn sample(
+        &mut self,
+        part: &Part<'_>,
+        series: &mut Option<Series>,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<(), ReceiveError> {
+        let Part { labels, key, .. } = part;
+        let series = match series {
+            Some(series) => series,
+            none => none.insert(self.series(labels)?),
+        };
+        let appended = self.append(series, labels, timestamp, value)?;
+        if let (Some(created), Series::New(_)) = (appended, &*series) {
+            self.created.push((*key, labels.len(), created));
+            *series = Series::Known(created);
         }
         Ok(())
     }
@@ -322,6 +451,12 @@ impl Writer<'_> {
             }
             Err(error) => error,
         };
+        self.refuse(error, bytes)?;
+        Ok(None)
+    }
+
+    /// Counts a sample that the store refused, of the series with these labels.
+    fn refuse(&mut self, error: AppendError, labels: &[u8]) -> Result<(), ReceiveError> {
         match error {
             AppendError::OutOfOrder { .. } => self.receipt.out_of_order += 1,
             AppendError::DuplicateTimestamp { .. } => self.receipt.duplicate += 1,
@@ -331,8 +466,7 @@ impl Writer<'_> {
             AppendError::BatchFull { limit } => return Err(ReceiveError::TooManySamples { limit }),
             _ => self.receipt.invalid_labels += 1,
         }
-        self.note_refusal(bytes, format_args!("{error}"))?;
-        Ok(None)
+        Ok(self.note_refusal(labels, format_args!("{error}"))?)
     }
 
     /// Keeps the reason of the first refusal, and the series it is about.

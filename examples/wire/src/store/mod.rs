@@ -11,7 +11,7 @@ use std::path::Path;
 
 use ferula_index::head::Cardinality;
 use ferula_index::{Labels, Matcher, SeriesRef};
-use ferula_tsdb::{AppendError, Appender, Committed, Db, Error, Stats};
+use ferula_tsdb::{AppendError, Appender, Committed, Db, Error, RefSample, Stats};
 
 /// A place that takes samples. Shared by all writers.
 pub trait Store: Send + Sync {
@@ -73,6 +73,16 @@ pub trait Batch {
         value: f64,
     ) -> Result<(), AppendError>;
 
+    /// Appends samples to series known by their refs. Those that are refused are added to `refused`:
+    /// their places in `samples`, ascending, with the reasons.
+    fn append_refs(&mut self, samples: &[RefSample], refused: &mut Vec<(usize, AppendError)>) {
+        let append = |&RefSample { series, timestamp, value }: &RefSample| {
+            self.append_ref(series, timestamp, value).err()
+        };
+        let errors = samples.iter().map(append).enumerate();
+        refused.extend(errors.filter_map(|(place, error)| Some((place, error?))));
+    }
+
     /// Makes the batch durable and visible.
     ///
     /// # Errors
@@ -123,6 +133,10 @@ impl Batch for Appender {
         value: f64,
     ) -> Result<(), AppendError> {
         Self::append_ref(self, series, timestamp, value)
+    }
+
+    fn append_refs(&mut self, samples: &[RefSample], refused: &mut Vec<(usize, AppendError)>) {
+        Self::append_refs(self, samples, refused);
     }
 
     fn commit(self: Box<Self>) -> Result<Committed, Error> {

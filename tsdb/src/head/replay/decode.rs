@@ -1,5 +1,6 @@
 //! Decoding records in the order of the log: series are made here, samples handed to the workers.
 
+use std::mem;
 use std::sync::atomic::Ordering;
 
 use ferula_index::{Labels, METRIC_NAME, SeriesRef};
@@ -23,6 +24,9 @@ use crate::head::series::page_number;
 use crate::head::{Head, is_valid_time};
 use crate::histogram::NativeHistogram;
 
+/// Series that are made together at most.
+const NAMED_BATCH: usize = 1024;
+
 /// Series of a record whose metadata is taken at once.
 const DESCRIBED_AT_ONCE: usize = 1024;
 
@@ -35,6 +39,8 @@ pub(super) struct Decoder<'a> {
     stats: ReplayStats,
     segment: Option<(bool, u32)>,
     valid_from: i64,
+    /// Series that a record named and that are not made yet.
+    named: Vec<(SeriesRef, Labels)>,
 }
 
 impl<'a> Decoder<'a> {
@@ -47,6 +53,7 @@ impl<'a> Decoder<'a> {
             stats: ReplayStats::default(),
             segment: None,
             valid_from: head.times.valid_from.load(Ordering::Relaxed),
+            named: Vec::new(),
         }
     }
 
@@ -62,8 +69,17 @@ impl<'a> Decoder<'a> {
         match record.decode().map_err(failed)? {
             Record::Series(mut series) => {
                 while let Some((series, labels)) = series.next().map_err(failed)? {
-                    self.add_series(series, &labels)?;
+                    if series == SeriesRef(u64::MAX) {
+                        // Sets of refs have no room for this one, which no store hands out.
+                        self.stats.skipped_records += 1;
+                        continue;
+                    }
+                    self.named.push((series, labels));
+                    if self.named.len() >= NAMED_BATCH {
+                        self.add_named()?;
+                    }
                 }
+                self.add_named()?;
             }
             Record::Samples(mut samples) => {
                 while let Some(sample) = samples.next().map_err(failed)? {
@@ -112,34 +128,36 @@ impl<'a> Decoder<'a> {
         &mut self.loaded.known
     }
 
-    fn add_series(&mut self, series: SeriesRef, labels: &Labels) -> Result<(), Error> {
-        if series == SeriesRef(u64::MAX) {
-            // Sets of refs have no room for this one, which no store hands out.
-            self.stats.skipped_records += 1;
-            return Ok(());
-        }
+    /// Makes the series that a record named.
+    fn add_named(&mut self) -> Result<(), Error> {
+        let named = mem::take(&mut self.named);
+        let Some((first, _)) = named.first() else { return Ok(()) };
         let head = self.head;
-        head.note_ref(series);
-        if let Some(known) = head.index.get(labels) {
-            // A series that was removed and made anew has two refs in the log.
-            if known != series {
-                if self.known().until(series).is_some() {
-                    self.workers.put(page_number(known), Job::Adopt(series, known));
-                }
-                self.known().add_alias(series, known);
-                head.aliases.lock().insert(series, known);
+        let aliases = head.index.insert_all(&named).map_err(Error::index_all(*first))?;
+        let mut next_alias = aliases.iter().copied().peekable();
+        for (series, _) in &named {
+            head.note_ref(*series);
+            if next_alias.next_if(|(alias, _)| alias == series).is_some() {
+                continue;
             }
-            return Ok(());
+            head.stripes.insert(*series);
+            if let Some(page) = head.stripes.page(page_number(*series))
+                && let Some(mut made) = page.lock().series_mut(*series)
+            {
+                made.publish();
+            }
+            self.known().add(*series);
         }
-        let failed = |source| Error::HeadIndex { series, source };
-        head.index.insert(series, labels).map_err(failed)?;
-        head.stripes.insert(series);
-        if let Some(page) = head.stripes.page(page_number(series))
-            && let Some(mut made) = page.lock().series_mut(series)
-        {
-            made.publish();
+        // A series that was removed and made anew has two refs in the log.
+        for (alias, known) in aliases {
+            if self.known().until(alias).is_some() {
+                self.workers.put(page_number(known), Job::Adopt(alias, known));
+            }
+            self.known().add_alias(alias, known);
+            head.aliases.lock().insert(alias, known);
         }
-        self.known().add(series);
+        self.named = named;
+        self.named.clear();
         Ok(())
     }
 

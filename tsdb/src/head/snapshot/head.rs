@@ -125,29 +125,33 @@ impl Head {
         thread::scope(|scope| {
             let threads = 0..n_threads.clamp(1, MAX_THREADS);
             let threads: Vec<_> = threads.map(|_| scope.spawn(restore_chunks)).collect();
-            let mut index = |series: SnapshotSeries<'_>| self.restore_labels(reader, &series);
             let indexed: Result<u64, Error> =
-                (0..reader.n_frames()).map(|frame| reader.read_frame(frame, &mut index)).sum();
-            let filled =
-                threads.into_iter().map(|thread| thread.join().expect("it does not panic"));
+                (0..reader.n_frames()).map(|frame| self.restore_labels(reader, frame)).sum();
+            // Whoever is done with the labels helps with the chunks.
+            let filled = [restore_chunks()]
+                .into_iter()
+                .chain(threads.into_iter().map(|thread| thread.join().expect("it does not panic")));
             let filled: Result<u64, Error> = filled.sum();
             Ok(indexed?.min(filled?))
         })
     }
 
-    fn restore_labels(
-        &self,
-        reader: &SnapshotReader,
-        found: &SnapshotSeries<'_>,
-    ) -> Result<(), Error> {
-        let series = found.series;
-        let labels = Labels::from_pairs(found.pairs.iter().map(|pair| reader.pair(*pair)));
-        let inserted = labels.and_then(|labels| self.index.insert(series, &labels));
-        let known = inserted.map_err(|source| Error::HeadIndex { series, source })?;
-        if known != series {
-            return Err(reader.fault(SnapshotFault::Order { series }));
+    /// Puts the series of a frame into the index. Returns how many there were.
+    fn restore_labels(&self, reader: &SnapshotReader, frame: usize) -> Result<u64, Error> {
+        let mut named = Vec::new();
+        let n_series = reader.read_frame(frame, &mut |found| {
+            let series = found.series;
+            let labels = Labels::from_pairs(found.pairs.iter().map(|pair| reader.pair(*pair)));
+            let labels = labels.map_err(|source| Error::HeadIndex { series, source })?;
+            named.push((series, labels));
+            Ok(())
+        })?;
+        let Some((first, _)) = named.first() else { return Ok(n_series) };
+        let known = self.index.insert_all(&named).map_err(Error::index_all(*first))?;
+        match known.first() {
+            Some((series, _)) => Err(reader.fault(SnapshotFault::Order { series: *series })),
+            None => Ok(n_series),
         }
-        Ok(())
     }
 
     fn restore_chunks(

@@ -42,6 +42,34 @@ fn gather_labels(message: &[u8]) -> Result<Vec<u8>, DecodeError> {
     Ok(labels)
 }
 
+/// Decodes what follows the labels of a `TimeSeries` if it is one `Sample`, 1 value and 2 timestamp,
+/// encoded as all senders do it. `None` says nothing: [`Fields`] tell what it is.
+#[inline]
+pub(super) fn only_sample(rest: &[u8]) -> Option<(i64, f64)> {
+    let [0x12, len, sample @ ..] = rest else { return None };
+    if usize::from(*len) != sample.len() || *len >= 0x80 {
+        return None;
+    }
+    let (value, sample) = match sample.split_first_chunk::<9>() {
+        Some(([0x09, value @ ..], sample)) => (f64::from_le_bytes(*value), sample),
+        _ => (0.0, sample),
+    };
+    let [0x10, timestamp @ ..] = sample else { return sample.is_empty().then_some((0, value)) };
+    let (last, before) = timestamp.split_last()?;
+    // Longer ones are negative, or no times.
+    if before.len() > 7 || *last >= 0x80 {
+        return None;
+    }
+    let mut bits = u64::from(*last) << (7 * before.len());
+    for (byte, shift) in before.iter().zip((0..).step_by(7)) {
+        if *byte < 0x80 {
+            return None;
+        }
+        bits |= u64::from(byte & 0x7f) << shift;
+    }
+    Some((bits.cast_signed(), value))
+}
+
 /// Decodes `Label` messages, 1 name and 2 value, or tells why they make no valid label set.
 pub(super) fn decode_labels(labels: &[u8]) -> Result<Result<Labels, String>, DecodeError> {
     let refused = |reason: fmt::Arguments<'_>| Ok(Err(excerpt(reason)));

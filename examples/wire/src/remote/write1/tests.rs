@@ -222,3 +222,74 @@ fn hostile_label_sets_are_refused_in_few_words() {
         assert!(store.dump().is_empty());
     }
 }
+
+#[test]
+fn a_refusal_among_known_series_is_told_of_the_right_one() {
+    let (store, receiver) = receiver();
+    let names: Vec<String> = (0..600).map(|i| i.to_string()).collect();
+    let at = |timestamp: i64, of: &dyn Fn(usize) -> i64| {
+        let all = names.iter().enumerate();
+        let all = all
+            .map(|(i, x)| series(&[("__name__", "a"), ("x", x)], &[(timestamp + of(i), i as f64)]));
+        body(all.collect())
+    };
+    assert_eq!(receiver.receive(&at(10, &|_| 0), NOW).unwrap().appended, 600);
+    let odd_ones = |i| match i {
+        300 => -15,
+        599 => NOW + MAX_AHEAD_MS,
+        _ => 0,
+    };
+    let receipt = receiver.receive(&at(20, &odd_ones), NOW).unwrap();
+    assert_eq!((receipt.appended, receipt.out_of_order, receipt.out_of_bounds), (598, 1, 1));
+    let refusal = receipt.first_refusal.unwrap();
+    assert!(refusal.ends_with(r#"series {__name__="a", x="300"}"#), "{refusal}");
+    assert_eq!(store.lookups(), 600);
+
+    store.forget_refs();
+    assert_eq!(receiver.receive(&at(30, &|_| 0), NOW).unwrap().appended, 600);
+    assert_eq!(store.lookups(), 1200);
+    assert!(store.dump().iter().all(|(_, samples)| samples.len() >= 2));
+}
+
+/// Label sets of which some are the beginning of others.
+fn any_series() -> impl proptest::strategy::Strategy<Value = TimeSeries> {
+    use proptest::prelude::*;
+
+    let label = ("[a-c]", "[xy]{0,2}");
+    let sample = (
+        prop_oneof![Just(0_i64), -3..20_i64, Just(i64::MIN)],
+        prop_oneof![Just(0.0), Just(1.5), Just(-0.0)],
+    );
+    let labels = prop::collection::vec(label, 0..3);
+    (labels, prop::collection::vec(sample, 0..3)).prop_map(|(labels, samples)| {
+        let labels: Vec<(&str, &str)> = [("__name__", "a")]
+            .into_iter()
+            .chain(labels.iter().map(|(n, v)| (n.as_str(), v.as_str())))
+            .collect();
+        series(&labels, &samples)
+    })
+}
+
+proptest::proptest! {
+    #[test]
+    fn what_is_stored_does_not_depend_on_what_is_known(
+        requests in proptest::collection::vec(proptest::collection::vec(any_series(), 0..9), 1..9)
+    ) {
+        let (store, receiver) = receiver();
+        let forgetful = Arc::new(MemoryStore::new());
+        for request in requests {
+            let request = body(request);
+            let known = receiver.receive(&request, NOW).unwrap();
+            let anew = Receiver::new(forgetful.clone(), &Registry::new());
+            let anew = anew.receive(&request, NOW).unwrap();
+            proptest::prop_assert_eq!(known.to_string(), anew.to_string());
+        }
+        let bits = |store: &MemoryStore| -> Vec<(String, Vec<(i64, u64)>)> {
+            let of = |s: Vec<ferula_chunkenc::Sample>| {
+                s.iter().map(|s| (s.timestamp, s.value.to_bits())).collect()
+            };
+            store.dump().into_iter().map(|(labels, samples)| (labels, of(samples))).collect()
+        };
+        proptest::prop_assert_eq!(bits(&store), bits(&forgetful));
+    }
+}
