@@ -262,6 +262,17 @@ impl<H: ChunkHistogram> ChunkAppender<H> {
         Ok(self.cut(Timed { start, timestamp, histogram }, counter_reset))
     }
 
+    /// Tells whether the chunk keeps `start` with a histogram that is appended to it.
+    pub fn has_room_for(&self, start: i64) -> bool {
+        match self.header.starts {
+            Some(starts) => {
+                let count = self.header.count;
+                count < self.header.limit() && self.start.check_room(starts, count, start).is_ok()
+            }
+            None => start == 0,
+        }
+    }
+
     /// Number of histograms so far.
     pub fn sample_count(&self) -> u16 {
         self.header.count

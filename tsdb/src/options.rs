@@ -27,6 +27,9 @@ pub const MAX_CHUNK_SEGMENT_BYTES: u64 = 2 << 30;
 /// Whether a database that is closed writes down what its head holds, unless told otherwise.
 pub const DEFAULT_HEAD_SNAPSHOT: bool = true;
 
+/// Whether floats without start timestamps are encoded as XOR2, too, unless told otherwise.
+pub const DEFAULT_XOR2_ENCODING: bool = false;
+
 /// How often the background threads look for work: one second.
 pub const DEFAULT_MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -151,6 +154,9 @@ pub struct Options {
     /// Whether closing the database writes down what the head holds, so that the next opening need
     /// not make it from the log.
     pub head_snapshot: bool,
+    /// Whether all floats of the head are encoded as XOR2 (Prometheus's `xor2-encoding`), which not
+    /// every program that reads Prometheus's blocks knows. Floats with start timestamps always are.
+    pub xor2_encoding: bool,
     /// How often the background threads look for work; `None` starts none, and the owner calls
     /// [`Db::maintain`](crate::Db::maintain).
     pub maintenance_interval: Option<Duration>,
@@ -172,6 +178,7 @@ impl Default for Options {
             compaction_bytes_per_second: None,
             retention: Retention::default(),
             head_snapshot: DEFAULT_HEAD_SNAPSHOT,
+            xor2_encoding: DEFAULT_XOR2_ENCODING,
             maintenance_interval: Some(DEFAULT_MAINTENANCE_INTERVAL),
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
@@ -300,6 +307,12 @@ impl OptionsBuilder {
     /// Sets whether closing the database writes down what the head holds.
     pub fn head_snapshot(mut self, head_snapshot: bool) -> Self {
         self.options.head_snapshot = head_snapshot;
+        self
+    }
+
+    /// Sets whether floats without start timestamps are encoded as XOR2, too.
+    pub fn xor2_encoding(mut self, xor2_encoding: bool) -> Self {
+        self.options.xor2_encoding = xor2_encoding;
         self
     }
 

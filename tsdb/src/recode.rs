@@ -37,6 +37,15 @@ pub(crate) enum Value {
     Histogram(Box<NativeHistogram>),
 }
 
+/// A sample that was decoded and merged.
+#[derive(Clone, Debug)]
+pub(crate) struct Recoded {
+    /// Since when it has been counting; zero if that is unknown.
+    pub(crate) start: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) value: Value,
+}
+
 /// Decodes, merges and encodes the samples of one series.
 #[derive(Debug, Default)]
 pub(crate) struct Recoder {
@@ -136,9 +145,10 @@ impl Recoder {
     }
 
     /// What was merged, in time order.
-    pub(crate) fn into_samples(mut self) -> impl Iterator<Item = (i64, Value)> {
+    pub(crate) fn into_samples(mut self) -> impl Iterator<Item = Recoded> {
         self.forget_false_hints();
-        self.merged.into_iter().map(|Point { time, value, .. }| (time, value))
+        let recoded = |Point { time, start, value, .. }| Recoded { start, timestamp: time, value };
+        self.merged.into_iter().map(recoded)
     }
 
     /// Marks histograms whose predecessor is not the one that their chunk compared them with.

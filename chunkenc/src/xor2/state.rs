@@ -135,6 +135,14 @@ impl Xor2State {
         Ok(())
     }
 
+    /// Tells whether a sample that has been counting since `start` can be appended if it is newer
+    /// than the last one.
+    #[inline]
+    pub fn has_room_for(&self, start: i64) -> bool {
+        self.count < Self::MAX_SAMPLES
+            && self.start.check_room(self.starts, self.count, start).is_ok()
+    }
+
     /// Number of samples so far.
     #[inline]
     pub fn sample_count(&self) -> u16 {

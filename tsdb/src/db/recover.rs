@@ -32,7 +32,11 @@ pub(super) fn recover(
     from: i64,
     report: &mut OpenReport,
 ) -> Result<Head, Error> {
-    let new_head = || Head::new(options.limits.clone(), options.block_range_ms, from);
+    let new_head = || {
+        let mut head = Head::new(options.limits.clone(), options.block_range_ms, from);
+        head.set_xor2_encoding(options.xor2_encoding);
+        head
+    };
     let restored = restore(fs, dir, from, new_head());
     // It is used once: from here on the log goes on, or it was of no use.
     let restored = restored.unwrap_or_else(|error| {

@@ -93,16 +93,53 @@ impl Appender {
         timestamp: i64,
         value: f64,
     ) -> Result<SeriesRef, AppendError> {
+        self.append_with_start(labels, 0, timestamp, value)
+    }
+
+    /// Adds a sample that has been counting since `start`, in milliseconds since the Unix epoch; zero
+    /// for unknown. See [`append`](Self::append).
+    ///
+    /// Samples with start timestamps are logged and encoded in forms of their own, which Prometheus
+    /// knows as `st-storage`. Of a sample that is there already the start timestamp is not compared.
+    ///
+    /// ```
+    /// use ferula_chunkenc::SampleBatch;
+    /// use ferula_index::Labels;
+    /// use ferula_tsdb::{Db, Options};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let db = Db::open(dir.path(), Options::default())?;
+    /// let labels = Labels::from_pairs([("__name__", "requests_total")])?;
+    /// let mut appender = db.appender();
+    /// let series = appender.append_with_start(&labels, 500, 1_000, 7.0)?;
+    /// appender.append_ref_with_start(series, 500, 2_000, 9.0)?;
+    /// appender.commit()?;
+    /// let mut batch = SampleBatch::new();
+    /// db.querier(0, 2_000).select(&[])?.read(0, &mut batch)?;
+    /// assert_eq!(batch.start_timestamps(), [500, 500]);
+    /// # db.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_with_start(
+        &mut self,
+        labels: &Labels,
+        start: i64,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<SeriesRef, AppendError> {
         let sample = Sample::new(timestamp, value);
         if let Some(series) = self.head.index.get(labels)
-            && let Some(added) = self.add(series, sample)
+            && let Some(added) = self.add(series, start, sample)
         {
             return added.map(|()| series);
         }
         loop {
             let series = self.get_or_create(labels)?;
             // Another batch may have made it, and dropped it at this very moment.
-            if let Some(added) = self.add(series, sample) {
+            if let Some(added) = self.add(series, start, sample) {
                 return added.map(|()| series);
             }
         }
@@ -119,7 +156,23 @@ impl Appender {
         timestamp: i64,
         value: f64,
     ) -> Result<(), AppendError> {
-        let added = self.add(series, Sample::new(timestamp, value));
+        let added = self.add(series, 0, Sample::new(timestamp, value));
+        added.unwrap_or_else(|| self.refuse(AppendError::UnknownSeries { series }))
+    }
+
+    /// Adds a sample of the series `series` that has been counting since `start`. See
+    /// [`append_with_start`](Self::append_with_start).
+    ///
+    /// # Errors
+    /// As [`append_ref`](Self::append_ref).
+    pub fn append_ref_with_start(
+        &mut self,
+        series: SeriesRef,
+        start: i64,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<(), AppendError> {
+        let added = self.add(series, start, Sample::new(timestamp, value));
         added.unwrap_or_else(|| self.refuse(AppendError::UnknownSeries { series }))
     }
 
@@ -170,13 +223,29 @@ impl Appender {
         timestamp: i64,
         histogram: impl Into<NativeHistogram>,
     ) -> Result<SeriesRef, AppendError> {
+        self.append_histogram_with_start(labels, 0, timestamp, histogram)
+    }
+
+    /// Adds a native histogram that has been counting since `start`. See
+    /// [`append_histogram`](Self::append_histogram) and
+    /// [`append_with_start`](Self::append_with_start).
+    ///
+    /// # Errors
+    /// As [`append_histogram`](Self::append_histogram).
+    pub fn append_histogram_with_start(
+        &mut self,
+        labels: &Labels,
+        start: i64,
+        timestamp: i64,
+        histogram: impl Into<NativeHistogram>,
+    ) -> Result<SeriesRef, AppendError> {
         let mut histogram = histogram.into();
         loop {
             let series = match self.head.index.get(labels) {
                 Some(series) => series,
                 None => self.get_or_create(labels)?,
             };
-            match self.add_histogram(series, timestamp, histogram) {
+            match self.add_histogram(series, start, timestamp, histogram) {
                 Ok(added) => return added.map(|()| series),
                 // It was removed at this very moment.
                 Err(returned) => histogram = returned,
@@ -195,7 +264,22 @@ impl Appender {
         timestamp: i64,
         histogram: impl Into<NativeHistogram>,
     ) -> Result<(), AppendError> {
-        let added = self.add_histogram(series, timestamp, histogram.into());
+        self.append_histogram_ref_with_start(series, 0, timestamp, histogram)
+    }
+
+    /// Adds a native histogram of the series `series` that has been counting since `start`. See
+    /// [`append_with_start`](Self::append_with_start).
+    ///
+    /// # Errors
+    /// As [`append_histogram_ref`](Self::append_histogram_ref).
+    pub fn append_histogram_ref_with_start(
+        &mut self,
+        series: SeriesRef,
+        start: i64,
+        timestamp: i64,
+        histogram: impl Into<NativeHistogram>,
+    ) -> Result<(), AppendError> {
+        let added = self.add_histogram(series, start, timestamp, histogram.into());
         added.unwrap_or_else(|_| self.refuse(AppendError::UnknownSeries { series }))
     }
 
@@ -205,7 +289,12 @@ impl Appender {
 
     /// Adds a sample. Returns nothing if there is no such series.
     #[inline]
-    fn add(&mut self, series: SeriesRef, sample: Sample) -> Option<Result<(), AppendError>> {
+    fn add(
+        &mut self,
+        series: SeriesRef,
+        start: i64,
+        sample: Sample,
+    ) -> Option<Result<(), AppendError>> {
         let Self { head, batch, cursor, unpublished, oldest_accepted } = self;
         let mut page = cursor.page_of(&head.stripes, series)?.lock();
         if page.series_mut(series).is_none() {
@@ -214,11 +303,11 @@ impl Appender {
         }
         let found = page.series_mut(series)?;
         let limit = head.limits.batch_samples;
-        let added = batch.add_float(found, sample, *oldest_accepted, limit, unpublished);
+        let added = batch.add_float(found, start, sample, *oldest_accepted, limit, unpublished);
         drop(page);
         match added {
             Ok(added) => Some(added.inspect_err(|_| self.count_refused())),
-            Err(newest) => self.add_behind_histogram(series, newest, sample),
+            Err(newest) => self.add_behind_histogram(series, newest, start, sample),
         }
     }
 
@@ -244,7 +333,7 @@ impl Appender {
             }
             let Some(found) = page.series_mut(series) else { break };
             let sample = Sample::new(timestamp, value);
-            match batch.add_float(found, sample, *oldest_accepted, limit, unpublished) {
+            match batch.add_float(found, 0, sample, *oldest_accepted, limit, unpublished) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => refused.push((place + n_added, error)),
                 Err(_) => break,
@@ -265,6 +354,7 @@ impl Appender {
         &mut self,
         series: SeriesRef,
         newest: Newest,
+        start: i64,
         sample: Sample,
     ) -> Option<Result<(), AppendError>> {
         let Sample { timestamp, value } = sample;
@@ -272,7 +362,7 @@ impl Appender {
             && stale::is_stale(value)
         {
             let marker = NativeHistogram::stale_marker(is_integer);
-            return self.add_histogram(series, timestamp, marker).ok();
+            return self.add_histogram(series, start, timestamp, marker).ok();
         }
         if let Err(error) = self.check_time(newest.timestamp(), timestamp) {
             return Some(self.refuse(error));
@@ -283,9 +373,7 @@ impl Appender {
         if batch.newest(series, found.hint()).is_some() {
             batch.end_part();
         }
-        found.pin(batch.float_hint());
-        drop(page);
-        batch.floats.push(RefSample { series, timestamp, value });
+        found.pin(batch.put_float(series, start, sample));
         Some(Ok(()))
     }
 
@@ -294,6 +382,7 @@ impl Appender {
     fn add_histogram(
         &mut self,
         series: SeriesRef,
+        start: i64,
         timestamp: i64,
         mut histogram: NativeHistogram,
     ) -> Result<Result<(), AppendError>, NativeHistogram> {
@@ -327,8 +416,9 @@ impl Appender {
             let limit = MAX_BATCH_HISTOGRAM_BYTES;
             return Ok(self.refuse(AppendError::BatchTooLarge { limit }));
         }
+        let offered = PendingHistogram { series, start, timestamp, histogram };
         let is_of_other_kind = match hint.and_then(|hint| self.batch.histogram(series, hint)) {
-            Some(pending) => pending.histogram.kind() != histogram.kind(),
+            Some(pending) => pending.kind() != offered.kind(),
             None => pending.is_some(),
         };
         if is_of_other_kind {
@@ -339,7 +429,7 @@ impl Appender {
         }
         found.pin(self.batch.histogram_hint());
         drop(page);
-        self.batch.histograms.push(PendingHistogram { series, timestamp, histogram });
+        self.batch.histograms.push(offered);
         self.batch.histogram_bytes = histogram_bytes;
         Ok(Ok(()))
     }

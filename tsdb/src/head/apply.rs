@@ -7,12 +7,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ferula_chunkenc::Sample;
 use ferula_index::SeriesRef;
-use ferula_wal::record::samples::RefSample;
 
 use super::Head;
 use super::batch::{Batch, PartEnd, PendingHistogram};
+use super::float::Float;
 use super::isolation::{BatchId, Views};
 use super::series::{AppendContext, Newest, Page, PageState, SeriesMut, page_number};
 
@@ -33,7 +32,8 @@ impl Head {
     /// Appends the samples of a batch to their series. Those that are there already leave the batch,
     /// and so do those that were overtaken since the batch accepted them.
     pub(super) fn apply(&self, batch: &mut Batch, id: BatchId, views: &Views) -> Applied {
-        let context = AppendContext { batch: id, views, block_range_ms: self.block_range_ms };
+        let (block_range_ms, xor2_encoding) = (self.block_range_ms, self.xor2_encoding);
+        let context = AppendContext { batch: id, views, block_range_ms, xor2_encoding };
         let mut applied = Applied {
             refused: 0,
             mint: i64::MAX,
@@ -43,14 +43,17 @@ impl Head {
             valid_from: self.times.valid_from.load(Ordering::Acquire),
         };
         batch.note_unpinned();
-        let all = PartEnd { floats: batch.floats.len(), histograms: batch.histograms.len() };
+        let all = batch.end();
         let (mut start, mut kept) = (PartEnd::default(), PartEnd::default());
         for part in 0..=batch.ends.len() {
             let end = batch.ends.get(part).copied().unwrap_or(all);
-            let (floats, histograms) = (start.floats..end.floats, start.histograms..end.histograms);
+            let floats = start.floats..end.floats;
             kept.floats =
                 self.apply_floats(&mut batch.floats, floats, kept.floats, &mut applied, context);
-            for at in histograms {
+            let started = start.started..end.started;
+            kept.started =
+                self.apply_floats(&mut batch.started, started, kept.started, &mut applied, context);
+            for at in start.histograms..end.histograms {
                 if self.apply_histogram(&batch.histograms[at], &mut applied, context) {
                     batch.histograms.swap(kept.histograms, at);
                     kept.histograms += 1;
@@ -62,6 +65,7 @@ impl Head {
             start = end;
         }
         batch.floats.truncate(kept.floats);
+        batch.started.truncate(kept.started);
         batch.histograms.truncate(kept.histograms);
         self.queue_full_chunks(&mut applied.filled);
         applied
@@ -69,9 +73,9 @@ impl Head {
 
     /// Applies the floats in a range, and moves those that are to be logged to `n_kept` and after.
     /// Returns where they end.
-    fn apply_floats(
+    fn apply_floats<F: Float>(
         &self,
-        floats: &mut [RefSample],
+        floats: &mut [F],
         range: Range<usize>,
         mut n_kept: usize,
         applied: &mut Applied,
@@ -79,12 +83,12 @@ impl Head {
     ) -> usize {
         let mut start = range.start;
         while start < range.end {
-            let number = page_number(floats[start].series);
-            let is_near = |sample: &&RefSample| page_number(sample.series) == number;
+            let number = page_number(floats[start].series());
+            let is_near = |sample: &&F| page_number(sample.series()) == number;
             let end = start + floats[start..range.end].iter().take_while(is_near).count();
             let found = self.page_of_pinned(number);
             found.change(|page| {
-                page.warm(floats[start..end].iter().map(|sample| sample.series));
+                page.warm(floats[start..end].iter().map(F::series));
                 for at in start..end {
                     let sample = floats[at];
                     if applied.append(page, sample, context) {
@@ -125,12 +129,12 @@ impl Applied {
     fn append(
         &mut self,
         page: &mut PageState,
-        sample: RefSample,
+        float: impl Float,
         context: AppendContext<'_>,
     ) -> bool {
-        let RefSample { series, timestamp, value } = sample;
-        let sample = Sample::new(timestamp, value);
-        let mut found = unpinned(page, series);
+        let sample = float.sample();
+        let timestamp = sample.timestamp;
+        let mut found = unpinned(page, float.series());
         if let Some(newest) = found.newest().filter(|newest| newest.timestamp() >= timestamp) {
             self.refused += usize::from(newest != Newest::Float(sample));
             return false;
@@ -139,7 +143,7 @@ impl Applied {
             self.refused += 1;
             return false;
         }
-        found.append(sample, context);
+        found.append(float.start(), sample, context);
         self.note(&mut found, timestamp);
         true
     }
@@ -151,7 +155,7 @@ impl Applied {
         pending: &PendingHistogram,
         context: AppendContext<'_>,
     ) -> bool {
-        let PendingHistogram { series, timestamp, histogram } = pending;
+        let PendingHistogram { series, start, timestamp, histogram } = pending;
         let mut found = unpinned(page, *series);
         let newest = found.newest().map(Newest::timestamp).filter(|newest| newest >= timestamp);
         if let Some(newest) = newest {
@@ -163,7 +167,7 @@ impl Applied {
             self.refused += 1;
             return false;
         }
-        let appended = found.append_histogram(*timestamp, histogram, context);
+        let appended = found.append_histogram(*start, *timestamp, histogram, context);
         appended.expect("histograms are checked when a batch takes them");
         self.note(&mut found, *timestamp);
         true

@@ -6,6 +6,7 @@ use std::ops::Range;
 use ferula_chunkenc::Sample;
 use ferula_index::SeriesRef;
 use ferula_wal::record::samples::RefSample;
+use ferula_wal::record::samples_v2::RefStartedSample;
 use parking_lot::Mutex;
 
 use super::is_valid_time;
@@ -21,32 +22,47 @@ const MAX_SPARE: usize = 64;
 /// The bit that tells where a histogram stands from where a float stands.
 const HISTOGRAM_BIT: usize = 1 << 31;
 
+/// The bit that tells where a float with a start timestamp stands.
+const STARTED_BIT: usize = 1 << 30;
+
 /// Buffers of finished batches, for the next ones.
 #[derive(Debug, Default)]
 pub(super) struct SpareBatches {
     floats: Mutex<Vec<Vec<RefSample>>>,
+    started: Mutex<Vec<Vec<RefStartedSample>>>,
 }
 
 impl SpareBatches {
     /// Makes an empty batch.
     pub(super) fn take(&self) -> Batch {
-        Batch { floats: self.floats.lock().pop().unwrap_or_default(), ..Batch::default() }
+        Batch {
+            floats: self.floats.lock().pop().unwrap_or_default(),
+            started: self.started.lock().pop().unwrap_or_default(),
+            ..Batch::default()
+        }
     }
 
     /// Keeps the memory of a batch.
     pub(super) fn give_back(&self, batch: &mut Batch) {
-        let mut floats = mem::take(&mut batch.floats);
-        floats.clear();
-        let mut spare = self.floats.lock();
-        if spare.len() < MAX_SPARE {
-            spare.push(floats);
-        }
+        keep(&self.floats, mem::take(&mut batch.floats));
+        keep(&self.started, mem::take(&mut batch.started));
     }
 
     /// Bytes of memory.
     pub(super) fn size_bytes(&self) -> usize {
-        let spare = self.floats.lock();
-        spare.iter().map(|floats| floats.capacity() * size_of::<RefSample>()).sum()
+        fn bytes<T>(spare: &Mutex<Vec<Vec<T>>>) -> usize {
+            spare.lock().iter().map(|buffer| buffer.capacity() * size_of::<T>()).sum()
+        }
+        bytes(&self.floats) + bytes(&self.started)
+    }
+}
+
+/// Keeps a buffer that has memory, if there are not too many.
+fn keep<T>(spare: &Mutex<Vec<Vec<T>>>, mut buffer: Vec<T>) {
+    buffer.clear();
+    let mut spare = spare.lock();
+    if buffer.capacity() > 0 && spare.len() < MAX_SPARE {
+        spare.push(buffer);
     }
 }
 
@@ -54,15 +70,35 @@ impl SpareBatches {
 #[derive(Clone, Debug)]
 pub(crate) struct PendingHistogram {
     pub(crate) series: SeriesRef,
+    /// Since when it has been counting; zero if that is unknown.
+    pub(crate) start: i64,
     pub(crate) timestamp: i64,
     pub(crate) histogram: NativeHistogram,
+}
+
+impl PendingHistogram {
+    /// What decides on the record of the log that it goes into.
+    pub(super) fn kind(&self) -> (bool, bool, bool) {
+        let is_started = self.start != 0;
+        let (is_integer, is_custom) = self.histogram.kind();
+        (is_started, is_integer, is_custom && !is_started)
+    }
 }
 
 /// Where one part of a batch ends.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PartEnd {
     pub(super) floats: usize,
+    pub(super) started: usize,
     pub(super) histograms: usize,
+}
+
+/// The samples of one part of a batch.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) floats: Range<usize>,
+    pub(super) started: Range<usize>,
+    pub(super) histograms: Range<usize>,
 }
 
 /// The samples of a batch, by kind. The series of each is pinned until the batch ends.
@@ -71,7 +107,10 @@ pub(super) struct PartEnd {
 /// series that goes on with samples of another kind begins another.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
+    /// Without start timestamps.
     pub(super) floats: Vec<RefSample>,
+    /// Floats with start timestamps.
+    pub(super) started: Vec<RefStartedSample>,
     pub(super) histograms: Vec<PendingHistogram>,
     /// Bytes of buckets and spans of the histograms.
     pub(super) histogram_bytes: usize,
@@ -85,12 +124,12 @@ pub(super) struct Batch {
 impl Batch {
     /// Samples of all kinds.
     pub(super) fn len(&self) -> usize {
-        self.floats.len() + self.histograms.len()
+        self.floats.len() + self.started.len() + self.histograms.len()
     }
 
     /// Tells whether there are no samples.
     pub(super) fn is_empty(&self) -> bool {
-        self.floats.is_empty() && self.histograms.is_empty()
+        self.len() == 0
     }
 
     /// Notes that the series are unpinned by whoever applies the batch.
@@ -104,23 +143,28 @@ impl Batch {
             return Vec::new();
         }
         let floats = self.floats.iter().map(|sample| sample.series);
-        floats.chain(self.histograms.iter().map(|pending| pending.series)).collect()
+        let started = self.started.iter().map(|sample| sample.series);
+        let histograms = self.histograms.iter().map(|pending| pending.series);
+        floats.chain(started).chain(histograms).collect()
     }
 
-    /// Adds a float to a series, unless it is refused or there already, or the batch holds `limit`
-    /// samples. A series that no committed batch has appended to is noted in `unpublished`. Gives
-    /// back the newest sample of the series if it is a histogram.
+    /// Adds a float that has been counting since `start`, zero for unknown, to a series, unless it is
+    /// refused or there already, or the batch holds `limit` samples. A series that no committed batch
+    /// has appended to is noted in `unpublished`. Gives back the newest sample of the series if it is
+    /// a histogram.
     #[inline]
     pub(super) fn add_float(
         &mut self,
         mut found: SeriesMut<'_>,
+        start: i64,
         sample: Sample,
         oldest_accepted: i64,
         limit: usize,
         unpublished: &mut Vec<SeriesRef>,
     ) -> Result<Result<(), AppendError>, Newest> {
         let series = found.series_ref();
-        let pending = self.newest(series, found.hint());
+        let hint = found.hint();
+        let pending = self.newest(series, hint);
         let newest = match pending.or_else(|| found.newest()) {
             None => None,
             Some(Newest::Float(newest)) => Some(newest),
@@ -132,19 +176,27 @@ impl Batch {
         Ok(match check(newest, sample, oldest_accepted) {
             Ok(true) if self.len() >= limit => Err(AppendError::BatchFull { limit }),
             Ok(true) => {
-                found.pin(self.float_hint());
-                let Sample { timestamp, value } = sample;
-                self.floats.push(RefSample { series, timestamp, value });
+                let was_started = hint.is_some_and(|hint| hint & STARTED_BIT != 0);
+                if pending.is_some() && was_started != (start != 0) {
+                    self.end_part();
+                }
+                found.pin(self.put_float(series, start, sample));
                 Ok(())
             }
             other => other.map(drop),
         })
     }
 
-    /// Where the next float will stand.
+    /// Puts in a float that has been counting since `start`, zero for unknown. Returns where it stands.
     #[inline]
-    pub(super) fn float_hint(&self) -> usize {
-        self.floats.len()
+    pub(super) fn put_float(&mut self, series: SeriesRef, start: i64, sample: Sample) -> usize {
+        let Sample { timestamp, value } = sample;
+        if start == 0 {
+            self.floats.push(RefSample { series, timestamp, value });
+            return self.floats.len() - 1;
+        }
+        self.started.push(RefStartedSample { series, start_timestamp: start, timestamp, value });
+        (self.started.len() - 1) | STARTED_BIT
     }
 
     /// Where the next histogram will stand.
@@ -161,6 +213,11 @@ impl Batch {
             let (timestamp, is_integer) = (*timestamp, histogram.is_integer());
             return Some(Newest::Histogram { timestamp, is_integer });
         }
+        if hint & STARTED_BIT != 0 {
+            let found = self.started.get(hint - STARTED_BIT)?;
+            let sample = Sample::new(found.timestamp, found.value);
+            return (found.series == series).then_some(Newest::Float(sample));
+        }
         let found = self.floats.get(hint).filter(|found| found.series == series)?;
         Some(Newest::Float(Sample::new(found.timestamp, found.value)))
     }
@@ -173,17 +230,28 @@ impl Batch {
 
     /// Ends the part that samples are put into.
     pub(super) fn end_part(&mut self) {
-        let (floats, histograms) = (self.floats.len(), self.histograms.len());
-        self.ends.push(PartEnd { floats, histograms });
+        self.ends.push(self.end());
     }
 
-    /// The floats and the histograms of each part.
-    pub(super) fn parts(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-        let all = PartEnd { floats: self.floats.len(), histograms: self.histograms.len() };
+    /// Where the last part ends.
+    pub(super) fn end(&self) -> PartEnd {
+        PartEnd {
+            floats: self.floats.len(),
+            started: self.started.len(),
+            histograms: self.histograms.len(),
+        }
+    }
+
+    /// The samples of each part.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Part> {
         let mut start = PartEnd::default();
-        self.ends.iter().copied().chain([all]).map(move |end| {
+        self.ends.iter().copied().chain([self.end()]).map(move |end| {
             let start = mem::replace(&mut start, end);
-            (start.floats..end.floats, start.histograms..end.histograms)
+            Part {
+                floats: start.floats..end.floats,
+                started: start.started..end.started,
+                histograms: start.histograms..end.histograms,
+            }
         })
     }
 }

@@ -16,6 +16,7 @@ mod commit;
 mod create;
 mod delete;
 mod exemplars;
+mod float;
 mod full_chunks;
 mod gc;
 mod isolation;
@@ -46,7 +47,7 @@ pub(crate) use snapshot::Origin;
 pub(crate) use stripes::PageCursor;
 
 use crate::error::Error;
-use crate::options::{Limits, MAX_TIME_MS};
+use crate::options::{DEFAULT_XOR2_ENCODING, Limits, MAX_TIME_MS};
 use crate::tombstones::Tombstones;
 use batch::SpareBatches;
 use commit::Commit;
@@ -62,6 +63,8 @@ use stripes::Stripes;
 pub(crate) struct Head {
     limits: Limits,
     block_range_ms: i64,
+    /// Whether floats without start timestamps are encoded as those with.
+    xor2_encoding: bool,
     index: HeadIndex,
     stripes: Stripes,
     isolation: Arc<Isolation>,
@@ -114,6 +117,7 @@ impl Head {
     pub(crate) fn new(limits: Limits, block_range_ms: i64, valid_from: i64) -> Self {
         Self {
             block_range_ms,
+            xor2_encoding: DEFAULT_XOR2_ENCODING,
             index: HeadIndex::new(),
             stripes: Stripes::new(),
             isolation: Arc::default(),
@@ -142,6 +146,11 @@ impl Head {
             refused: AtomicU64::new(0),
             spare: SpareBatches::default(),
         }
+    }
+
+    /// Encodes floats without start timestamps as those with from now on, or no longer.
+    pub(crate) fn set_xor2_encoding(&mut self, xor2_encoding: bool) {
+        self.xor2_encoding = xor2_encoding;
     }
 
     /// Logs batches to `wal` from now on.

@@ -2,11 +2,11 @@
 
 use ferula_chunkenc::histogram::{FloatHistogram, Histogram};
 use ferula_index::SeriesRef;
-use ferula_wal::record::histograms::{RefHistogram, encode, encode_custom};
+use ferula_wal::record::histograms::{RefHistogram, encode, encode_custom, encode_v2};
 use ferula_wal::record::metadata::RefMetadata;
-use ferula_wal::record::{exemplars, metadata, samples};
+use ferula_wal::record::{exemplars, metadata, samples, samples_v2};
 
-use super::batch::{Batch, PendingHistogram};
+use super::batch::{Batch, Part, PendingHistogram};
 use super::metadata::Described;
 use crate::histogram::NativeHistogram;
 use crate::metadata::Metadata;
@@ -27,11 +27,15 @@ impl Records {
             let entries = described.iter().map(|(series, described)| entry_of(*series, described));
             self.add(|record| metadata::encode(entries, record));
         }
-        for (floats, histograms) in batch.parts() {
-            let (floats, histograms) = (&batch.floats[floats], &batch.histograms[histograms]);
+        for Part { floats, started, histograms } in batch.parts() {
+            let (floats, started) = (&batch.floats[floats], &batch.started[started]);
             if !floats.is_empty() {
                 self.add(|record| samples::encode(floats.iter().copied(), record));
             }
+            if !started.is_empty() {
+                self.add(|record| samples_v2::encode(started.iter().copied(), record));
+            }
+            let histograms = &batch.histograms[histograms];
             if !histograms.is_empty() {
                 self.encode_histograms(histograms);
             }
@@ -43,13 +47,23 @@ impl Records {
         }
     }
 
+    /// Those with start timestamps have records of their own.
     fn encode_histograms(&mut self, histograms: &[PendingHistogram]) {
-        let integers = || histograms.iter().filter_map(integer);
-        let floats = || histograms.iter().filter_map(float);
+        let is_started = |pending: &&PendingHistogram| pending.start != 0;
+        let plain = || histograms.iter().filter(move |pending| !is_started(pending));
+        let integers = || plain().filter_map(integer);
+        let floats = || plain().filter_map(float);
         self.add(|record| _ = encode(integers(), record));
         self.add(|record| encode_custom(integers(), record));
         self.add(|record| _ = encode(floats(), record));
         self.add(|record| encode_custom(floats(), record));
+        let started = || histograms.iter().filter(is_started);
+        if started().any(|pending| pending.histogram.is_integer()) {
+            self.add(|record| encode_v2(started().filter_map(integer), record));
+        }
+        if started().any(|pending| !pending.histogram.is_integer()) {
+            self.add(|record| encode_v2(started().filter_map(float), record));
+        }
     }
 
     /// Adds what `encode` writes, if it writes anything.
@@ -94,6 +108,6 @@ fn float(pending: &PendingHistogram) -> Option<RefHistogram<'_, FloatHistogram>>
 }
 
 fn entry<'a, H>(pending: &PendingHistogram, histogram: &'a H) -> RefHistogram<'a, H> {
-    let &PendingHistogram { series, timestamp, .. } = pending;
-    RefHistogram { series, start_timestamp: 0, timestamp, histogram }
+    let &PendingHistogram { series, start, timestamp, .. } = pending;
+    RefHistogram { series, start_timestamp: start, timestamp, histogram }
 }

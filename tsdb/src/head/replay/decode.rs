@@ -10,6 +10,7 @@ use ferula_wal::record::exemplars::RefExemplar;
 use ferula_wal::record::histograms::RefHistogram;
 use ferula_wal::record::metadata::RefMetadata;
 use ferula_wal::record::samples::RefSample;
+use ferula_wal::record::samples_v2::RefStartedSample;
 
 use super::known::{KnownSeries, Named};
 use super::worker::{Job, Workers};
@@ -84,6 +85,11 @@ impl<'a> Decoder<'a> {
             Record::Samples(mut samples) => {
                 while let Some(sample) = samples.next().map_err(failed)? {
                     self.add_sample(sample);
+                }
+            }
+            Record::SamplesV2(mut samples) => {
+                while let Some(sample) = samples.next().map_err(failed)? {
+                    self.add_started_sample(sample);
                 }
             }
             Record::Tombstones(mut deleted) => {
@@ -168,11 +174,22 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    fn add_started_sample(&mut self, sample: RefStartedSample) {
+        let RefStartedSample { timestamp, value, .. } = sample;
+        if let Some(series) = self.find(sample.series, timestamp) {
+            if sample.start_timestamp == 0 {
+                self.workers.put_sample(RefSample { series, timestamp, value });
+            } else {
+                self.workers.put_started_sample(RefStartedSample { series, ..sample });
+            }
+        }
+    }
+
     fn add_histogram<H: Clone + Into<NativeHistogram>>(&mut self, entry: &RefHistogram<'_, H>) {
-        let timestamp = entry.timestamp;
+        let (start, timestamp) = (entry.start_timestamp, entry.timestamp);
         if let Some(series) = self.find(entry.series, timestamp) {
             let histogram = entry.histogram.clone().into();
-            self.workers.put_histogram(PendingHistogram { series, timestamp, histogram });
+            self.workers.put_histogram(PendingHistogram { series, start, timestamp, histogram });
         }
     }
 

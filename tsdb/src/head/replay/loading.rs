@@ -168,6 +168,9 @@ impl Head {
 
     /// Tells whether series of the head may have chunks of this encoding.
     fn serves(encoding: Encoding) -> bool {
-        matches!(encoding, Encoding::Xor | Encoding::Histogram | Encoding::FloatHistogram)
+        use Encoding::{FloatHistogram, FloatHistogramSt, Histogram, HistogramSt, Xor, Xor2};
+
+        matches!(encoding, Xor | Xor2)
+            || matches!(encoding, Histogram | FloatHistogram | HistogramSt | FloatHistogramSt)
     }
 }

@@ -4,14 +4,15 @@ use std::mem;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle, available_parallelism};
 
-use ferula_chunkenc::Sample;
 use ferula_index::SeriesRef;
 use ferula_wal::record::samples::RefSample;
+use ferula_wal::record::samples_v2::RefStartedSample;
 use ferula_wal::record::tombstones::Tombstone;
 
 use crate::error::Error;
 use crate::head::Head;
 use crate::head::batch::PendingHistogram;
+use crate::head::float::Float;
 use crate::head::isolation::{BatchId, Views};
 use crate::head::series::{AppendContext, PageState, page_number};
 
@@ -32,6 +33,8 @@ const MAX_WAITING: usize = 4;
 pub(super) enum Job {
     /// Samples to append.
     Samples(Vec<RefSample>),
+    /// Samples with start timestamps to append, and others between them.
+    StartedSamples(Vec<RefStartedSample>),
     /// Histograms to append.
     Histograms(Vec<PendingHistogram>),
     /// What was deleted when the record was written. Samples logged later stay.
@@ -80,6 +83,8 @@ struct Worker<'scope> {
     jobs: SyncSender<Job>,
     thread: ScopedJoinHandle<'scope, Result<Done, Error>>,
     samples: Vec<RefSample>,
+    /// Those behind, from the first one with a start timestamp on.
+    started: Vec<RefStartedSample>,
     /// Those behind the samples.
     histograms: Vec<PendingHistogram>,
 }
@@ -102,6 +107,7 @@ impl<'scope> Workers<'scope> {
                 jobs,
                 thread,
                 samples: Vec::with_capacity(BATCH_SAMPLES),
+                started: Vec::new(),
                 histograms: Vec::new(),
             })
         };
@@ -115,9 +121,32 @@ impl<'scope> Workers<'scope> {
         if !self.workers[worker].histograms.is_empty() {
             self.hand_over(worker);
         }
-        let samples = &mut self.workers[worker].samples;
+        let Worker { samples, started, .. } = &mut self.workers[worker];
+        if !started.is_empty() {
+            let RefSample { series, timestamp, value } = sample;
+            let sample = RefStartedSample { series, start_timestamp: 0, timestamp, value };
+            self.put_started(worker, sample);
+            return;
+        }
         samples.push(sample);
         if samples.len() >= BATCH_SAMPLES {
+            self.hand_over(worker);
+        }
+    }
+
+    /// Hands over a sample with a start timestamp, of a series that exists.
+    pub(super) fn put_started_sample(&mut self, sample: RefStartedSample) {
+        let worker = self.worker(page_number(sample.series));
+        if !self.workers[worker].histograms.is_empty() {
+            self.hand_over(worker);
+        }
+        self.put_started(worker, sample);
+    }
+
+    fn put_started(&mut self, worker: usize, sample: RefStartedSample) {
+        let started = &mut self.workers[worker].started;
+        started.push(sample);
+        if started.len() >= BATCH_SAMPLES {
             self.hand_over(worker);
         }
     }
@@ -151,6 +180,10 @@ impl<'scope> Workers<'scope> {
         let samples = mem::replace(&mut self.workers[worker].samples, spare);
         if !samples.is_empty() {
             self.send(worker, Job::Samples(samples));
+        }
+        let started = mem::take(&mut self.workers[worker].started);
+        if !started.is_empty() {
+            self.send(worker, Job::StartedSamples(started));
         }
         let histograms = mem::take(&mut self.workers[worker].histograms);
         if !histograms.is_empty() {
@@ -190,8 +223,12 @@ fn work(
     give_back: &Sender<Vec<RefSample>>,
 ) -> Result<Done, Error> {
     let (mut done, views) = (Done::default(), Views::default());
-    let block_range_ms = head.block_range_ms;
-    let context = AppendContext { batch: BatchId::REPLAYED, views: &views, block_range_ms };
+    let context = AppendContext {
+        batch: BatchId::REPLAYED,
+        views: &views,
+        block_range_ms: head.block_range_ms,
+        xor2_encoding: head.xor2_encoding,
+    };
     while let Ok(job) = todo.recv() {
         match job {
             Job::Samples(mut samples) => {
@@ -200,8 +237,9 @@ fn work(
                 // Nobody takes it when all was read.
                 let _ = give_back.send(samples);
             }
+            Job::StartedSamples(samples) => done.append(head, &samples, context),
             Job::Histograms(histograms) => done.append_histograms(head, &histograms, context),
-            Job::Delete(tombstone) => done.delete(head, tombstone)?,
+            Job::Delete(tombstone) => done.delete(head, tombstone, context)?,
             Job::Adopt(alias, series) => done.is_at_odds |= !head.adopt_chunks(alias, series),
         }
     }
@@ -209,7 +247,12 @@ fn work(
 }
 
 impl Done {
-    fn delete(&mut self, head: &Head, deleted: Tombstone) -> Result<(), Error> {
+    fn delete(
+        &mut self,
+        head: &Head,
+        deleted: Tombstone,
+        context: AppendContext<'_>,
+    ) -> Result<(), Error> {
         let Tombstone { series, mint, maxt } = deleted;
         let Some(page) = head.stripes.page(page_number(series)) else { return Ok(()) };
         page.change(|page| {
@@ -219,18 +262,18 @@ impl Done {
                 self.is_at_odds = true;
                 return Ok(());
             }
-            found.delete(mint, maxt, head.block_range_ms, head.files())
+            found.delete(mint, maxt, context, head.files())
         })
     }
 
-    fn append(&mut self, head: &Head, samples: &[RefSample], context: AppendContext<'_>) {
-        let is_near = |a: &RefSample, b: &RefSample| page_number(a.series) == page_number(b.series);
+    fn append<F: Float>(&mut self, head: &Head, samples: &[F], context: AppendContext<'_>) {
+        let is_near = |a: &F, b: &F| page_number(a.series()) == page_number(b.series());
         let mut filled = Vec::new();
         for of_page in samples.chunk_by(is_near) {
-            let Some(page) = head.stripes.page(page_number(of_page[0].series)) else { continue };
+            let Some(page) = head.stripes.page(page_number(of_page[0].series())) else { continue };
             let is_filled = page.change(|page| {
                 for sample in of_page {
-                    self.append_one(page, sample, context);
+                    self.append_one(page, *sample, context);
                 }
                 page.queue()
             });
@@ -243,18 +286,15 @@ impl Done {
     }
 
     #[inline]
-    fn append_one(
-        &mut self,
-        page: &mut PageState,
-        &RefSample { series, timestamp, value }: &RefSample,
-        context: AppendContext<'_>,
-    ) {
-        let Some(mut found) = page.series_mut(series) else { return };
+    fn append_one(&mut self, page: &mut PageState, float: impl Float, context: AppendContext<'_>) {
+        let Some(mut found) = page.series_mut(float.series()) else { return };
+        let sample = float.sample();
+        let timestamp = sample.timestamp;
         if found.newest().is_some_and(|newest| newest.timestamp() >= timestamp) {
             self.covered_samples += 1;
             return;
         }
-        found.append(Sample::new(timestamp, value), context);
+        found.append(float.start(), sample, context);
         self.note(timestamp);
     }
 
@@ -265,13 +305,13 @@ impl Done {
         context: AppendContext<'_>,
     ) {
         let mut filled = Vec::new();
-        for PendingHistogram { series, timestamp, histogram } in histograms {
+        for PendingHistogram { series, start, timestamp, histogram } in histograms {
             let Some(page) = head.stripes.page(page_number(*series)) else { continue };
             let is_filled = page.change(|page| {
                 let Some(mut found) = page.series_mut(*series) else { return false };
                 if found.newest().is_some_and(|newest| newest.timestamp() >= *timestamp) {
                     self.covered_samples += 1;
-                } else if found.append_histogram(*timestamp, histogram, context).is_ok() {
+                } else if found.append_histogram(*start, *timestamp, histogram, context).is_ok() {
                     self.note(*timestamp);
                 } else {
                     self.invalid_histograms += 1;

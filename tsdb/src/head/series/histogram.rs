@@ -36,16 +36,20 @@ enum OpenChunk {
 
 impl OpenHistograms {
     /// Starts a chunk.
-    pub(super) fn new(timestamp: i64, histogram: &NativeHistogram) -> Result<Self, Error> {
+    pub(super) fn new(
+        start: i64,
+        timestamp: i64,
+        histogram: &NativeHistogram,
+    ) -> Result<Self, Error> {
         let chunk = match histogram {
             NativeHistogram::Integer(histogram) => {
-                let mut chunk = HistogramAppender::new();
-                chunk.append(timestamp, histogram)?;
+                let mut chunk = appender_for(start);
+                chunk.append_with_start(start, timestamp, histogram)?;
                 OpenChunk::Integer(chunk)
             }
             NativeHistogram::Float(histogram) => {
-                let mut chunk = FloatHistogramAppender::new();
-                chunk.append(timestamp, histogram)?;
+                let mut chunk = appender_for(start);
+                chunk.append_with_start(start, timestamp, histogram)?;
                 OpenChunk::Float(chunk)
             }
         };
@@ -55,7 +59,7 @@ impl OpenHistograms {
     /// Goes on with a chunk; `None` if it is empty.
     pub(super) fn resume(chunk: &Chunk) -> Result<Option<Self>, Error> {
         let Chunk { encoding, data } = chunk;
-        let resumed = if *encoding == Encoding::Histogram {
+        let resumed = if matches!(encoding, Encoding::Histogram | Encoding::HistogramSt) {
             let last = last(chunk.histograms()?)?;
             let appender = HistogramAppender::resume(*encoding, data.to_vec())?;
             last.map(|(timestamp, last)| (OpenChunk::Integer(appender), timestamp, last.into()))
@@ -72,25 +76,31 @@ impl OpenHistograms {
         }))
     }
 
-    /// Tells whether histograms of this kind go into the chunk.
-    pub(super) fn takes(&self, histogram: &NativeHistogram) -> bool {
-        self.last.is_integer() == histogram.is_integer()
+    /// Tells whether a histogram of this kind goes into the chunk that has been counting since
+    /// `start`. Once start timestamps have come up, a chunk takes histograms without.
+    pub(super) fn takes(&self, start: i64, histogram: &NativeHistogram) -> bool {
+        let has_room = match &self.chunk {
+            OpenChunk::Integer(chunk) => chunk.has_room_for(start),
+            OpenChunk::Float(chunk) => chunk.has_room_for(start),
+        };
+        has_room && self.last.is_integer() == histogram.is_integer()
     }
 
     /// Appends a histogram of the same kind. Where it cannot go into the chunk, or `is_due` says
     /// that the chunk is to end, it begins the next one, and the finished one is returned.
     pub(super) fn append(
         &mut self,
+        start: i64,
         timestamp: i64,
         histogram: &NativeHistogram,
         is_due: bool,
     ) -> Result<Option<Chunk>, Error> {
         let finished = match (&mut self.chunk, histogram) {
             (OpenChunk::Integer(chunk), NativeHistogram::Integer(histogram)) => {
-                append(chunk, timestamp, histogram, is_due)?
+                append(chunk, start, timestamp, histogram, is_due)?
             }
             (OpenChunk::Float(chunk), NativeHistogram::Float(histogram)) => {
-                append(chunk, timestamp, histogram, is_due)?
+                append(chunk, start, timestamp, histogram, is_due)?
             }
             _ => unreachable!("histograms of the other kind have chunks of their own"),
         };
@@ -153,6 +163,11 @@ impl OpenHistograms {
     }
 }
 
+/// What begins a chunk with a histogram that has been counting since `start`.
+fn appender_for<H: ChunkHistogram>(start: i64) -> ChunkAppender<H> {
+    if start == 0 { ChunkAppender::new() } else { ChunkAppender::with_start_timestamps() }
+}
+
 fn last<H: ChunkHistogram>(
     mut histograms: ChunkHistograms<'_, H>,
 ) -> Result<Option<(i64, H)>, Error> {
@@ -165,14 +180,15 @@ fn last<H: ChunkHistogram>(
 
 fn append<H: ChunkHistogram>(
     chunk: &mut ChunkAppender<H>,
+    start: i64,
     timestamp: i64,
     histogram: &H,
     is_due: bool,
 ) -> Result<Option<Chunk>, Error> {
     if is_due {
-        return chunk.append_to_next(timestamp, histogram).map(Some);
+        return chunk.append_to_next_with_start(start, timestamp, histogram).map(Some);
     }
-    Ok(match chunk.append(timestamp, histogram)? {
+    Ok(match chunk.append_with_start(start, timestamp, histogram)? {
         Appended::Cut { finished, .. } => Some(finished),
         Appended::InPlace | Appended::Recoded => None,
     })

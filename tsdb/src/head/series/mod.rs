@@ -33,7 +33,7 @@ use super::chunk_files::ChunkFiles;
 use super::isolation::{BatchId, Views};
 use crate::error::Error;
 use crate::histogram::NativeHistogram;
-use crate::recode::{Recoder, Value};
+use crate::recode::{Recoded, Recoder, Value};
 
 pub(crate) use self::cutting::range_end;
 pub(crate) use self::load::{ChunkInFile, OpenChunk};
@@ -94,6 +94,8 @@ pub(crate) struct AppendContext<'a> {
     pub(crate) views: &'a Views,
     /// Length of a block range, which no chunk crosses.
     pub(crate) block_range_ms: i64,
+    /// Whether floats without start timestamps are encoded as those with.
+    pub(crate) xor2_encoding: bool,
 }
 
 /// A series that is looked at, under the lock of its page.
@@ -246,7 +248,7 @@ impl SeriesMut<'_> {
     pub(crate) fn newest_histogram(&self) -> Option<&NativeHistogram> {
         match &self.slot().open {
             Open::Histograms(open) => Some(open.last()),
-            Open::Empty | Open::Xor { .. } => None,
+            Open::Empty | Open::Xor { .. } | Open::Xor2(_) => None,
         }
     }
 
@@ -283,44 +285,52 @@ impl SeriesMut<'_> {
         self.page.publish(self.number)
     }
 
-    /// Appends a float, which must be newer than the newest sample.
+    /// Appends a float that has been counting since `start`, zero for unknown. It must be newer than
+    /// the newest sample.
     #[inline]
-    pub(crate) fn append(&mut self, sample: Sample, context: AppendContext<'_>) {
+    pub(crate) fn append(&mut self, start: i64, sample: Sample, context: AppendContext<'_>) {
         let Sample { timestamp, value } = sample;
         self.note_batch(context.batch, context.views);
-        self.open_for(timestamp, context.block_range_ms);
+        self.open_for(start, timestamp, context);
         let (slot, cells) = self.page.slot_and_cells(self.index);
-        let Open::Xor { state, chain } = &mut slot.open else {
-            unreachable!("a chunk of floats was opened for this sample")
+        let appended = match &mut slot.open {
+            Open::Xor { state, chain } => {
+                state.append(timestamp, value, &mut ChainSink { cells, chain })
+            }
+            Open::Xor2(open) => open.append(start, sample, cells),
+            Open::Empty | Open::Histograms(_) => {
+                unreachable!("a chunk of floats was opened for this sample")
+            }
         };
-        let appended = state.append(timestamp, value, &mut ChainSink { cells, chain });
         appended.expect("newer than the last sample of a chunk that has room");
     }
 
-    /// Appends a histogram, which must be newer than the newest sample.
+    /// Appends a histogram that has been counting since `start`, zero for unknown. It must be newer
+    /// than the newest sample.
     ///
     /// # Errors
     /// What keeps it from being encoded; nothing has changed then, to any reader.
     pub(crate) fn append_histogram(
         &mut self,
+        start: i64,
         timestamp: i64,
         histogram: &NativeHistogram,
         context: AppendContext<'_>,
     ) -> Result<(), ferula_chunkenc::Error> {
         self.note_batch(context.batch, context.views);
         let is_due = match &self.slot().open {
-            Open::Histograms(open) if open.takes(histogram) => {
+            Open::Histograms(open) if open.takes(start, histogram) => {
                 is_due(open, self.slot(), timestamp, context.block_range_ms)
             }
             _ => {
-                let open = OpenHistograms::new(timestamp, histogram)?;
+                let open = OpenHistograms::new(start, timestamp, histogram)?;
                 self.end_chunk();
                 self.page.open_histograms(self.index, open);
                 self.begin_span(timestamp, context.block_range_ms);
                 return Ok(());
             }
         };
-        if self.page.append_histogram(self.index, timestamp, histogram, is_due)? {
+        if self.page.append_histogram(self.index, start, timestamp, histogram, is_due)? {
             self.begin_span(timestamp, context.block_range_ms);
         } else {
             self.predict_histograms();
@@ -340,9 +350,10 @@ impl SeriesMut<'_> {
         }
     }
 
-    /// Makes sure that there is an open chunk into which a sample at `timestamp` belongs.
+    /// Makes sure that there is an open chunk into which a float at `timestamp` belongs that has been
+    /// counting since `start`. Once start timestamps have come up, a chunk takes floats without.
     #[inline]
-    fn open_for(&mut self, timestamp: i64, block_range_ms: i64) {
+    fn open_for(&mut self, start: i64, timestamp: i64, context: AppendContext<'_>) {
         let slot = self.slot_mut();
         let n_samples = slot.open.float_count();
         // At a quarter of the samples wanted, predict where the chunk should end.
@@ -351,10 +362,11 @@ impl SeriesMut<'_> {
         }
         let slot = self.slot();
         let end = slot.open_mint.saturating_add_unsigned(u64::from(slot.cut_span));
-        if timestamp >= end || n_samples >= MAX_SAMPLES_PER_CHUNK || n_samples == 0 {
+        let is_full = timestamp >= end || n_samples >= MAX_SAMPLES_PER_CHUNK || n_samples == 0;
+        if is_full || !slot.open.takes_start(start) {
             self.end_chunk();
-            self.page.open_chunk(self.index);
-            self.begin_span(timestamp, block_range_ms);
+            self.page.open_chunk(self.index, start != 0 || context.xor2_encoding);
+            self.begin_span(timestamp, context.block_range_ms);
         }
     }
 
@@ -398,7 +410,7 @@ impl SeriesMut<'_> {
         &mut self,
         mint: i64,
         maxt: i64,
-        block_range_ms: i64,
+        context: AppendContext<'_>,
         files: Option<&ChunkFiles>,
     ) -> Result<(), Error> {
         let all = BatchId::REPLAYED;
@@ -409,14 +421,14 @@ impl SeriesMut<'_> {
         chunks.recode(files, &mut samples)?;
         samples.merge(&[(mint, maxt)]);
         self.page.clear_slot(self.index);
-        let views = Views::default();
-        let context = AppendContext { batch: all, views: &views, block_range_ms };
         let series = self.series;
-        for (timestamp, value) in samples.into_samples() {
+        for Recoded { start, timestamp, value } in samples.into_samples() {
             match value {
-                Value::Float(value) => self.append(Sample::new(timestamp, value), context),
+                Value::Float(value) => {
+                    self.append(start, Sample::new(timestamp, value), context);
+                }
                 Value::Histogram(histogram) => {
-                    let appended = self.append_histogram(timestamp, &histogram, context);
+                    let appended = self.append_histogram(start, timestamp, &histogram, context);
                     appended.map_err(|source| Error::HeadChunk { series, source })?;
                 }
             }

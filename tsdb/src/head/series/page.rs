@@ -341,8 +341,12 @@ impl PageState {
         self.isolated.note(number)
     }
 
-    pub(super) fn open_chunk(&mut self, index: usize) {
-        self.slots[index].open = Open::xor(&mut self.cells);
+    /// Begins a chunk of floats, with start timestamps or without.
+    pub(super) fn open_chunk(&mut self, index: usize, with_starts: bool) {
+        let cells = &mut self.cells;
+        let open = if with_starts { Open::xor2(cells) } else { Open::xor(cells) };
+        self.heap_bytes += open.heap_bytes();
+        self.slots[index].open = open;
         self.n_open += 1;
     }
 
@@ -357,6 +361,7 @@ impl PageState {
     pub(super) fn append_histogram(
         &mut self,
         index: usize,
+        start: i64,
         timestamp: i64,
         histogram: &NativeHistogram,
         is_due: bool,
@@ -367,7 +372,7 @@ impl PageState {
             unreachable!("a chunk of histograms was opened for this sample")
         };
         let before = open.size_bytes();
-        let finished = open.append(timestamp, histogram, is_due)?;
+        let finished = open.append(start, timestamp, histogram, is_due)?;
         self.heap_bytes = self.heap_bytes - before + open.size_bytes();
         let Some(Chunk { encoding, data }) = finished else { return Ok(false) };
         let data = ChunkData { encoding, data: Arc::from(&data[..]) };

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use ferula_chunkenc::{Chunk, Encoding};
 use ferula_index::SeriesRef;
 
 use super::*;
@@ -20,10 +21,11 @@ fn page() -> Page {
 }
 
 fn append(page: &Page, timestamp: i64, batch: u64, views: &Views) {
-    let context = AppendContext { batch: BatchId(batch), views, block_range_ms: RANGE };
+    let context =
+        AppendContext { batch: BatchId(batch), views, block_range_ms: RANGE, xor2_encoding: false };
     page.change(|page| {
         let mut series = page.series_mut(SERIES).unwrap();
-        series.append(Sample::new(timestamp, 1.0), context);
+        series.append(0, Sample::new(timestamp, 1.0), context);
     });
 }
 
@@ -69,10 +71,14 @@ fn a_chunk_spans_no_more_than_its_32_bits_tell() {
     let (page, views) = (page(), Views::default());
     let longest = i64::from(u32::MAX);
     for timestamp in [0, longest - 1, longest, 3 * longest] {
-        let context =
-            AppendContext { batch: BatchId::REPLAYED, views: &views, block_range_ms: 1 << 40 };
+        let context = AppendContext {
+            batch: BatchId::REPLAYED,
+            views: &views,
+            block_range_ms: 1 << 40,
+            xor2_encoding: false,
+        };
         page.change(|page| {
-            page.series_mut(SERIES).unwrap().append(Sample::new(timestamp, 1.0), context);
+            page.series_mut(SERIES).unwrap().append(0, Sample::new(timestamp, 1.0), context);
         });
     }
     let expected = [(0, longest - 1), (longest, longest), (3 * longest, 3 * longest)];
@@ -121,7 +127,12 @@ fn truncation_keeps_chunks_that_reach_into_what_stays() {
 #[test]
 fn a_page_gives_back_what_its_series_had() {
     let (page, views) = (Page::new(0, Arc::default()), Views::default());
-    let context = AppendContext { batch: BatchId::REPLAYED, views: &views, block_range_ms: RANGE };
+    let context = AppendContext {
+        batch: BatchId::REPLAYED,
+        views: &views,
+        block_range_ms: RANGE,
+        xor2_encoding: false,
+    };
     let series = |number| SeriesRef(number);
     page.change(|page| (0..64).for_each(|number| page.insert(series(number))));
     let fill = |from: i64, numbers: &[u64]| {
@@ -129,7 +140,7 @@ fn a_page_gives_back_what_its_series_had() {
             for number in numbers {
                 for i in from..from + 100 {
                     let sample = Sample::new(i * 15_000, (i * 31 % 17) as f64 / 7.0);
-                    page.series_mut(series(*number)).unwrap().append(sample, context);
+                    page.series_mut(series(*number)).unwrap().append(0, sample, context);
                 }
             }
         });
@@ -167,4 +178,41 @@ fn a_page_gives_back_what_its_series_had() {
         assert!(page.view(series(10)).unwrap().is_empty());
     });
     assert_eq!(page.lock().view(series(40)).unwrap().newest().unwrap().timestamp(), 299 * 15_000);
+}
+
+#[test]
+fn start_timestamps_have_chunks_of_their_own_kind() {
+    let (page, views) = (page(), Views::default());
+    let append = |starts: &[(i64, i64)], xor2_encoding| {
+        let batch = BatchId::REPLAYED;
+        let context = AppendContext { batch, views: &views, block_range_ms: RANGE, xor2_encoding };
+        page.change(|page| {
+            for &(start, timestamp) in starts {
+                let sample = Sample::new(timestamp, 1.0);
+                page.series_mut(SERIES).unwrap().append(start, sample, context);
+            }
+        });
+    };
+    let chunks = || {
+        let seen = view(&page, |series| series.chunks(i64::MIN, i64::MAX, BatchId::REPLAYED));
+        let chunks = seen.unwrap().into_chunks(None).unwrap();
+        let of = |chunk: &Chunk| (chunk.encoding, chunk.sample_count().unwrap());
+        chunks.iter().map(|chunk| of(&chunk.chunk)).collect::<Vec<_>>()
+    };
+    append(&[(0, 1), (0, 2)], false);
+    assert_eq!(chunks(), [(Encoding::Xor, 2)]);
+    assert_eq!(page.lock().usage().open_used_bytes, 32);
+    // From the first start timestamp on, and until the chunk ends whatever comes.
+    append(&[(1, 3), (0, 4), (2, 5)], false);
+    assert_eq!(chunks(), [(Encoding::Xor, 2), (Encoding::Xor2, 3)]);
+    let after: Vec<_> = (0..3).map(|i| (0, RANGE + i)).collect();
+    append(&after, false);
+    let expected = [(Encoding::Xor, 2), (Encoding::Xor2, 3), (Encoding::Xor, 3)];
+    assert_eq!(chunks(), expected);
+    // If all are to be of that kind, the next chunk is.
+    append(&[(0, RANGE + 3), (0, 2 * RANGE)], true);
+    assert_eq!(chunks()[2..], [(Encoding::Xor, 4), (Encoding::Xor2, 1)]);
+    page.change(|page| page.truncate(3 * RANGE));
+    let usage = page.lock().usage();
+    assert_eq!((usage.open_used_bytes, usage.kept_bytes), (0, 0));
 }
