@@ -61,7 +61,8 @@ pub(crate) struct BatchCharge {
     /// Samples whose histograms are counted, and the bytes of these.
     seen: usize,
     histogram_bytes: usize,
-    unchecked: usize,
+    /// Samples there were when time and cancellation were last looked at.
+    checked: usize,
 }
 
 impl BatchCharge {
@@ -74,14 +75,14 @@ impl BatchCharge {
             held: 0,
             seen: 0,
             histogram_bytes: 0,
-            unchecked: 0,
+            checked: 0,
         }
     }
 
     /// Empties the batch, whose memory is kept.
     pub(crate) fn clear(&mut self, batch: &mut SampleBatch) {
         batch.clear();
-        self.seen = 0;
+        (self.seen, self.checked) = (0, 0);
         self.charge.lower_by(std::mem::take(&mut self.histogram_bytes));
     }
 
@@ -95,9 +96,8 @@ impl BatchCharge {
             self.charge.add_each(room - self.room, self.sample_bytes)?;
             self.room = room;
         }
-        self.unchecked += n_samples;
-        if self.unchecked >= CHECK_SAMPLES {
-            self.unchecked = 0;
+        if needed - self.checked >= CHECK_SAMPLES {
+            self.checked = needed;
             self.limits().check()?;
         }
         Ok(())

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use ferula_chunkenc::SampleBatch;
 use ferula_index::{ChunkMeta, Labels, Matcher, SeriesRef};
 
-use super::chunks::decode_between;
 use super::{Draw, MakeRoom};
 use crate::block::Block;
 use crate::error::Error;
@@ -29,8 +28,9 @@ pub(crate) fn select(
 ) -> Result<Vec<(Labels, BlockPart)>, Error> {
     let mut found = Vec::new();
     let mut chunks = Vec::new();
+    let mut cursor = block.cursor();
     for series in &block.select(matchers)? {
-        let labels = block.series(series, &mut chunks)?;
+        let labels = cursor.series(series, &mut chunks)?;
         let is_needed = |chunk: &&ChunkMeta| {
             let ChunkMeta { mint: from, maxt: to, .. } = **chunk;
             let (from, to) = (from.max(mint), to.min(maxt));
@@ -58,15 +58,9 @@ impl BlockPart {
     ) -> Result<(), Error> {
         let start = batch.len();
         for meta in &self.chunks {
-            let chunk = self.block.chunk(meta)?;
-            let n_samples = self.block.of_chunk(meta, chunk.sample_count())?;
-            room(batch, n_samples.into())?;
-            let decoded = if mint <= meta.mint && meta.maxt <= maxt {
-                chunk.decode_into(batch)
-            } else {
-                decode_between(&chunk, mint, maxt, batch)
-            };
-            self.block.of_chunk(meta, decoded)?;
+            // How many samples a chunk has is known when it is decoded, and counted before the next one.
+            room(batch, 0)?;
+            self.block.read(meta, mint, maxt, batch)?;
         }
         self.block.tombstones().apply(self.series, batch, start);
         Ok(())
