@@ -96,7 +96,7 @@ impl BatchCharge {
             self.charge.add_each(room - self.room, self.sample_bytes)?;
             self.room = room;
         }
-        if needed - self.checked >= CHECK_SAMPLES {
+        if needed.saturating_sub(self.checked) >= CHECK_SAMPLES {
             self.checked = needed;
             self.limits().check()?;
         }
