@@ -50,6 +50,7 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     cli::expose_store(&registry, move || counted.stats());
     let counted = db.clone();
     let state = ApiState::builder(db.clone())
+        .notes(db.clone())
         .stats(move || counted.stats())
         .registry(registry)
         .build_information(cli::build_information())

@@ -31,6 +31,7 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     let registry = Arc::new(Registry::new());
     let db = flags.store.open(&registry).await?;
     let state = ApiState::builder(db.clone())
+        .notes(db.clone())
         .store(db.clone())
         .data_dir(&flags.store.data)
         .registry(registry)

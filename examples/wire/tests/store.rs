@@ -17,6 +17,28 @@ use tower::ServiceExt;
 struct WriteRequest {
     #[prost(message, repeated, tag = "1")]
     timeseries: Vec<TimeSeries>,
+    #[prost(message, repeated, tag = "3")]
+    metadata: Vec<Metadata>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Metadata {
+    #[prost(int32, tag = "1")]
+    metric_type: i32,
+    #[prost(string, tag = "2")]
+    family: String,
+    #[prost(string, tag = "4")]
+    help: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Exemplar {
+    #[prost(message, repeated, tag = "1")]
+    labels: Vec<Label>,
+    #[prost(double, tag = "2")]
+    value: f64,
+    #[prost(int64, tag = "3")]
+    timestamp: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -25,6 +47,8 @@ struct TimeSeries {
     labels: Vec<Label>,
     #[prost(message, repeated, tag = "2")]
     samples: Vec<Sample>,
+    #[prost(message, repeated, tag = "3")]
+    exemplars: Vec<Exemplar>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -49,12 +73,13 @@ fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
     TimeSeries {
         labels: labels.iter().map(label).collect(),
         samples: samples.iter().map(sample).collect(),
+        exemplars: Vec::new(),
     }
 }
 
 fn api(db: &Arc<Db>) -> Router {
-    let state = ApiState::builder(db.clone()).store(db.clone()).enable_remote_write(true).build();
-    api::router(state)
+    let state = ApiState::builder(db.clone()).store(db.clone()).notes(db.clone());
+    api::router(state.enable_remote_write(true).build())
 }
 
 async fn send(api: &Router, request: Request<Body>) -> (u16, String) {
@@ -65,7 +90,15 @@ async fn send(api: &Router, request: Request<Body>) -> (u16, String) {
 }
 
 async fn write(api: &Router, timeseries: Vec<TimeSeries>) -> (u16, String) {
-    let message = WriteRequest { timeseries }.encode_to_vec();
+    write_with(api, timeseries, Vec::new()).await
+}
+
+async fn write_with(
+    api: &Router,
+    timeseries: Vec<TimeSeries>,
+    metadata: Vec<Metadata>,
+) -> (u16, String) {
+    let message = WriteRequest { timeseries, metadata }.encode_to_vec();
     let body = snap::raw::Encoder::new().compress_vec(&message).unwrap();
     send(api, Request::post("/api/v1/write").body(Body::from(body)).unwrap()).await
 }
@@ -139,4 +172,64 @@ async fn a_snapshot_can_be_opened() {
     let expected = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"a"},"values":[[1,"1"],[2,"2"]]}]}}"#;
     assert_eq!(query(&self::api(&copy), "query=a[5s]&time=5").await, expected);
     copy.close().unwrap();
+}
+
+#[tokio::test]
+async fn exemplars_and_metadata_are_answered_before_and_after_closing() {
+    let dir = tempfile::tempdir().unwrap();
+    let exemplars = [
+        (
+            "query_exemplars?query=sum(rate(b_bucket[1m]))%2Ba&start=0&end=9",
+            r#"[{"seriesLabels":{"__name__":"a"},"exemplars":[{"labels":{"trace_id":"y"},"value":"0.25","timestamp":1.002}]},{"seriesLabels":{"__name__":"b_bucket"},"exemplars":[{"labels":{"trace_id":"x"},"value":"NaN","timestamp":1},{"labels":{"trace_id":"y"},"value":"2","timestamp":2.500}]}]"#,
+        ),
+        ("query_exemplars?query=b_bucket&start=2.501&end=9", "[]"),
+        (
+            "query_exemplars?query=b_bucket&start=2.5&end=2.5",
+            r#"[{"seriesLabels":{"__name__":"b_bucket"},"exemplars":[{"labels":{"trace_id":"y"},"value":"2","timestamp":2.500}]}]"#,
+        ),
+        (
+            "metadata",
+            r#"{"a":[{"type":"gauge","unit":"","help":"An A."}],"b":[{"type":"histogram","unit":"","help":"A B."}]}"#,
+        ),
+        ("metadata?metric=b", r#"{"b":[{"type":"histogram","unit":"","help":"A B."}]}"#),
+        ("metadata?limit=1", r#"{"a":[{"type":"gauge","unit":"","help":"An A."}]}"#),
+        ("metadata?metric=b_bucket", "{}"),
+        ("metadata?limit=0", "{}"),
+    ];
+    let check = async |api: &Router| {
+        for (path, expected) in exemplars {
+            let request = Request::get(format!("/api/v1/{path}")).body(Body::empty()).unwrap();
+            let (status, body) = send(api, request).await;
+            let expected = format!(r#"{{"status":"success","data":{expected}}}"#);
+            assert_eq!((status, body), (200, expected), "{path}");
+        }
+    };
+    {
+        let db = Arc::new(Db::open(dir.path(), Options::default()).unwrap());
+        let api = api(&db);
+        let exemplar = |trace: &str, timestamp, value| Exemplar {
+            labels: vec![Label { name: "trace_id".to_owned(), value: trace.to_owned() }],
+            value,
+            timestamp,
+        };
+        let mut a = series(&[("__name__", "a")], &[(1000, 1.0)]);
+        a.exemplars = vec![exemplar("y", 1002, 0.25), exemplar("late", 1001, 0.25)];
+        let mut b = series(&[("__name__", "b_bucket")], &[(1000, 1.0)]);
+        b.exemplars = vec![exemplar("x", 1000, f64::NAN), exemplar("y", 2500, 2.0)];
+        let more = series(&[("__name__", "b_count")], &[(1000, 1.0)]);
+        let said = |metric_type, family: &str, help: &str| Metadata {
+            metric_type,
+            family: family.to_owned(),
+            help: help.to_owned(),
+        };
+        let metadata = vec![said(2, "a", "An A."), said(3, "b", "A B."), said(1, "c", "A C.")];
+        assert_eq!(write_with(&api, vec![a, b, more], metadata).await, (204, String::new()));
+        check(&api).await;
+        db.close().unwrap();
+    }
+    let db = Arc::new(Db::open(dir.path(), Options::default()).unwrap());
+    check(&api(&db)).await;
+    db.close().unwrap();
+    let read = Arc::new(Db::open_read_only(dir.path()).unwrap());
+    check(&api::router(ApiState::builder(read.clone()).notes(read).build())).await;
 }

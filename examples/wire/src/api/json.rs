@@ -316,7 +316,7 @@ fn push_bucket(out: &mut Vec<u8>, bucket: &Bucket<f64>) {
     out.push(b']');
 }
 
-fn push_quoted(out: &mut Vec<u8>, value: f64) {
+pub(super) fn push_quoted(out: &mut Vec<u8>, value: f64) {
     out.push(b'"');
     number::push_json(out, value);
     out.push(b'"');

@@ -2,12 +2,13 @@
 //!
 //! Requests, answers and errors are those of Prometheus 3.14 (`web/api/v1`), byte for byte where
 //! both have something to say. Queries run on threads of their own, a bounded number at a time; a
-//! query whose client hangs up is cancelled. Left out: exemplars, rules and alerts, which answer
+//! query whose client hangs up is cancelled. Left out: rules and alerts, which answer
 //! as a server without any does; remote read, the search endpoints and deletion.
 
 mod admin;
 mod json;
 mod labels;
+mod notes;
 pub mod page;
 mod params;
 mod query;
@@ -41,7 +42,7 @@ pub fn router(state: ApiState) -> Router {
     let v1 = Router::new()
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
-        .route("/query_exemplars", get(query::exemplars).post(query::exemplars))
+        .route("/query_exemplars", get(notes::exemplars).post(notes::exemplars))
         .route("/format_query", get(query::format).post(query::format))
         .route("/parse_query", get(query::parse).post(query::parse))
         .route("/labels", get(labels::names).post(labels::names))
@@ -51,7 +52,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/targets", get(targets::targets))
         .route("/targets/metadata", get(status::empty_list))
         .route("/alertmanagers", get(status::alertmanagers))
-        .route("/metadata", get(targets::metadata))
+        .route("/metadata", get(notes::metadata))
         .route("/rules", get(status::rules))
         .route("/alerts", get(status::alerts))
         .route("/notifications", get(status::empty_list))

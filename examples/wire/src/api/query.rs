@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use ferula_index::labels::quoted;
 use ferula_promql::{CancelHandle, Error, Query, QueryStats, Value};
 use tokio::task::spawn_blocking;
@@ -75,19 +74,6 @@ pub(super) async fn range(
         .range(state.shared.storage.clone(), params.get("query"), to_ms(start), to_ms(end), step_ms)
         .map_err(|e| ApiError::parameter("query", chain(&e)))?;
     run(&state, query, options).await
-}
-
-/// Answers that there are no exemplars, to a query that could have some.
-pub(super) async fn exemplars(params: Params) -> Result<Response, ApiError> {
-    let start = params.time_or("start", super::params::MIN_TIME)?;
-    let end = params.time_or("end", super::params::MAX_TIME)?;
-    if end < start {
-        return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
-    }
-    if !selector::has_selector(params.get("query")).map_err(ApiError::bad_data)? {
-        return Ok(StatusCode::NO_CONTENT.into_response());
-    }
-    Ok(reply::data(|out| out.extend_from_slice(b"[]")))
 }
 
 pub(super) async fn format(params: Params) -> Result<Response, ApiError> {

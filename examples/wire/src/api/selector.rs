@@ -38,10 +38,14 @@ pub(super) fn syntax_tree(text: &str) -> Result<String, String> {
     Ok(tree.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"))
 }
 
-/// Tells whether a query selects any series.
-pub(super) fn has_selector(text: &str) -> Result<bool, String> {
-    let mut found = false;
-    for_each(&parse_query(text)?, |expr| found |= matches!(expr.kind, ExprKind::Selector(_)));
+/// The matchers of each selector of a query.
+pub(super) fn selectors(text: &str) -> Result<Vec<Vec<Matcher>>, String> {
+    let mut found = Vec::new();
+    for_each(&parse_query(text)?, |expr| match &expr.kind {
+        ExprKind::Selector(selector) => found.push(selector.matchers.clone()),
+        ExprKind::Matrix(matrix) => found.push(matrix.selector.matchers.clone()),
+        _ => {}
+    });
     Ok(found)
 }
 

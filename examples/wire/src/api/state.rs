@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use super::write::BODY_BUDGET_KIB;
 use crate::remote::write1::Receiver;
 use crate::scrape::Targets;
-use crate::store::Store;
+use crate::store::{Notes, Store};
 use crate::telemetry::Registry;
 
 /// Queries that run at the same time unless the program says otherwise.
@@ -35,6 +35,7 @@ pub(super) struct Shared {
     pub(super) engine: Engine,
     pub(super) query_slots: Arc<Semaphore>,
     pub(super) store: Option<Arc<dyn Store>>,
+    pub(super) notes: Option<Arc<dyn Notes>>,
     pub(super) stats: Option<StatsSource>,
     pub(super) receiver: Option<Arc<Receiver>>,
     pub(super) write_slots: Arc<Semaphore>,
@@ -65,6 +66,7 @@ impl ApiState {
             write_concurrency: DEFAULT_WRITE_CONCURRENCY,
             enable_remote_write: false,
             store: None,
+            notes: None,
             stats: None,
             data_dir: None,
             targets: None,
@@ -89,6 +91,7 @@ pub struct ApiBuilder {
     write_concurrency: usize,
     enable_remote_write: bool,
     store: Option<Arc<dyn Store>>,
+    notes: Option<Arc<dyn Notes>>,
     stats: Option<StatsSource>,
     data_dir: Option<PathBuf>,
     targets: Option<Arc<Targets>>,
@@ -117,6 +120,12 @@ impl ApiBuilder {
     /// Sets the store that takes remote write, is asked for snapshots, and whose numbers are told.
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// Sets where exemplars and metadata come from; without it there are none.
+    pub fn notes(mut self, notes: Arc<dyn Notes>) -> Self {
+        self.notes = Some(notes);
         self
     }
 
@@ -217,6 +226,7 @@ impl ApiBuilder {
                 engine: self.engine,
                 query_slots: Arc::new(Semaphore::new(self.query_concurrency)),
                 store: self.store,
+                notes: self.notes,
                 stats,
                 receiver,
                 write_slots: Arc::new(Semaphore::new(self.write_concurrency)),

@@ -1,13 +1,12 @@
-//! What is scraped: `targets`, `scrape_pools` and `metadata`.
+//! What is scraped: `targets` and `scrape_pools`.
 
 use axum::extract::State;
 use axum::response::Response;
 
 use super::params::Params;
-use super::reply::{self, ApiError};
+use super::reply;
 use super::{ApiState, json};
 use crate::calendar::format_rfc3339;
-use crate::exposition::MetricType;
 use crate::scrape::Target;
 use crate::{duration, number};
 
@@ -52,53 +51,6 @@ pub(super) async fn targets(State(state): State<ApiState>, params: Params) -> Re
         }
         out.push(b'}');
     })
-}
-
-pub(super) async fn metadata(
-    State(state): State<ApiState>,
-    params: Params,
-) -> Result<Response, ApiError> {
-    let number = |name: &str| match params.get(name) {
-        "" => Ok(-1),
-        text => {
-            text.parse::<i64>().map_err(|_| ApiError::bad_data(format!("{name} must be a number")))
-        }
-    };
-    let limit = usize::try_from(number("limit")?).unwrap_or(usize::MAX);
-    let per_metric = usize::try_from(number("limit_per_metric")?).unwrap_or(0);
-    let per_metric = if per_metric == 0 { usize::MAX } else { per_metric };
-    let metric = Some(params.get("metric")).filter(|metric| !metric.is_empty());
-    Ok(reply::data(|out| {
-        out.push(b'{');
-        let mut n_metrics = 0;
-        let Some(targets) = &state.shared.targets else {
-            out.push(b'}');
-            return;
-        };
-        targets.metadata().for_each(metric, |metric, descriptions| {
-            if n_metrics >= limit {
-                return;
-            }
-            if n_metrics > 0 {
-                out.push(b',');
-            }
-            n_metrics += 1;
-            json::push_string(out, metric);
-            out.push(b':');
-            json::push_list(out, descriptions.iter().take(per_metric), |out, description| {
-                let kind = match description.kind {
-                    MetricType::Untyped => "unknown",
-                    kind => kind.as_str(),
-                };
-                out.extend_from_slice(b"{\"type\":");
-                json::push_string(out, kind);
-                out.extend_from_slice(b",\"unit\":\"\",\"help\":");
-                json::push_string(out, &description.help);
-                out.push(b'}');
-            });
-        });
-        out.push(b'}');
-    }))
 }
 
 fn push_target(out: &mut Vec<u8>, target: &Target) {

@@ -34,6 +34,17 @@ impl MetricType {
         }
     }
 
+    /// The type as the store has it.
+    pub(crate) fn stored(self) -> ferula_tsdb::MetricType {
+        match self {
+            Self::Counter => ferula_tsdb::MetricType::Counter,
+            Self::Gauge => ferula_tsdb::MetricType::Gauge,
+            Self::Histogram => ferula_tsdb::MetricType::Histogram,
+            Self::Summary => ferula_tsdb::MetricType::Summary,
+            Self::Untyped => ferula_tsdb::MetricType::Unknown,
+        }
+    }
+
     fn from_word(word: &str) -> Option<Self> {
         Some(match word {
             "counter" => Self::Counter,

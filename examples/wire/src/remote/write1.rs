@@ -6,9 +6,11 @@
 //! the request is stored, and the sender is told not to send it again.
 //!
 //! Label sets are recognised by their encoded bytes, so that a series that was written to before
-//! costs one hash; series known like that, with one sample each, are appended together. Native histograms, exemplars and metadata are counted and left out.
+//! costs one hash; series known like that, with one sample each, are appended together. Native
+//! histograms are counted and left out.
 
 mod labels;
+mod notes;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,6 +21,7 @@ use ferula_tsdb::{AppendError, RefSample};
 use parking_lot::Mutex;
 
 use self::labels::{decode_labels, excerpt, only_sample, split_labels};
+use self::notes::{Families, FamilyMetadata};
 use super::protobuf::{DecodeError, Field, Fields, Value};
 use super::refs::{LabelsKey, Last, MIN_GENERATION, OpenCache, RefCache};
 use crate::exposition::MetricType;
@@ -69,6 +72,7 @@ pub enum ReceiveError {
 pub struct Receiver {
     store: Arc<dyn Store>,
     refs: Arc<RefCache>,
+    families: Families,
     /// Buffers that requests were decompressed into. Memory that is used again is neither zeroed nor
     /// mapped anew, which for a request takes as long as decompressing it.
     spare: Mutex<Vec<Vec<u8>>>,
@@ -86,7 +90,8 @@ impl Receiver {
             MetricType::Gauge,
             move || counted.len() as f64,
         );
-        Self { store, refs, spare: Mutex::default(), metrics: Metrics::new(registry) }
+        let (families, spare) = (Families::default(), Mutex::default());
+        Self { store, refs, families, spare, metrics: Metrics::new(registry) }
     }
 
     /// Stores the compressed request `body`, received at `now_ms` milliseconds since the epoch.
@@ -134,15 +139,21 @@ impl Receiver {
             created: Vec::new(),
             ready: Vec::new(),
             refused: Vec::new(),
+            families: &self.families,
+            said: Vec::new(),
         };
         writer.request(request)?;
-        let Writer { batch, mut receipt, .. } = writer;
+        let Writer { batch, mut receipt, said, .. } = writer;
         let committed = batch.commit().map_err(ReceiveError::Store)?;
         // Other senders may have written to the same series in the meantime.
         let overtaken = committed.refused as u64;
         receipt.appended = receipt.appended.saturating_sub(overtaken);
         receipt.out_of_order += overtaken;
+        receipt.exemplars = committed.exemplars as u64;
+        receipt.out_of_order_exemplars += committed.refused_exemplars as u64;
+        let told = self.tell(&said, &mut receipt);
         self.metrics.count(&receipt);
+        told?;
         Ok(receipt)
     }
 }
@@ -169,10 +180,17 @@ pub struct Receipt {
     pub invalid_labels: u64,
     /// Native histograms, which are not stored.
     pub skipped_histograms: u64,
-    /// Exemplars, which are not stored.
-    pub skipped_exemplars: u64,
-    /// Metric metadata, which is not stored.
-    pub skipped_metadata: u64,
+    /// Exemplars that were stored. One that is there already does not count.
+    pub exemplars: u64,
+    /// Exemplars refused because their series has a later one. The request does not fail for these
+    /// and the following.
+    pub out_of_order_exemplars: u64,
+    /// Exemplars refused for another reason: their labels, or that there is no such series.
+    pub refused_exemplars: u64,
+    /// Descriptions of metrics that were read.
+    pub metadata: u64,
+    /// Those of them that were refused.
+    pub refused_metadata: u64,
     /// The first refusal, in words; only their start if there are many.
     pub first_refusal: Option<String>,
 }
@@ -222,6 +240,9 @@ struct Writer<'a> {
     /// Samples that are appended together, and which of them were refused.
     ready: Vec<RefSample>,
     refused: Vec<(usize, AppendError)>,
+    families: &'a Families,
+    /// What the request says of metrics.
+    said: Vec<FamilyMetadata>,
 }
 
 /// A `TimeSeries` message whose labels were found.
@@ -301,10 +322,7 @@ impl Writer<'_> {
         {
             match field.number {
                 1 => window.push(Part::find(fields.bytes(&field)?, &mut refs)?),
-                3 => {
-                    fields.bytes(&field)?;
-                    self.receipt.skipped_metadata += 1;
-                }
+                3 => self.metadata(fields.bytes(&field)?)?,
                 _ => {}
             }
         }
@@ -370,8 +388,12 @@ impl Writer<'_> {
                     self.sample(part, &mut series, timestamp, value)?;
                 }
                 3 => {
-                    fields.bytes(&field)?;
-                    self.receipt.skipped_exemplars += 1;
+                    let message = fields.bytes(&field)?;
+                    let series = match &mut series {
+                        Some(series) => series,
+                        none => none.insert(self.series(&part.labels)?),
+                    };
+                    self.exemplar(series, message)?;
                 }
                 4 => {
                     fields.bytes(&field)?;
@@ -438,7 +460,13 @@ impl Writer<'_> {
                 }
                 result => result.map(|()| None),
             },
-            Series::New(labels) => self.batch.append(labels, timestamp, value).map(Some),
+            Series::New(labels) => match self.batch.append(labels, timestamp, value) {
+                Ok(created) => {
+                    self.describe(labels, created);
+                    Ok(Some(created))
+                }
+                Err(error) => Err(error),
+            },
             Series::Invalid => {
                 self.receipt.invalid_labels += 1;
                 return Ok(None);
@@ -508,7 +536,10 @@ struct Metrics {
     invalid_labels: Counter,
     histograms: Counter,
     exemplars: Counter,
+    out_of_order_exemplars: Counter,
+    refused_exemplars: Counter,
     metadata: Counter,
+    refused_metadata: Counter,
 }
 
 impl Metrics {
@@ -532,6 +563,13 @@ impl Metrics {
                 &[("kind", kind)],
             )
         };
+        let refused_exemplars = |reason| {
+            registry.counter(
+                "ferula_remote_write_exemplars_refused_total",
+                "Exemplars received by remote write and refused, by reason.",
+                &[("reason", reason)],
+            )
+        };
         Self {
             appended,
             out_of_order: refused("out_of_order"),
@@ -539,8 +577,23 @@ impl Metrics {
             out_of_bounds: refused("out_of_bounds"),
             invalid_labels: refused("invalid_labels"),
             histograms: skipped("native_histogram"),
-            exemplars: skipped("exemplar"),
-            metadata: skipped("metadata"),
+            exemplars: registry.counter(
+                "ferula_remote_write_exemplars_appended_total",
+                "Exemplars received by remote write and stored.",
+                &[],
+            ),
+            out_of_order_exemplars: refused_exemplars("out_of_order"),
+            refused_exemplars: refused_exemplars("other"),
+            metadata: registry.counter(
+                "ferula_remote_write_metadata_total",
+                "Descriptions of metrics received by remote write.",
+                &[],
+            ),
+            refused_metadata: registry.counter(
+                "ferula_remote_write_metadata_refused_total",
+                "Descriptions of metrics received by remote write and refused.",
+                &[],
+            ),
         }
     }
 
@@ -551,8 +604,11 @@ impl Metrics {
         self.out_of_bounds.add(receipt.out_of_bounds);
         self.invalid_labels.add(receipt.invalid_labels);
         self.histograms.add(receipt.skipped_histograms);
-        self.exemplars.add(receipt.skipped_exemplars);
-        self.metadata.add(receipt.skipped_metadata);
+        self.exemplars.add(receipt.exemplars);
+        self.out_of_order_exemplars.add(receipt.out_of_order_exemplars);
+        self.refused_exemplars.add(receipt.refused_exemplars);
+        self.metadata.add(receipt.metadata);
+        self.refused_metadata.add(receipt.refused_metadata);
     }
 }
 

@@ -1,6 +1,5 @@
 //! From a page to the store: one batch per scrape, stale markers and the scrape's report included.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use ferula_chunkenc::stale::STALE_NAN;
@@ -9,7 +8,7 @@ use ferula_tsdb::{AppendError, Error};
 
 use super::cache::SeriesCache;
 use super::error::ScrapeError;
-use super::metadata::{Family, MetadataTable};
+use super::metadata::{Descriptions, Family};
 use super::report::Report;
 use super::target::Target;
 use crate::exposition::text::{Entry, SampleLine, TextParser};
@@ -23,7 +22,7 @@ const MAX_AHEAD_MS: i64 = 10 * 60 * 1000;
 pub(super) struct Appends {
     cache: SeriesCache,
     report: Report,
-    metadata: Arc<MetadataTable>,
+    descriptions: Descriptions,
 }
 
 /// What appending a page came to.
@@ -40,8 +39,9 @@ pub(super) struct Counts {
 }
 
 impl Appends {
-    pub(super) fn new(target: &Target, metadata: Arc<MetadataTable>) -> Self {
-        Self { cache: SeriesCache::new(), report: Report::new(target.labels()), metadata }
+    pub(super) fn new(target: &Target) -> Self {
+        let (cache, report) = (SeriesCache::new(), Report::new(target.labels()));
+        Self { cache, report, descriptions: Descriptions::default() }
     }
 
     /// Stores the page of a scrape, or that there was none, and the scrape's report.
@@ -61,7 +61,7 @@ impl Appends {
             let mut pass = Pass {
                 target,
                 cache: &mut self.cache,
-                metadata: &self.metadata,
+                descriptions: &mut self.descriptions,
                 batch: &mut *batch,
                 timestamp,
                 counts: &mut counts,
@@ -81,6 +81,11 @@ impl Appends {
         }
         self.report.append(&mut *batch, timestamp, error.is_none(), elapsed(), &counts);
         let committed = batch.commit().map(|committed| counts.refused += committed.refused);
+        if error.is_none() && committed.is_ok() {
+            self.descriptions.end_good();
+        } else {
+            self.descriptions.end_failed();
+        }
         (counts, error, committed)
     }
 
@@ -106,7 +111,7 @@ fn mark_stale(batch: &mut dyn Batch, series: &[SeriesRef], timestamp: i64) {
 struct Pass<'a> {
     target: &'a Target,
     cache: &'a mut SeriesCache,
-    metadata: &'a MetadataTable,
+    descriptions: &'a mut Descriptions,
     batch: &'a mut dyn Batch,
     timestamp: i64,
     counts: &'a mut Counts,
@@ -122,15 +127,12 @@ impl Pass<'_> {
             match entry {
                 Entry::Sample(sample) => {
                     self.counts.scraped += 1;
-                    self.sample(&parser, &sample, line)?;
+                    self.sample(&parser, &sample, line, &mut family)?;
                 }
-                Entry::Help { metric, text } => {
-                    self.family_of(&mut family, metric).help = text;
-                }
-                Entry::Type { metric, kind } => self.family_of(&mut family, metric).kind = kind,
+                Entry::Help { metric, text } => family.help(metric, text),
+                Entry::Type { metric, kind } => family.kind(metric, kind),
             }
         }
-        self.metadata.note(&family);
         match self.target.job.sample_limit {
             Some(limit) if self.counts.added > limit => {
                 Err(ScrapeError::SampleLimit { limit, found: self.counts.added })
@@ -139,20 +141,12 @@ impl Pass<'_> {
         }
     }
 
-    /// The description that is under way, which is another one if `metric` is another one.
-    fn family_of<'f, 'p>(&self, family: &'f mut Family<'p>, metric: &'p str) -> &'f mut Family<'p> {
-        if family.metric != metric {
-            self.metadata.note(family);
-            *family = Family { metric, ..Family::default() };
-        }
-        family
-    }
-
     fn sample(
         &mut self,
         parser: &TextParser<'_>,
         sample: &SampleLine<'_>,
         line: usize,
+        family: &mut Family<'_>,
     ) -> Result<(), ScrapeError> {
         self.counts.added += 1;
         // Beyond the limit samples are only counted; the scrape fails at its end.
@@ -175,19 +169,24 @@ impl Pass<'_> {
             Some(hit) => match self.batch.append_ref(hit.series, timestamp, sample.value) {
                 Err(AppendError::UnknownSeries { .. }) => {
                     let labels = self.labels(parser, line)?;
-                    self.new_series(sample, &labels, timestamp)
+                    self.new_series(sample, &labels, timestamp).map(|series| (series, true))
                 }
-                result => result,
+                result => result.map(|()| (hit.series, false)),
             },
             None => {
                 let labels = self.labels(parser, line)?;
                 let appended = self.new_series(sample, &labels, timestamp);
                 self.counts.series_added += usize::from(appended.is_ok());
-                appended
+                appended.map(|series| (series, true))
             }
         };
         match appended {
-            Ok(()) => {
+            Ok((series, is_new)) => {
+                if self.descriptions.is_due(family, is_new) {
+                    let labels = parser.labels();
+                    let name = labels.first().map_or("", |(_, name)| &**name);
+                    self.descriptions.tell(self.batch, family, name, series);
+                }
                 if is_tracked {
                     self.cache.track(sample.series);
                 }
@@ -205,15 +204,16 @@ impl Pass<'_> {
             Err(source) => Err(ScrapeError::Append { line, source }),
         }
     }
+
     fn new_series(
         &mut self,
         sample: &SampleLine<'_>,
         labels: &Labels,
         timestamp: i64,
-    ) -> Result<(), AppendError> {
+    ) -> Result<SeriesRef, AppendError> {
         let series = self.batch.append(labels, timestamp, sample.value)?;
         self.cache.insert(sample.series, series);
-        Ok(())
+        Ok(series)
     }
 
     /// Labels of the sample read last, joined with those of the target.

@@ -1,82 +1,126 @@
-//! What the pages of all targets say of their metrics: kinds and help texts.
+//! What a page says of its metrics, on its way into the store.
 //!
-//! Targets of one job say the same, so one table for all keeps each text once.
+//! As in Prometheus, a series is told what its metric says when it is new, or when that has changed
+//! since the last scrape. Whether it has shows by a hash for each metric of the page: the texts
+//! themselves are in the store only, once for all targets.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 
-use parking_lot::Mutex;
+use ferula_index::SeriesRef;
+use ferula_tsdb::{Metadata, MetadataError};
 
 use crate::exposition::MetricType;
+use crate::store::Batch;
 
-/// Metrics beyond this many are not noted.
-const MAX_METRICS: usize = 100_000;
-
-/// Different descriptions of one metric beyond this many are not noted.
-const MAX_DESCRIPTIONS: usize = 10;
-
-/// What a page says of a metric.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Family<'a> {
-    pub(super) metric: &'a str,
-    pub(super) kind: MetricType,
-    /// The help text, its escapes not resolved.
-    pub(super) help: &'a str,
-}
-
-/// A description of a metric.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Description {
-    pub(crate) kind: MetricType,
-    pub(crate) help: String,
-}
-
-/// Descriptions by metric.
+/// What the last page said, and what this one does.
 #[derive(Debug, Default)]
-pub(crate) struct MetadataTable {
-    metrics: Mutex<BTreeMap<String, Vec<Description>>>,
+pub(super) struct Descriptions {
+    state: RandomState,
+    /// A hash for each metric that has samples, in the order of the page.
+    last: Vec<Option<u64>>,
+    now: Vec<Option<u64>>,
 }
 
-impl MetadataTable {
-    /// Notes what a page says, if it is new.
-    pub(super) fn note(&self, family: &Family<'_>) {
+/// What a page says of a metric, whose samples follow.
+#[derive(Debug, Default)]
+pub(super) struct Family<'a> {
+    metric: &'a str,
+    kind: MetricType,
+    /// The help text, its escapes not resolved.
+    help: &'a str,
+    /// What is known once there was a sample.
+    begun: Option<Begun>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    is_changed: bool,
+    place: usize,
+    /// Made when a series is told.
+    metadata: Option<Metadata>,
+}
+
+impl<'a> Family<'a> {
+    /// Takes up a help text.
+    pub(super) fn help(&mut self, metric: &'a str, help: &'a str) {
+        self.turn_to(metric).help = help;
+    }
+
+    /// Takes up a kind.
+    pub(super) fn kind(&mut self, metric: &'a str, kind: MetricType) {
+        self.turn_to(metric).kind = kind;
+    }
+
+    fn turn_to(&mut self, metric: &'a str) -> &mut Self {
+        if self.metric != metric {
+            *self = Self { metric, ..Self::default() };
+        }
+        self.begun = None;
+        self
+    }
+}
+
+impl Descriptions {
+    /// Tells whether a series that this page has a sample of is to be told what its metric says.
+    pub(super) fn is_due(&mut self, family: &mut Family<'_>, is_new: bool) -> bool {
         if family.metric.is_empty() {
+            return false;
+        }
+        let Family { metric, kind, help, begun } = family;
+        let begun = begun.get_or_insert_with(|| {
+            let place = self.now.len();
+            let hash = Some(self.state.hash_one((metric, kind, help)));
+            self.now.push(hash);
+            let is_changed = self.last.get(place) != Some(&hash);
+            Begun { is_changed, place, metadata: None }
+        });
+        is_new || begun.is_changed
+    }
+
+    /// Tells a series called `name` what its metric says, if the page says so.
+    pub(super) fn tell(
+        &mut self,
+        batch: &mut dyn Batch,
+        family: &mut Family<'_>,
+        name: &str,
+        series: SeriesRef,
+    ) {
+        let Family { metric, kind, help, begun } = family;
+        let Some(begun) = begun else { return };
+        if !is_of_family(name, metric, *kind) {
             return;
         }
-        let help = unescape(family.help);
-        let mut metrics = self.metrics.lock();
-        let is_known =
-            |description: &Description| description.kind == family.kind && description.help == help;
-        match metrics.get_mut(family.metric) {
-            Some(known) => {
-                if known.len() < MAX_DESCRIPTIONS && !known.iter().any(is_known) {
-                    known.push(Description { kind: family.kind, help });
-                }
-            }
-            None => {
-                if metrics.len() < MAX_METRICS {
-                    let first = vec![Description { kind: family.kind, help }];
-                    metrics.insert(family.metric.to_owned(), first);
-                }
-            }
+        let make = || Metadata::new(kind.stored(), "", unescape(help));
+        let metadata = begun.metadata.get_or_insert_with(make);
+        // No sample is given up for a text. What did not fit the batch is told next time.
+        if let Err(MetadataError::BatchTooLarge { .. }) = batch.update_metadata(series, metadata) {
+            self.now[begun.place] = None;
         }
     }
 
-    /// Calls `visit` with the metrics in the order of their names, or with `metric` only.
-    pub(crate) fn for_each(
-        &self,
-        metric: Option<&str>,
-        mut visit: impl FnMut(&str, &[Description]),
-    ) {
-        let metrics = self.metrics.lock();
-        match metric {
-            Some(metric) => {
-                if let Some(descriptions) = metrics.get(metric) {
-                    visit(metric, descriptions);
-                }
-            }
-            None => metrics.iter().for_each(|(metric, found)| visit(metric, found)),
-        }
+    /// Ends a page that was stored.
+    pub(super) fn end_good(&mut self) {
+        std::mem::swap(&mut self.last, &mut self.now);
+        self.now.clear();
     }
+
+    /// Ends a page that was not: the next one tells what it says anew.
+    pub(super) fn end_failed(&mut self) {
+        self.last.clear();
+        self.now.clear();
+    }
+}
+
+/// Tells whether the metric of a series is one of those that a page describes by the name `family`.
+fn is_of_family(name: &str, family: &str, kind: MetricType) -> bool {
+    let suffixes: &[&str] = match kind {
+        MetricType::Counter => &["", "_total"],
+        MetricType::Histogram => &["", "_bucket", "_count", "_sum"],
+        MetricType::Summary => &["", "_count", "_sum"],
+        MetricType::Gauge | MetricType::Untyped => &[""],
+    };
+    name.strip_prefix(family).is_some_and(|suffix| suffixes.contains(&suffix))
 }
 
 /// Resolves the escapes of a help text.
@@ -103,32 +147,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptions_are_kept_once_each() {
-        let table = MetadataTable::default();
-        let up = Family { metric: "up", kind: MetricType::Gauge, help: r"two\nlines \\ \x" };
-        table.note(&up);
-        table.note(&up);
-        table.note(&Family { kind: MetricType::Counter, ..up });
-        table.note(&Family { metric: "a", ..Family::default() });
-        table.note(&Family::default());
-        let mut found = Vec::new();
-        table.for_each(None, |metric, descriptions| {
-            found.push((metric.to_owned(), descriptions.to_vec()));
-        });
-        let description = |kind, help: &str| Description { kind, help: help.to_owned() };
-        let help = "two\nlines \\ \\x";
-        assert_eq!(
-            found,
-            [
-                ("a".to_owned(), vec![description(MetricType::Untyped, "")]),
-                (
-                    "up".to_owned(),
-                    vec![
-                        description(MetricType::Gauge, help),
-                        description(MetricType::Counter, help)
-                    ]
-                ),
-            ]
-        );
+    fn escapes_are_resolved() {
+        assert_eq!(unescape(r"two\nlines \\ \x"), "two\nlines \\ \\x");
+    }
+
+    #[test]
+    fn names_belong_to_their_family() {
+        for (name, family, kind, expected) in [
+            ("a", "a", MetricType::Gauge, true),
+            ("a_total", "a", MetricType::Gauge, false),
+            ("a_total", "a", MetricType::Counter, true),
+            ("a_bucket", "a", MetricType::Histogram, true),
+            ("a_sum", "a", MetricType::Summary, true),
+            ("a_bucket", "a", MetricType::Summary, false),
+            ("ab", "a", MetricType::Histogram, false),
+            ("b", "a", MetricType::Untyped, false),
+        ] {
+            assert_eq!(is_of_family(name, family, kind), expected, "{name} of {family}");
+        }
     }
 }

@@ -25,7 +25,6 @@ use tokio::task::JoinSet;
 pub use target::Target;
 
 use self::fetch::Fetcher;
-use self::metadata::MetadataTable;
 use self::metrics::Metrics;
 use self::run::{Ending, Runner};
 use crate::Error;
@@ -57,7 +56,7 @@ impl Scraper {
         let metrics = Metrics::new(registry);
         let (sender, receiver) = watch::channel(Ending::Running);
         let append_slots = Arc::new(Semaphore::new(APPEND_CONCURRENCY));
-        let mut targets = Targets { pools: Vec::new(), metadata: Arc::default() };
+        let mut targets = Targets { pools: Vec::new() };
         let mut tasks = JoinSet::new();
         for job in &file.jobs {
             let pool: Vec<_> = Target::all_of(job).into_iter().map(Arc::new).collect();
@@ -67,7 +66,6 @@ impl Scraper {
                     store: store.clone(),
                     fetcher: fetcher.clone(),
                     metrics: metrics.clone(),
-                    metadata: targets.metadata.clone(),
                     append_slots: append_slots.clone(),
                     ending: receiver.clone(),
                 };
@@ -111,18 +109,12 @@ impl fmt::Debug for Scraper {
 #[derive(Debug)]
 pub struct Targets {
     pools: Vec<(String, Vec<Arc<Target>>)>,
-    metadata: Arc<MetadataTable>,
 }
 
 impl Targets {
     /// Jobs in the order of their names, and their targets.
     pub(crate) fn pools(&self) -> impl Iterator<Item = (&str, &[Arc<Target>])> {
         self.pools.iter().map(|(name, targets)| (name.as_str(), targets.as_slice()))
-    }
-
-    /// What the pages say of their metrics.
-    pub(crate) fn metadata(&self) -> &MetadataTable {
-        &self.metadata
     }
 }
 

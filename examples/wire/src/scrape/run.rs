@@ -9,7 +9,6 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
 use super::append::Appends;
 use super::fetch::Fetcher;
-use super::metadata::MetadataTable;
 use super::metrics::Metrics;
 use super::target::{Health, Outcome, Target};
 use crate::error::chain;
@@ -37,7 +36,6 @@ pub(super) struct Runner {
     pub(super) store: Arc<dyn Store>,
     pub(super) fetcher: Fetcher,
     pub(super) metrics: Metrics,
-    pub(super) metadata: Arc<MetadataTable>,
     pub(super) append_slots: Arc<Semaphore>,
     pub(super) ending: watch::Receiver<Ending>,
 }
@@ -47,7 +45,7 @@ impl Runner {
     pub(super) async fn run(mut self) {
         let (interval_ms, _) = self.target.interval_and_timeout();
         let interval = Duration::from_millis(interval_ms.unsigned_abs());
-        let mut appends = Appends::new(&self.target, self.metadata.clone());
+        let mut appends = Appends::new(&self.target);
         let offset = self.target.offset(SystemTime::now(), interval);
         let mut ticker = interval_at(tokio::time::Instant::now() + offset, interval);
         // A scrape that takes too long makes the next one late, but none after that.

@@ -6,7 +6,9 @@ use std::path::Path;
 use ferula_chunkenc::{Sample, SampleBatch};
 use ferula_index::{Labels, Matcher, SeriesRef};
 use ferula_promql::storage::{Querier, Queryable, SelectHints, SeriesSet, StorageError, TimeRange};
-use ferula_tsdb::{AppendError, Committed, Error, Stats};
+use ferula_tsdb::{
+    AppendError, Committed, Error, Exemplar, ExemplarError, Metadata, MetadataError, Stats,
+};
 use parking_lot::Mutex;
 
 use crate::store::{Batch, Store};
@@ -24,6 +26,10 @@ struct Inner {
     next_ref: u64,
     fail_commits: bool,
     lookups: usize,
+    exemplars: Vec<(Labels, Exemplar)>,
+    metadata: BTreeMap<Labels, Metadata>,
+    /// How often a series was told its metadata.
+    n_told: usize,
 }
 
 impl MemoryStore {
@@ -52,6 +58,25 @@ impl MemoryStore {
         inner.series.iter().map(|(l, s)| (l.to_string(), s.clone())).collect()
     }
 
+    /// All exemplars as `name trace time:value`.
+    pub(crate) fn exemplars(&self) -> Vec<String> {
+        let text = |(labels, exemplar): &(Labels, Exemplar)| {
+            let Exemplar { timestamp, value, labels: trace } = exemplar;
+            format!("{} {trace} {timestamp}:{value}", labels.metric_name())
+        };
+        self.inner.lock().exemplars.iter().map(text).collect()
+    }
+
+    /// What series say, as `name type unit help`, and how often any was told.
+    pub(crate) fn metadata(&self) -> (Vec<String>, usize) {
+        let inner = self.inner.lock();
+        let text = |(labels, metadata): (&Labels, &Metadata)| {
+            let Metadata { metric_type, unit, help } = metadata;
+            format!("{} {metric_type:?} {unit} {help}", labels.metric_name())
+        };
+        (inner.metadata.iter().map(text).collect(), inner.n_told)
+    }
+
     /// Stores one sample.
     pub(crate) fn put(&self, labels: &[(&str, &str)], timestamp: i64, value: f64) {
         let labels = Labels::from_pairs(labels.iter().copied()).unwrap();
@@ -63,11 +88,14 @@ impl MemoryStore {
 struct MemoryBatch<'a> {
     store: &'a MemoryStore,
     pending: Vec<(Labels, Sample)>,
+    exemplars: Vec<(Labels, Exemplar)>,
+    metadata: Vec<(Labels, Metadata)>,
 }
 
 impl Store for MemoryStore {
     fn batch(&self) -> Box<dyn Batch + '_> {
-        Box::new(MemoryBatch { store: self, pending: Vec::new() })
+        let (exemplars, metadata) = (Vec::new(), Vec::new());
+        Box::new(MemoryBatch { store: self, pending: Vec::new(), exemplars, metadata })
     }
 
     fn snapshot(&self, dir: &Path) -> Result<(), Error> {
@@ -102,6 +130,11 @@ impl Store for MemoryStore {
 }
 
 impl MemoryBatch<'_> {
+    fn is_there(&self, labels: &Labels) -> bool {
+        let is_pending = self.pending.iter().any(|(pending, _)| pending == labels);
+        is_pending || self.store.inner.lock().series.contains_key(labels)
+    }
+
     fn push(&mut self, labels: Labels, sample: Sample) -> Result<(), AppendError> {
         let inner = self.store.inner.lock();
         let stored = inner.series.get(&labels).into_iter().flatten();
@@ -159,6 +192,54 @@ impl Batch for MemoryBatch<'_> {
         self.push(labels, Sample::new(timestamp, value))
     }
 
+    fn append_exemplar(
+        &mut self,
+        labels: &Labels,
+        exemplar: Exemplar,
+    ) -> Result<(), ExemplarError> {
+        if !self.is_there(labels) {
+            return Err(ExemplarError::NoSeries { labels: labels.clone() });
+        }
+        self.exemplars.push((labels.clone(), exemplar));
+        Ok(())
+    }
+
+    fn append_exemplar_ref(
+        &mut self,
+        series: SeriesRef,
+        exemplar: Exemplar,
+    ) -> Result<(), ExemplarError> {
+        let labels = self.store.inner.lock().refs.get(&series.0).cloned();
+        let labels = labels.ok_or(ExemplarError::UnknownSeries { series })?;
+        self.append_exemplar(&labels, exemplar)
+    }
+
+    fn update_metadata(
+        &mut self,
+        series: SeriesRef,
+        metadata: &Metadata,
+    ) -> Result<(), MetadataError> {
+        let labels = self.store.inner.lock().refs.get(&series.0).cloned();
+        let labels = labels.ok_or(MetadataError::UnknownSeries { series })?;
+        self.metadata.push((labels, metadata.clone()));
+        Ok(())
+    }
+
+    fn update_metadata_of_metric(
+        &mut self,
+        metric: &str,
+        metadata: &Metadata,
+    ) -> Result<usize, MetadataError> {
+        let inner = self.store.inner.lock();
+        let is_due = |labels: &&Labels| {
+            labels.metric_name() == metric && inner.metadata.get(*labels) != Some(metadata)
+        };
+        let due: Vec<Labels> = inner.series.keys().filter(is_due).cloned().collect();
+        drop(inner);
+        self.metadata.extend(due.iter().map(|labels| (labels.clone(), metadata.clone())));
+        Ok(due.len())
+    }
+
     fn commit(self: Box<Self>) -> Result<Committed, Error> {
         let mut inner = self.store.inner.lock();
         if inner.fail_commits {
@@ -166,6 +247,11 @@ impl Batch for MemoryBatch<'_> {
         }
         let mut committed = Committed::default();
         committed.samples = self.pending.len();
+        committed.exemplars = self.exemplars.len();
+        committed.metadata = self.metadata.len();
+        inner.n_told += self.metadata.len();
+        inner.exemplars.extend(self.exemplars);
+        inner.metadata.extend(self.metadata);
         for (labels, sample) in self.pending {
             inner.series.entry(labels).or_default().push(sample);
         }

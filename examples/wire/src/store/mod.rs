@@ -11,7 +11,10 @@ use std::path::Path;
 
 use ferula_index::head::Cardinality;
 use ferula_index::{Labels, Matcher, SeriesRef};
-use ferula_tsdb::{AppendError, Appender, Committed, Db, Error, RefSample, Stats};
+use ferula_tsdb::{
+    AppendError, Appender, Committed, Db, Error, Exemplar, ExemplarError, Metadata, MetadataError,
+    MetricMetadata, ReadOnlyDb, RefSample, SeriesExemplars, Stats,
+};
 
 /// A place that takes samples. Shared by all writers.
 pub trait Store: Send + Sync {
@@ -83,11 +86,99 @@ pub trait Batch {
         refused.extend(errors.filter_map(|(place, error)| Some((place, error?))));
     }
 
+    /// Adds an exemplar of the series with these labels, which must be there.
+    ///
+    /// # Errors
+    /// Why this exemplar is refused; the batch goes on.
+    fn append_exemplar(&mut self, labels: &Labels, exemplar: Exemplar)
+    -> Result<(), ExemplarError>;
+
+    /// Adds an exemplar of a series known by its ref.
+    ///
+    /// # Errors
+    /// Why this exemplar is refused; the batch goes on.
+    fn append_exemplar_ref(
+        &mut self,
+        series: SeriesRef,
+        exemplar: Exemplar,
+    ) -> Result<(), ExemplarError>;
+
+    /// Has a series say this of its metric from now on.
+    ///
+    /// # Errors
+    /// Why this is refused; the batch goes on.
+    fn update_metadata(
+        &mut self,
+        series: SeriesRef,
+        metadata: &Metadata,
+    ) -> Result<(), MetadataError>;
+
+    /// Has all series of a metric say this of it from now on. Tells how many did not before.
+    ///
+    /// # Errors
+    /// Why this is refused; the batch goes on, with some of them.
+    fn update_metadata_of_metric(
+        &mut self,
+        metric: &str,
+        metadata: &Metadata,
+    ) -> Result<usize, MetadataError>;
+
     /// Makes the batch durable and visible.
     ///
     /// # Errors
     /// Whatever keeps it from being durable; nothing of it is acknowledged then.
     fn commit(self: Box<Self>) -> Result<Committed, Error>;
+}
+
+/// What a place says of its series beside their samples. Shared by all readers.
+pub trait Notes: Send + Sync {
+    /// The exemplars from `mint` to `maxt`, both inclusive, in milliseconds, of the series that pass
+    /// all matchers of one of the `sets`, in the order of labels and times.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being read.
+    fn exemplars(
+        &self,
+        sets: &[Vec<Matcher>],
+        mint: i64,
+        maxt: i64,
+    ) -> Result<Vec<SeriesExemplars>, Error>;
+
+    /// What the series say of their metrics, in the order of these.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being read.
+    fn metadata(&self) -> Result<Vec<MetricMetadata>, Error>;
+}
+
+impl Notes for Db {
+    fn exemplars(
+        &self,
+        sets: &[Vec<Matcher>],
+        mint: i64,
+        maxt: i64,
+    ) -> Result<Vec<SeriesExemplars>, Error> {
+        Self::exemplars(self, sets, mint, maxt)
+    }
+
+    fn metadata(&self) -> Result<Vec<MetricMetadata>, Error> {
+        Self::metadata(self, None)
+    }
+}
+
+impl Notes for ReadOnlyDb {
+    fn exemplars(
+        &self,
+        sets: &[Vec<Matcher>],
+        mint: i64,
+        maxt: i64,
+    ) -> Result<Vec<SeriesExemplars>, Error> {
+        Self::exemplars(self, sets, mint, maxt)
+    }
+
+    fn metadata(&self) -> Result<Vec<MetricMetadata>, Error> {
+        Self::metadata(self, None)
+    }
 }
 
 impl Store for Db {
@@ -137,6 +228,38 @@ impl Batch for Appender {
 
     fn append_refs(&mut self, samples: &[RefSample], refused: &mut Vec<(usize, AppendError)>) {
         Self::append_refs(self, samples, refused);
+    }
+
+    fn append_exemplar(
+        &mut self,
+        labels: &Labels,
+        exemplar: Exemplar,
+    ) -> Result<(), ExemplarError> {
+        Self::append_exemplar(self, labels, exemplar)
+    }
+
+    fn append_exemplar_ref(
+        &mut self,
+        series: SeriesRef,
+        exemplar: Exemplar,
+    ) -> Result<(), ExemplarError> {
+        Self::append_exemplar_ref(self, series, exemplar)
+    }
+
+    fn update_metadata(
+        &mut self,
+        series: SeriesRef,
+        metadata: &Metadata,
+    ) -> Result<(), MetadataError> {
+        Self::update_metadata_ref(self, series, metadata)
+    }
+
+    fn update_metadata_of_metric(
+        &mut self,
+        metric: &str,
+        metadata: &Metadata,
+    ) -> Result<usize, MetadataError> {
+        Self::update_metadata_of_metric(self, metric, metadata)
     }
 
     fn commit(self: Box<Self>) -> Result<Committed, Error> {

@@ -72,10 +72,26 @@ pub(super) fn only_sample(rest: &[u8]) -> Option<(i64, f64)> {
 
 /// Decodes `Label` messages, 1 name and 2 value, or tells why they make no valid label set.
 pub(super) fn decode_labels(labels: &[u8]) -> Result<Result<Labels, String>, DecodeError> {
+    let decoded = decode_labels_of("TimeSeries", labels)?;
+    Ok(decoded.and_then(|labels| match labels.get(METRIC_NAME) {
+        Some(_) => Ok(labels),
+        None => Err(excerpt(format_args!("no metric name, series {labels}"))),
+    }))
+}
+
+/// Decodes the `Label` messages that are field 1 of a message, or tells why they make no valid label
+/// set.
+pub(super) fn decode_labels_of(
+    message: &'static str,
+    labels: &[u8],
+) -> Result<Result<Labels, String>, DecodeError> {
     let refused = |reason: fmt::Arguments<'_>| Ok(Err(excerpt(reason)));
     let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(16);
-    let mut fields = Fields::new("TimeSeries", labels);
+    let mut fields = Fields::new(message, labels);
     while let Some(field) = fields.next_field()? {
+        if field.number != 1 {
+            continue;
+        }
         let mut label = Fields::new("Label", fields.bytes(&field)?);
         let (mut name, mut value) = ("", "");
         while let Some(field) = label.next_field()? {
@@ -95,9 +111,6 @@ pub(super) fn decode_labels(labels: &[u8]) -> Result<Result<Labels, String>, Dec
         pairs.push((name, value));
     }
     match Labels::from_pairs(pairs) {
-        Ok(labels) if labels.get(METRIC_NAME).is_none() => {
-            refused(format_args!("no metric name, series {labels}"))
-        }
         Ok(labels) => Ok(Ok(labels)),
         Err(error) => refused(format_args!("{error}")),
     }

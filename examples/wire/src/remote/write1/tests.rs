@@ -11,7 +11,7 @@ struct WriteRequest {
     #[prost(message, repeated, tag = "1")]
     timeseries: Vec<TimeSeries>,
     #[prost(message, repeated, tag = "3")]
-    metadata: Vec<Label>,
+    metadata: Vec<WireMetadata>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -21,9 +21,31 @@ struct TimeSeries {
     #[prost(message, repeated, tag = "2")]
     samples: Vec<WireSample>,
     #[prost(message, repeated, tag = "3")]
-    exemplars: Vec<Label>,
+    exemplars: Vec<WireExemplar>,
     #[prost(message, repeated, tag = "4")]
     histograms: Vec<Label>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireExemplar {
+    #[prost(message, repeated, tag = "1")]
+    labels: Vec<Label>,
+    #[prost(double, tag = "2")]
+    value: f64,
+    #[prost(int64, tag = "3")]
+    timestamp: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireMetadata {
+    #[prost(int32, tag = "1")]
+    metric_type: i32,
+    #[prost(string, tag = "2")]
+    family: String,
+    #[prost(string, tag = "4")]
+    help: String,
+    #[prost(string, tag = "5")]
+    unit: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -54,8 +76,22 @@ fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
     }
 }
 
+fn exemplar(trace: &str, timestamp: i64, value: f64) -> WireExemplar {
+    let labels = vec![Label { name: "trace_id".to_owned(), value: trace.to_owned() }];
+    WireExemplar { labels, value, timestamp }
+}
+
+fn described(metric_type: i32, family: &str, help: &str) -> WireMetadata {
+    let (family, help) = (family.to_owned(), help.to_owned());
+    WireMetadata { metric_type, family, help, unit: "seconds".to_owned() }
+}
+
 fn body(timeseries: Vec<TimeSeries>) -> Vec<u8> {
-    let request = WriteRequest { timeseries, metadata: Vec::new() };
+    body_with(timeseries, Vec::new())
+}
+
+fn body_with(timeseries: Vec<TimeSeries>, metadata: Vec<WireMetadata>) -> Vec<u8> {
+    let request = WriteRequest { timeseries, metadata };
     snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap()
 }
 
@@ -125,14 +161,11 @@ fn bad_samples_are_refused_one_by_one() {
 fn what_is_not_stored_is_counted() {
     let (store, receiver) = receiver();
     let mut with_parts = series(&[("__name__", "a")], &[(1, 1.0)]);
-    with_parts.exemplars = vec![Label::default()];
     with_parts.histograms = vec![Label::default(); 2];
-    let request =
-        WriteRequest { timeseries: vec![with_parts], metadata: vec![Label::default(); 3] };
+    let request = WriteRequest { timeseries: vec![with_parts], metadata: Vec::new() };
     let request = snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap();
     let receipt = receiver.receive(&request, NOW).unwrap();
-    let skipped = (receipt.skipped_exemplars, receipt.skipped_histograms, receipt.skipped_metadata);
-    assert_eq!((receipt.appended, skipped), (1, (1, 2, 3)));
+    assert_eq!((receipt.appended, receipt.skipped_histograms), (1, 2));
     assert_eq!(store.dump().len(), 1);
 }
 
@@ -221,6 +254,63 @@ fn hostile_label_sets_are_refused_in_few_words() {
         assert!(refusal.len() < MAX_REFUSAL_BYTES + 4, "{} bytes", refusal.len());
         assert!(store.dump().is_empty());
     }
+}
+
+#[test]
+fn exemplars_are_stored_and_fail_no_request() {
+    let (store, receiver) = receiver();
+    let mut first = series(&[("__name__", "a")], &[(NOW, 1.0)]);
+    first.exemplars = vec![
+        exemplar("x", NOW, 0.5),
+        exemplar("ahead", NOW + MAX_AHEAD_MS + 1, 0.5),
+        WireExemplar { labels: vec![Label::default()], ..WireExemplar::default() },
+    ];
+    // Of a series that is known, without a sample; of none; of one that is invalid.
+    let mut only = series(&[("__name__", "a")], &[]);
+    only.exemplars = vec![exemplar("y", NOW + 1, 1.5)];
+    let mut none = series(&[("__name__", "b")], &[]);
+    none.exemplars = vec![exemplar("z", NOW, 1.5)];
+    let mut invalid = series(&[("job", "b")], &[]);
+    invalid.exemplars = vec![exemplar("z", NOW, 1.5)];
+    let receipt = receiver.receive(&body(vec![first, only, none, invalid]), NOW).unwrap();
+    assert_eq!((receipt.appended, receipt.refused()), (1, 0));
+    assert_eq!((receipt.exemplars, receipt.refused_exemplars), (2, 3));
+    let time = |after: i64| NOW + after;
+    assert_eq!(
+        store.exemplars(),
+        [
+            format!(r#"a {{trace_id="x"}} {}:0.5"#, time(0)),
+            format!(r#"a {{trace_id="y"}} {}:1.5"#, time(1)),
+        ]
+    );
+}
+
+#[test]
+fn series_are_told_what_senders_say_of_their_metrics() {
+    let (store, receiver) = receiver();
+    let send = |timeseries, metadata| receiver.receive(&body_with(timeseries, metadata), NOW);
+    let at = |name: &str, n: i64| series(&[("__name__", name)], &[(NOW + n, 1.0)]);
+    let receipt = send(vec![at("lat_bucket", 0)], vec![described(3, "lat", "L.")]).unwrap();
+    assert_eq!((receipt.metadata, receipt.refused_metadata), (1, 0));
+    // Made later; of another metric.
+    send(vec![at("lat_sum", 0), at("lat_x", 0), at("late", 0)], Vec::new()).unwrap();
+    let both = ["lat_bucket Histogram seconds L.", "lat_sum Histogram seconds L."];
+    assert_eq!(store.metadata(), (both.map(str::to_owned).to_vec(), 2));
+
+    // Senders that disagree are heard once each.
+    for _ in 0..3 {
+        send(Vec::new(), vec![described(3, "lat", "Other.")]).unwrap();
+        send(Vec::new(), vec![described(3, "lat", "L.")]).unwrap();
+    }
+    let both = ["lat_bucket Histogram seconds Other.", "lat_sum Histogram seconds Other."];
+    assert_eq!(store.metadata(), (both.map(str::to_owned).to_vec(), 4));
+
+    // What could not be stored is new when it is sent again.
+    store.fail_commits(true);
+    send(Vec::new(), vec![described(2, "late", "Late.")]).unwrap_err();
+    store.fail_commits(false);
+    send(Vec::new(), vec![described(2, "late", "Late.")]).unwrap();
+    assert_eq!(store.metadata().0[2], "late Gauge seconds Late.");
 }
 
 #[test]

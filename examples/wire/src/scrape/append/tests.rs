@@ -27,7 +27,7 @@ impl Bench {
         );
         let file = ScrapeFile::parse(&text, Path::new("x.yml")).unwrap();
         let target = Target::all_of(&file.jobs[0]).remove(0);
-        let appends = Appends::new(&target, Arc::default());
+        let appends = Appends::new(&target);
         Self { store: MemoryStore::new(), target, appends }
     }
 
@@ -110,13 +110,29 @@ fn descriptions_are_noted() {
     let mut bench = Bench::new("");
     let page = "# HELP a An A.\n# TYPE a counter\na 1\n# TYPE b gauge\nb 1\n# HELP c A C.\n";
     bench.scrape(1000, page);
-    let mut found = Vec::new();
-    bench.appends.metadata.for_each(None, |metric, descriptions| {
-        found.extend(
-            descriptions.iter().map(|d| format!("{metric} {} {}", d.kind.as_str(), d.help)),
-        );
-    });
-    assert_eq!(found, ["a counter An A.", "b gauge ", "c untyped A C."]);
+    let told = |bench: &Bench| bench.store.metadata();
+    let said = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    assert_eq!(told(&bench), (said(&["a Counter  An A.", "b Gauge  "]), 2));
+    // Nothing changes, then a text, then a metric comes in between.
+    bench.scrape(2000, page);
+    assert_eq!(told(&bench).1, 2);
+    let page = page.replace("An A.", r"Another\nA.");
+    bench.scrape(3000, &page);
+    assert_eq!(told(&bench), (said(&["a Counter  Another\nA.", "b Gauge  "]), 3));
+    let histogram = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_count 1\nhh 1\n";
+    let page = format!("{histogram}{page}");
+    bench.scrape(4000, &page);
+    let (all, n_told) = told(&bench);
+    assert_eq!(all[2..], said(&["h_bucket Histogram  ", "h_count Histogram  "]));
+    // Those that stand at another place are told once more.
+    assert_eq!(n_told, 3 + 2 + 2);
+    // A page that was not stored is as if it had not been.
+    bench.scrape(
+        5000, "a x
+",
+    );
+    bench.scrape(6000, &page);
+    assert_eq!(told(&bench).1, n_told + 4);
 }
 
 #[test]
