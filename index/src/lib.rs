@@ -38,6 +38,7 @@
 //! | a set of series | [`postings::Postings`] |
 //! | the index of series that come and go | [`head::HeadIndex`] |
 //! | the index file of a block, as Prometheus has it | [`block::IndexWriter`], [`block::IndexReader`] |
+//! | the index file of a block, in ferula's own format | [`ferula::IndexWriter`], [`ferula::IndexReader`] |
 //! | interned strings | [`symbols::SymbolTable`] |
 //!
 //! # Guarantees
@@ -51,6 +52,7 @@
 
 pub mod block;
 mod error;
+pub mod ferula;
 pub mod head;
 pub mod labels;
 pub mod matcher;

@@ -259,6 +259,15 @@ pub enum BlockFault {
         /// The chunk.
         chunk: ChunkRef,
     },
+    /// A page of chunks does not hold the samples that it was made from: a mistake of this crate, or
+    /// of the memory.
+    #[error("page at offset {offset} of segment {segment} holds other samples than it should")]
+    Page {
+        /// Index of the segment, from zero.
+        segment: u32,
+        /// Where in it the page would begin.
+        offset: u32,
+    },
     /// It does not hold as much as its description says.
     #[error("holds {found} {what}, its description says {expected}")]
     Count {

@@ -101,7 +101,9 @@ mod retention;
 mod stats;
 mod tombstones;
 
-pub use block::{BlockCompaction, BlockMeta, BlockParent, BlockStats, FerulaSection, META_VERSION};
+pub use block::{
+    BlockCompaction, BlockFormat, BlockMeta, BlockParent, BlockStats, FerulaSection, META_VERSION,
+};
 pub use clock::{Clock, SystemClock};
 pub use compact::Progress;
 pub use db::{Db, ReadOnlyDb};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ferula_wal::{Compression, SyncPolicy};
 
+use crate::block::BlockFormat;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::retention::Retention;
@@ -143,6 +144,9 @@ pub struct Options {
     pub wal_compression: Compression,
     /// Size at which a block starts a new chunk segment, in bytes.
     pub chunk_segment_bytes: u64,
+    /// How blocks are stored that are cut, compacted or rewritten. Those of other formats are read
+    /// all the same, and become this one when they are compacted.
+    pub block_format: BlockFormat,
     /// Longest time that a block which others are compacted into covers, in milliseconds. Blocks
     /// become three times as long at each level as long as they do not exceed it; below three times
     /// [`block_range_ms`](Self::block_range_ms), only blocks that overlap are compacted.
@@ -174,6 +178,7 @@ impl Default for Options {
             wal_segment_bytes: ferula_wal::DEFAULT_SEGMENT_BYTES,
             wal_compression: Compression::Zstd,
             chunk_segment_bytes: DEFAULT_CHUNK_SEGMENT_BYTES,
+            block_format: BlockFormat::default(),
             max_block_range_ms: DEFAULT_MAX_COMPACTED_RANGE_MS,
             compaction_bytes_per_second: None,
             retention: Retention::default(),
@@ -283,6 +288,12 @@ impl OptionsBuilder {
     /// Sets the size at which a block starts a new chunk segment, in bytes.
     pub fn chunk_segment_bytes(mut self, chunk_segment_bytes: u64) -> Self {
         self.options.chunk_segment_bytes = chunk_segment_bytes;
+        self
+    }
+
+    /// Sets how blocks are stored that are cut, compacted or rewritten.
+    pub fn block_format(mut self, format: BlockFormat) -> Self {
+        self.options.block_format = format;
         self
     }
 

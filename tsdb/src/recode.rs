@@ -6,13 +6,14 @@
 
 use std::cmp::Ordering;
 
-use ferula_chunkenc::histogram::CounterResetHint;
+use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram, Histogram};
+use ferula_chunkenc::stale::is_stale;
 use ferula_chunkenc::{
     Appended, Chunk, ChunkAppender, ChunkHistogram, ChunkHistograms, ChunkIterator, Encoding,
     Error, Sample, Xor2Appender, XorAppender,
 };
 
-use crate::block::EncodedChunk;
+use crate::block::{ColumnValues, Columns, EncodedChunk, StoredChunk};
 use crate::histogram::NativeHistogram;
 use crate::tombstones::{Interval, covers};
 
@@ -76,6 +77,41 @@ impl Recoder {
                 self.decode_histograms(chunk.float_histograms()?, origin)
             }
             _ => self.decode_floats(chunk.iter()?, origin),
+        }
+    }
+
+    /// Takes up a chunk of a block like [`decode`](Self::decode).
+    pub(crate) fn decode_stored(&mut self, chunk: &StoredChunk) -> Result<(), Error> {
+        let columns = match chunk {
+            StoredChunk::Encoded(chunk) => return self.decode(chunk),
+            StoredChunk::Columns(columns) => columns,
+        };
+        match &columns.values {
+            ColumnValues::Floats(values) => {
+                self.take_columns(columns, values.iter().map(|value| Value::Float(*value)));
+            }
+            ColumnValues::Histograms(histograms) => {
+                let value =
+                    |histogram: &Histogram| Value::Histogram(Box::new(histogram.clone().into()));
+                self.take_columns(columns, histograms.iter().map(value));
+            }
+            ColumnValues::FloatHistograms(histograms) => {
+                let value = |histogram: &FloatHistogram| {
+                    Value::Histogram(Box::new(histogram.clone().into()))
+                };
+                self.take_columns(columns, histograms.iter().map(value));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_columns(&mut self, columns: &Columns, values: impl Iterator<Item = Value>) {
+        let origin = self.n_chunks;
+        self.n_chunks += 1;
+        let start_of = |place: usize| columns.starts.as_ref().map_or(0, |starts| starts[place]);
+        for (place, (&time, value)) in columns.times.iter().zip(values).enumerate() {
+            let start = start_of(place);
+            self.decoded.push(Point { time, start, value, origin: (origin, place) });
         }
     }
 
@@ -144,6 +180,28 @@ impl Recoder {
         Ok(())
     }
 
+    /// Encodes what was merged, which came from one chunk, so that what is read of it is the same:
+    /// of which histograms it is not known whether a counter was reset before them, too.
+    pub(crate) fn encode_as_it_was(&mut self, chunks: &mut Vec<EncodedChunk>) -> Result<(), Error> {
+        for run in self.merged.chunk_by(|_, b| !begins_chunk(&b.value)) {
+            let parts: Vec<&[Point]> = match run.first().map(|point| &point.value) {
+                // Behind the first histogram of a chunk there is no reset.
+                Some(value @ Value::Histogram(_))
+                    if hint_of(value) != Some(CounterResetHint::Gauge) =>
+                {
+                    vec![run]
+                }
+                _ => run.chunks(CHUNK_SAMPLES).collect(),
+            };
+            for part in parts {
+                let first = chunks.len();
+                encode_run(part, chunks)?;
+                check(part, &chunks[first..])?;
+            }
+        }
+        Ok(())
+    }
+
     /// What was merged, in time order.
     pub(crate) fn into_samples(mut self) -> impl Iterator<Item = Recoded> {
         self.forget_false_hints();
@@ -171,6 +229,21 @@ impl Recoder {
             }
         }
     }
+}
+
+/// Tells whether a histogram is the first of its chunk, as only of such nothing is known.
+fn begins_chunk(value: &Value) -> bool {
+    hint_of(value) == Some(CounterResetHint::Unknown)
+}
+
+/// What is known of a counter reset before a histogram; nothing is asked of staleness markers.
+fn hint_of(value: &Value) -> Option<CounterResetHint> {
+    let Value::Histogram(histogram) = value else { return None };
+    let (hint, sum) = match &**histogram {
+        NativeHistogram::Integer(histogram) => (histogram.counter_reset_hint, histogram.sum),
+        NativeHistogram::Float(histogram) => (histogram.counter_reset_hint, histogram.sum),
+    };
+    (!is_stale(sum)).then_some(hint)
 }
 
 fn is_same_kind(a: &Value, b: &Value) -> bool {

@@ -10,9 +10,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use std::{io, thread};
 
-use common::{Content, RANGE, all, commit, labels, names, read, sample, scrape, short_blocks};
+use common::{
+    Content, RANGE, all, commit, in_format, labels, names, read, sample, scrape, short_blocks,
+};
 use ferula_index::Matcher;
-use ferula_tsdb::{Db, Error, Options, SyncPolicy};
+use ferula_tsdb::{BlockFormat, BlockMeta, Db, Error, Options, SyncPolicy};
 use ferula_wal::fs::{DirEntry, FaultFs, File, Fs, Metadata, OpenMode, StdFs};
 
 /// Cuts blocks of three series from the samples before `end`, without compacting them.
@@ -27,6 +29,52 @@ fn ranges(db: &Db) -> Vec<(i64, i64)> {
     db.stats().blocks.iter().map(|meta| (meta.mint / RANGE, meta.maxt / RANGE)).collect()
 }
 
+/// What the description of a block says of its format.
+fn formats(db: &Db) -> Vec<bool> {
+    db.stats().blocks.iter().map(|meta| meta.ferula.is_some()).collect()
+}
+
+#[test]
+fn compaction_converts_blocks_and_both_formats_are_read_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let [own, other] = [BlockFormat::Ferula, BlockFormat::Prometheus];
+    let open = |format| Db::open(dir.path(), in_format(short_blocks(), format)).unwrap();
+    let mut expected = Vec::new();
+    for (format, from) in [(own, 0), (other, 2 * RANGE), (own, 4 * RANGE)] {
+        let db = open(format);
+        scrape(&db, 3, from, from + 2 * RANGE);
+        db.compact_head().unwrap();
+        expected = all(&db);
+    }
+    assert_eq!(expected[0].1.len(), 6 * 60);
+    let db = open(other);
+    assert_eq!(formats(&db), [true, true, false, false, true, true]);
+    assert_eq!(all(&db), expected);
+    let querier = db.querier(i64::MIN, i64::MAX).unwrap();
+    assert_eq!(querier.label_values("n", &[]).unwrap(), ["0", "1", "2"]);
+    drop(querier);
+    // Deleted of blocks of both formats, and found again in none.
+    db.delete(&[Matcher::equal("n", "1")], RANGE + 30_000, 3 * RANGE - 1).unwrap();
+    let expected = all(&db);
+    assert_eq!(expected[1].1.len(), 6 * 60 - 90);
+    db.compact().unwrap();
+    db.clean_tombstones().unwrap();
+    assert_eq!(formats(&db)[..2], [false, false]);
+    assert_eq!(all(&db), expected);
+    drop(db);
+    let db = open(own);
+    db.convert_blocks().unwrap();
+    assert!(formats(&db).iter().all(|is_own| *is_own));
+    assert_eq!(all(&db), expected);
+    assert_eq!(db.convert_blocks().unwrap(), []);
+    drop(db);
+    let db = open(other);
+    let n_blocks = db.stats().blocks.len();
+    assert_eq!(db.convert_blocks().unwrap().len(), n_blocks);
+    assert!(!formats(&db).contains(&true));
+    assert_eq!(all(&db), expected);
+}
+
 /// Copies the blocks of one database into the directory of another.
 fn copy_blocks(from: &Path, to: &Path) {
     for name in names(from).into_iter().filter(|name| name.starts_with("01")) {
@@ -39,8 +87,18 @@ fn copy_blocks(from: &Path, to: &Path) {
 
 #[test]
 fn aligned_ranges_of_blocks_become_one() {
+    aligned_ranges(BlockFormat::Ferula, |_| 3);
+    aligned_ranges(BlockFormat::Prometheus, |sources| {
+        sources.iter().map(|source| source.stats.num_chunks).sum()
+    });
+}
+
+/// `chunks` tells how many the largest block has, from its sources.
+fn aligned_ranges(format: BlockFormat, chunks: impl Fn(&[BlockMeta]) -> u64) {
     let dir = tempfile::tempdir().unwrap();
-    let db = with_blocks(dir.path(), 14 * RANGE);
+    let db = Db::open(dir.path(), in_format(short_blocks(), format)).unwrap();
+    scrape(&db, 3, 0, 14 * RANGE);
+    db.compact_head().unwrap();
     let before = all(&db);
     let metas = db.stats().blocks;
     assert_eq!(metas.len(), 14);
@@ -53,7 +111,7 @@ fn aligned_ranges_of_blocks_become_one() {
     assert_eq!((first.compaction.level, first.compaction.sources.len()), (3, 9));
     assert_eq!(first.compaction.parents.len(), 3);
     assert_eq!(first.stats.num_samples, 3 * 9 * 60);
-    assert_eq!(first.stats.num_chunks, metas[..9].iter().map(|m| m.stats.num_chunks).sum::<u64>());
+    assert_eq!(first.stats.num_chunks, chunks(&metas[..9]));
     assert_eq!((stats.compaction.done, stats.compaction.failed), (5, 0));
     assert!(stats.compaction.running.is_none());
     assert_eq!(all(&db), before);

@@ -7,7 +7,8 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{commit, labels, open, sample};
+use common::{commit, in_format, labels, options, sample};
+use ferula_tsdb::{BlockFormat, Db};
 
 /// What the block with this tag holds.
 fn block<'a>(page: &'a str, tag: &str) -> &'a str {
@@ -25,7 +26,7 @@ fn the_worked_example_holds() {
     let page = fs::read_to_string(pages.join("block.md")).unwrap();
     let of_tombstones = fs::read_to_string(pages.join("tombstones.md")).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let db = open(dir.path());
+    let db = Db::open(dir.path(), in_format(options(), BlockFormat::Prometheus)).unwrap();
     let samples = [sample(1000, 1.0), sample(2000, 1.0), sample(3000, 2.0)];
     commit(&db, &labels(&[("__name__", "up")]), &samples);
     let name = db.compact_head().unwrap()[0].to_string();

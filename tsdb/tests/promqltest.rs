@@ -13,12 +13,13 @@ use ferula_promql::Engine;
 use ferula_promql::storage::{Queryable, StorageError};
 use ferula_promql::testlang::suite::{Suite, SuiteReport};
 use ferula_promql::testlang::{MemoryStorage, TestStorage, engine_options};
-use ferula_tsdb::{Db, MAX_BLOCK_RANGE_MS, Options, SyncPolicy};
+use ferula_tsdb::{BlockFormat, Db, MAX_BLOCK_RANGE_MS, Options, SyncPolicy};
 use ferula_wal::fs::FaultFs;
 
 /// A database on a file system in memory.
-fn open(block_range_ms: i64) -> Result<Db, StorageError> {
+fn open(block_range_ms: i64, format: BlockFormat) -> Result<Db, StorageError> {
     let options = Options::builder()
+        .block_format(format)
         .sync(SyncPolicy::Never)
         .maintenance_interval(None)
         .block_range_ms(block_range_ms)
@@ -37,7 +38,7 @@ impl TestStorage for InHead {
     fn clear(&mut self) -> Result<(), StorageError> {
         self.loaded.clear();
         // Loads begin at time zero again and again, which only a wide window accepts.
-        self.db = Some(Arc::new(open(MAX_BLOCK_RANGE_MS)?));
+        self.db = Some(Arc::new(open(MAX_BLOCK_RANGE_MS, BlockFormat::default())?));
         Ok(())
     }
 
@@ -67,16 +68,22 @@ impl TestStorage for InHead {
 }
 
 /// Everything is cut into blocks of two hours before it is queried.
-#[derive(Default)]
 struct InBlocks {
+    format: BlockFormat,
     db: Option<Arc<Db>>,
     /// Of all loads: blocks do not take what a later load adds.
     loaded: Vec<(Labels, SampleBatch)>,
 }
 
+impl InBlocks {
+    fn new(format: BlockFormat) -> Self {
+        Self { format, db: None, loaded: Vec::new() }
+    }
+}
+
 impl TestStorage for InBlocks {
     fn clear(&mut self) -> Result<(), StorageError> {
-        *self = Self::default();
+        *self = Self::new(self.format);
         Ok(())
     }
 
@@ -100,7 +107,7 @@ impl TestStorage for InBlocks {
 
     fn queryable(&mut self) -> Result<Arc<dyn Queryable>, StorageError> {
         if self.db.is_none() {
-            let db = open(ferula_tsdb::DEFAULT_BLOCK_RANGE_MS)?;
+            let db = open(ferula_tsdb::DEFAULT_BLOCK_RANGE_MS, self.format)?;
             append(&db, &self.loaded)?;
             db.compact_head()?;
             assert_eq!(db.stats().n_series, 0, "the head is empty");
@@ -165,5 +172,10 @@ fn scripts_pass_over_the_head() {
 
 #[test]
 fn scripts_pass_over_blocks() {
-    run(InBlocks::default());
+    run(InBlocks::new(BlockFormat::Ferula));
+}
+
+#[test]
+fn scripts_pass_over_blocks_of_prometheus() {
+    run(InBlocks::new(BlockFormat::Prometheus));
 }

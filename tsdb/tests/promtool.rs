@@ -10,7 +10,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{RANGE, all, labels, read, sample, scrape, short_blocks};
+use common::{RANGE, all, labels, read, sample, scrape, short_prometheus_blocks};
 use ferula_index::Matcher;
 use ferula_tsdb::Db;
 
@@ -42,7 +42,7 @@ fn run(promtool: &Path, args: &[&str]) -> String {
 fn promtool_reads_what_is_written_here() {
     let Some(promtool) = promtool() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let db = Db::open(dir.path(), short_blocks()).unwrap();
+    let db = Db::open(dir.path(), short_prometheus_blocks()).unwrap();
     scrape(&db, 10, 0, 3 * RANGE);
     let blocks = db.maintain().unwrap();
     let snapshot = tempfile::tempdir().unwrap();
@@ -75,7 +75,7 @@ fn promtool_reads_what_is_written_here() {
 fn to_compact(dir: &Path) -> usize {
     let other = tempfile::tempdir().unwrap();
     for (dir, n_series, from) in [(dir, 10, 0), (other.path(), 7, 4 * RANGE + 500)] {
-        let db = Db::open(dir, short_blocks()).unwrap();
+        let db = Db::open(dir, short_prometheus_blocks()).unwrap();
         scrape(&db, n_series, from, from + 5 * RANGE);
         db.compact_head().unwrap();
         db.delete(&[Matcher::equal("n", "3")], from + 90_000, from + 150_000).unwrap();
@@ -96,7 +96,7 @@ fn promtool_finds_in_a_compacted_block_what_its_sources_held() {
     let path = dir.path().to_str().unwrap();
     let before = run(&promtool, &["tsdb", "dump", path]);
     assert!(before.lines().count() > 3000);
-    let db = Db::open(dir.path(), short_blocks()).unwrap();
+    let db = Db::open(dir.path(), short_prometheus_blocks()).unwrap();
     assert!(!db.compact().unwrap().is_empty() && !db.clean_tombstones().unwrap().is_empty());
     assert!(db.stats().blocks.iter().all(|meta| meta.stats.num_tombstones == 0));
     db.close().unwrap();
@@ -119,7 +119,7 @@ fn prometheus_starts_on_compacted_blocks_and_gives_the_same_answers() {
     let Some(prometheus) = program("prometheus", "FERULA_PROMETHEUS") else { return };
     let dir = tempfile::tempdir().unwrap();
     to_compact(dir.path());
-    let db = Db::open(dir.path(), short_blocks()).unwrap();
+    let db = Db::open(dir.path(), short_prometheus_blocks()).unwrap();
     db.compact().unwrap();
     let content = all(&db);
     db.close().unwrap();

@@ -7,12 +7,14 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{RANGE, all, read, scrape, short_blocks};
-use ferula_tsdb::{Db, Error};
+use common::{RANGE, all, in_format, read, scrape, short_blocks};
+use ferula_tsdb::{BlockFormat, Db, Error};
+
+const FORMATS: [BlockFormat; 2] = [BlockFormat::Ferula, BlockFormat::Prometheus];
 
 /// A directory with three blocks and some samples in the log; returns the second block.
-fn with_blocks(dir: &Path) -> PathBuf {
-    let db = Db::open(dir, short_blocks()).unwrap();
+fn with_blocks(dir: &Path, format: BlockFormat) -> PathBuf {
+    let db = Db::open(dir, in_format(short_blocks(), format)).unwrap();
     scrape(&db, 3, 0, 4 * RANGE);
     let blocks = db.maintain().unwrap();
     assert_eq!(blocks.len(), 3);
@@ -45,9 +47,10 @@ fn blocks_that_do_not_open_are_set_aside() {
         }),
         ("format spiral version 3 is not known", |block| {
             let file = block.join("meta.json");
-            let json = fs::read_to_string(&file).unwrap();
-            let section = r#""version": 1, "ferula": {"format": "spiral", "version": 3}"#;
-            fs::write(&file, json.replace("\"version\": 1", section)).unwrap();
+            let mut json: serde_json::Value =
+                serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+            json["ferula"] = serde_json::json!({"format": "spiral", "version": 3});
+            fs::write(&file, json.to_string()).unwrap();
         }),
         ("cannot open", |block| flip(&block.join("index"), 0)),
         ("checksum", |block| {
@@ -58,9 +61,9 @@ fn blocks_that_do_not_open_are_set_aside() {
         ("cannot list", |block| fs::remove_dir_all(block.join("chunks")).unwrap()),
         ("checksum", |block| flip(&block.join("tombstones"), 6)),
     ];
-    for (reason, damage) in damages {
+    for ((reason, damage), format) in damages.iter().flat_map(|d| FORMATS.map(|f| (*d, f))) {
         let dir = tempfile::tempdir().unwrap();
-        let block = with_blocks(dir.path());
+        let block = with_blocks(dir.path(), format);
         damage(&block);
         let db = Db::open(dir.path(), short_blocks()).unwrap();
         let [quarantined] = &db.open_report().quarantined[..] else { panic!("{reason}") };
@@ -80,7 +83,7 @@ fn blocks_that_do_not_open_are_set_aside() {
 #[test]
 fn a_block_under_a_wrong_name_is_set_aside() {
     let dir = tempfile::tempdir().unwrap();
-    let block = with_blocks(dir.path());
+    let block = with_blocks(dir.path(), BlockFormat::default());
     let wrong = dir.path().join("01ARZ3NDEKTSV4RRFFQ69G5FAV");
     fs::rename(&block, &wrong).unwrap();
     let db = Db::open(dir.path(), short_blocks()).unwrap();
@@ -90,8 +93,12 @@ fn a_block_under_a_wrong_name_is_set_aside() {
 
 #[test]
 fn a_block_that_fails_while_it_is_read_is_not_read_again() {
+    FORMATS.into_iter().for_each(fails_while_it_is_read);
+}
+
+fn fails_while_it_is_read(format: BlockFormat) {
     let dir = tempfile::tempdir().unwrap();
-    let block = with_blocks(dir.path());
+    let block = with_blocks(dir.path(), format);
     let segment = block.join("chunks/000001");
     flip(&segment, 40);
     let db = Db::open(dir.path(), short_blocks()).unwrap();
@@ -116,7 +123,7 @@ fn a_chunk_of_another_kind_does_not_take_its_block_out_of_service() {
     // As if the first series of a block held chunks of a kind that nobody knows.
     let encoding = 0x7f;
     let dir = tempfile::tempdir().unwrap();
-    let block = with_blocks(dir.path());
+    let block = with_blocks(dir.path(), BlockFormat::Prometheus);
     let segment = block.join("chunks/000001");
     let mut bytes = fs::read(&segment).unwrap();
     let mut cursor = ferula_chunkenc::cursor::Cursor::new(&bytes[8..]);
@@ -143,7 +150,7 @@ fn a_chunk_of_another_kind_does_not_take_its_block_out_of_service() {
 #[test]
 fn unfinished_directories_are_removed() {
     let dir = tempfile::tempdir().unwrap();
-    let block = with_blocks(dir.path());
+    let block = with_blocks(dir.path(), BlockFormat::default());
     let leftovers = [".tmp-for-creation", ".tmp-for-deletion"].map(|suffix| {
         let path = dir.path().join(format!("01ARZ3NDEKTSV4RRFFQ69G5FAV{suffix}"));
         fs::create_dir_all(path.join("chunks")).unwrap();
@@ -161,7 +168,7 @@ fn unfinished_directories_are_removed() {
 #[test]
 fn what_prometheus_deleted_stays_deleted() {
     let dir = tempfile::tempdir().unwrap();
-    let block = with_blocks(dir.path());
+    let block = with_blocks(dir.path(), BlockFormat::Prometheus);
     let before = {
         let db = Db::open(dir.path(), short_blocks()).unwrap();
         all(&db)

@@ -32,6 +32,7 @@ mod histogram;
 mod ints;
 mod packed;
 mod page;
+mod page_reader;
 mod pick;
 mod time_table;
 mod timestamps;
@@ -41,7 +42,8 @@ use std::fmt;
 
 pub use chunk::{ChunkContent, ChunkStats, ColumnarChunk, ColumnarEncoder};
 pub use histogram::{ColumnarHistogram, MAX_BUCKETS, MAX_COUNTS};
-pub use page::{MAX_PAGE_BYTES, Page, PageReader, PageWriter};
+pub use page::{MAX_PAGE_BYTES, Page, PageWriter};
+pub use page_reader::{PageMemory, PageReader};
 pub use pick::ValueKind;
 pub use time_table::{TimeRef, TimeTable, TimeTableWriter};
 pub use values::ValueStats;

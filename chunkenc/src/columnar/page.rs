@@ -13,6 +13,7 @@ use std::ops::Range;
 use super::chunk::{ChunkContent, VERSION, check_length, check_version, within};
 use super::histogram::{self, ColumnarHistogram, Encoders, HistogramColumns};
 use super::ints::IntColumn;
+use super::page_reader::PageReader;
 use super::pick::{Reference, ValueKind};
 use super::time_table::TimeRef;
 use super::timestamps;
@@ -25,14 +26,14 @@ use crate::cursor::{Cursor, put_u8, put_uvarint, put_varint};
 const IS_ZSTD: u8 = 1;
 
 /// Bits of the byte in front of each chunk in the directory.
-const DISTANCE_MASK: u8 = 15;
+pub(super) const DISTANCE_MASK: u8 = 15;
 const SAME_TIMES: u8 = 16;
 const NEXT_TIMES: u8 = 32;
 const HAS_STARTS: u8 = 64;
 const HAS_HISTOGRAMS: u8 = 128;
 
 /// Columns that one is compared with for the smallest difference.
-const MAX_DISTANCE: usize = 8;
+pub(super) const MAX_DISTANCE: usize = 8;
 
 /// Columns that must be decoded for one at most: itself and those it is relative to.
 const MAX_CHAIN: usize = 8;
@@ -236,12 +237,12 @@ fn check_lengths(times: TimeRef, n: usize, starts: Option<&[i64]>) -> Result<(),
 
 /// Where a chunk is in a page.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    times: TimeRef,
-    distance: usize,
+pub(super) struct Entry {
+    pub(super) times: TimeRef,
+    pub(super) distance: usize,
     has_starts: bool,
-    has_histograms: bool,
-    start: usize,
+    pub(super) has_histograms: bool,
+    pub(super) start: usize,
     end: usize,
 }
 
@@ -360,10 +361,20 @@ impl<'a> Page<'a> {
 
     /// Starts reading values.
     pub fn reader(&self) -> PageReader<'_> {
-        PageReader { page: self, recent: VecDeque::new(), ints: Vec::new() }
+        PageReader::new(self)
     }
 
-    fn entry(&self, chunk: usize) -> Result<&Entry, Error> {
+    /// The same page, which keeps no other bytes alive.
+    pub fn into_owned(self) -> Page<'static> {
+        Page { body: Cow::Owned(self.body.into_owned()), entries: self.entries }
+    }
+
+    /// Bytes in memory of a page that keeps no others alive, about.
+    pub fn size_bytes(&self) -> usize {
+        self.body.len() + self.entries.len() * size_of::<Entry>()
+    }
+
+    pub(super) fn entry(&self, chunk: usize) -> Result<&Entry, Error> {
         let field = ColumnField::Chunk;
         let missing = || Error::Columnar { offset: 0, field, found: chunk as u64 };
         self.entries.get(chunk).ok_or_else(missing)
@@ -381,7 +392,7 @@ impl<'a> Page<'a> {
     }
 
     /// The column of values of a chunk of floats.
-    fn column(&self, chunk: usize) -> Result<ValueColumn<'_>, Error> {
+    pub(super) fn column(&self, chunk: usize) -> Result<ValueColumn<'_>, Error> {
         let entry = self.entry(chunk)?;
         self.check_content(entry, false)?;
         let values = ValueColumn::parse(&mut self.columns(entry)?.1, entry.times.count.into())?;
@@ -393,7 +404,7 @@ impl<'a> Page<'a> {
     }
 
     /// The columns of a chunk of histograms.
-    fn histogram_columns(&self, chunk: usize) -> Result<HistogramColumns<'_>, Error> {
+    pub(super) fn histogram_columns(&self, chunk: usize) -> Result<HistogramColumns<'_>, Error> {
         let entry = self.entry(chunk)?;
         self.check_content(entry, true)?;
         HistogramColumns::parse(&mut self.columns(entry)?.1, entry.times.count.into())
@@ -458,106 +469,4 @@ fn read_times(cursor: &mut Cursor<'_>, last_column: u32) -> Result<TimeRef, Erro
     });
     let field = ColumnField::TimeColumn;
     times.ok_or(Error::Columnar { offset, field, found: step.cast_unsigned() })
-}
-
-/// Integers of a column that was decoded whole.
-#[derive(Clone, Debug)]
-struct Recent {
-    chunk: usize,
-    ints: Vec<i64>,
-}
-
-/// Reads the values of the chunks of a page.
-///
-/// It remembers the columns that it decoded last, so that a page that is read in order is decoded
-/// once, however many columns are relative to others.
-#[derive(Clone, Debug)]
-pub struct PageReader<'p> {
-    page: &'p Page<'p>,
-    recent: VecDeque<Recent>,
-    ints: Vec<i64>,
-}
-
-impl PageReader<'_> {
-    /// Fills `out` with the values of a chunk whose indexes are in `range`, of which there are as
-    /// many.
-    ///
-    /// # Errors
-    /// If there is no such chunk, it has fewer values, or its column is malformed.
-    pub fn decode(
-        &mut self,
-        chunk: usize,
-        range: Range<usize>,
-        out: &mut [f64],
-    ) -> Result<(), Error> {
-        let n = usize::from(self.page.entry(chunk)?.times.count);
-        if range.end > n || range.len() != out.len() {
-            return Err(Error::ColumnLength { found: range.end, limit: n });
-        }
-        let column = self.page.column(chunk)?;
-        let Some(exponent) = column.exponent() else { return column.decode(range, out) };
-        if range.len() < n && !column.is_relative() {
-            return column.decode(range, out);
-        }
-        self.decode_ints(chunk, &column, range.clone())?;
-        out.copy_from_slice(bytemuck::cast_slice(&self.ints));
-        super::decimal::to_floats(out, exponent);
-        column.patch(range.clone(), out);
-        if range.len() == n {
-            self.remember(chunk);
-        }
-        Ok(())
-    }
-
-    /// Adds up the columns that make up this one.
-    fn decode_ints(
-        &mut self,
-        chunk: usize,
-        column: &ValueColumn<'_>,
-        range: Range<usize>,
-    ) -> Result<(), Error> {
-        self.ints.clear();
-        self.ints.resize(range.len(), 0);
-        column.decode_ints(range.clone(), &mut self.ints)?;
-        let times = self.page.entry(chunk)?.times;
-        let mut added = Vec::new();
-        let mut at = chunk;
-        for _ in 0..=usize::from(DISTANCE_MASK) {
-            let distance = self.page.entry(at)?.distance;
-            if distance == 0 {
-                return Ok(());
-            }
-            at -= distance;
-            if self.page.entry(at)?.times != times {
-                break;
-            }
-            if let Some(recent) = self.recent.iter().find(|recent| recent.chunk == at) {
-                add(&mut self.ints, recent.ints.get(range).unwrap_or_default());
-                return Ok(());
-            }
-            let column = self.page.column(at)?;
-            added.resize(range.len(), 0);
-            column.decode_ints(range.clone(), &mut added)?;
-            add(&mut self.ints, &added);
-        }
-        let (offset, found) = (self.page.entry(at)?.start, at as u64);
-        Err(Error::Columnar { offset, field: ColumnField::Reference, found })
-    }
-
-    fn remember(&mut self, chunk: usize) {
-        let mut recent = match self.recent.len() {
-            MAX_DISTANCE => self.recent.pop_front(),
-            _ => None,
-        }
-        .unwrap_or(Recent { chunk, ints: Vec::new() });
-        recent.chunk = chunk;
-        std::mem::swap(&mut recent.ints, &mut self.ints);
-        self.recent.push_back(recent);
-    }
-}
-
-fn add(ints: &mut [i64], others: &[i64]) {
-    for (int, other) in ints.iter_mut().zip(others) {
-        *int = int.wrapping_add(*other);
-    }
 }

@@ -40,6 +40,7 @@ impl TimeRef {
 #[derive(Clone, Debug, Default)]
 pub struct TimeTableWriter {
     columns: Vec<Vec<i64>>,
+    n_times: usize,
     /// Columns by their first time, by their last one, and by both.
     by_ends: HashMap<(i64, i64), Vec<u32>>,
     by_first: HashMap<i64, Vec<u32>>,
@@ -71,6 +72,7 @@ impl TimeTableWriter {
         self.by_first.entry(first).or_default().push(column);
         self.by_last.entry(last).or_default().push(column);
         self.columns.push(timestamps.to_vec());
+        self.n_times += timestamps.len();
         Ok(reference(column, 0, timestamps.len()))
     }
 
@@ -107,6 +109,11 @@ impl TimeTableWriter {
     /// Tells whether there is no column.
     pub fn is_empty(&self) -> bool {
         self.columns.is_empty()
+    }
+
+    /// Number of times of all columns: what its memory goes by, 8 bytes each.
+    pub fn n_times(&self) -> usize {
+        self.n_times
     }
 
     /// Appends the table to `out`.

@@ -1,7 +1,8 @@
-//! Looks into data directories from the command line.
+//! Looks into data directories from the command line, and converts their blocks.
 
 #![forbid(unsafe_code)]
 
+mod convert;
 mod list;
 mod query;
 
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use ferula_wire::cli;
 
-/// Looks into a data directory without changing it, even while another program writes to it.
+/// Looks into a data directory, even while another program writes to it, or converts it.
 #[derive(Debug, Parser)]
 #[command(
     name = "ferula",
@@ -25,6 +26,8 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Rewrite the blocks in the other format; their samples stay what they are.
+    Convert(convert::Flags),
     /// List the blocks with their time ranges and sizes, and what the log holds beyond them.
     List(list::Flags),
     /// Evaluate a PromQL expression at one time or over a range.
@@ -33,6 +36,7 @@ enum Command {
 
 fn main() -> ExitCode {
     cli::exit_code(match Flags::parse().command {
+        Command::Convert(flags) => convert::run(&flags),
         Command::List(flags) => list::run(&flags),
         Command::Query(flags) => query::run(&flags),
     })

@@ -114,3 +114,24 @@ fn output_that_nobody_reads_is_no_failure() {
     let output = child.wait_with_output().expect("the program ends");
     assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
 }
+
+#[test]
+fn blocks_are_converted() {
+    let dir = store();
+    let db = Db::open(dir.path(), Options::default()).expect("the store");
+    db.compact_head().expect("the block can be written");
+    db.close().expect("the log can be synced");
+    let format = || {
+        let db = Db::open_read_only(dir.path()).expect("the store");
+        db.stats().blocks.iter().map(|meta| meta.ferula.is_some()).collect::<Vec<_>>()
+    };
+    for (to, is_own) in [("prometheus", false), ("ferula", true)] {
+        let (code, out, err) = ferula(&["convert", path(&dir), "--to", to]);
+        assert_eq!((code, err.as_str(), out.lines().count()), (Some(0), "", 1));
+        assert_eq!(format(), [is_own]);
+        let (_, out, _) = ferula(&["query", path(&dir), "torches", "--time", "1700000060"]);
+        assert_eq!(out, "torches{place=\"gate\"} => 4 @[1700000060]\n");
+    }
+    let (code, out, _) = ferula(&["convert", path(&dir), "--to", "ferula"]);
+    assert_eq!((code, out.as_str()), (Some(0), ""));
+}

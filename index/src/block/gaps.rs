@@ -10,7 +10,7 @@ use crate::Error;
 
 /// The series of each label pair, by the number that the pair was given here.
 #[derive(Debug, Default)]
-pub(super) struct GapPostings {
+pub(crate) struct GapPostings {
     /// Ref of each series.
     refs: Vec<u32>,
     pairs: Vec<Pair>,
@@ -32,7 +32,7 @@ struct Pair {
 
 impl GapPostings {
     /// The number of the pair of two symbols, which is added if it is new.
-    pub(super) fn number(&mut self, (name, value): (u32, u32)) -> Result<u32, Error> {
+    pub(crate) fn number(&mut self, (name, value): (u32, u32)) -> Result<u32, Error> {
         let Self { pairs, by_symbols, .. } = self;
         let is_it =
             |&at: &u32| (pairs[at as usize].name, pairs[at as usize].value) == (name, value);
@@ -50,13 +50,13 @@ impl GapPostings {
     }
 
     /// The symbols of a pair.
-    pub(super) fn pair(&self, pair: u32) -> (u32, u32) {
+    pub(crate) fn pair(&self, pair: u32) -> (u32, u32) {
         let Pair { name, value, .. } = self.pairs[pair as usize];
         (name, value)
     }
 
     /// Adds the next series with its pairs.
-    pub(super) fn add(&mut self, series: u32, pairs: &[u32]) {
+    pub(crate) fn add(&mut self, series: u32, pairs: &[u32]) {
         let number = u32::try_from(self.refs.len()).expect("refs of 32 bits ascend");
         reserve(&mut self.refs);
         self.refs.push(series);
@@ -74,22 +74,22 @@ impl GapPostings {
     }
 
     /// Number of all series.
-    pub(super) fn n_series(&self) -> u32 {
+    pub(crate) fn n_series(&self) -> u32 {
         u32::try_from(self.refs.len()).expect("refs of 32 bits ascend")
     }
 
     /// The refs of all series.
-    pub(super) fn all(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = u32> {
         self.refs.iter().copied()
     }
 
     /// Number of series of a pair.
-    pub(super) fn n_series_of(&self, pair: u32) -> u32 {
+    pub(crate) fn n_series_of(&self, pair: u32) -> u32 {
         self.pairs[pair as usize].n_series
     }
 
     /// The refs of the series of a pair.
-    pub(super) fn series(&self, pair: u32) -> impl Iterator<Item = u32> {
+    pub(crate) fn series(&self, pair: u32) -> impl Iterator<Item = u32> {
         let Pair { last, n_series, gaps, .. } = &self.pairs[pair as usize];
         let single = (*n_series == 1).then_some(*last);
         let mut bytes = gaps.iter();
@@ -111,7 +111,7 @@ impl GapPostings {
     }
 
     /// The pairs that have series, in the order of their symbols, which is that of their text.
-    pub(super) fn order(&self) -> Vec<u32> {
+    pub(crate) fn order(&self) -> Vec<u32> {
         let mut order: Vec<u32> =
             (0..).zip(&self.pairs).filter(|(_, pair)| pair.n_series > 0).map(|(n, _)| n).collect();
         order.sort_unstable_by_key(|pair| self.pair(*pair));

@@ -77,6 +77,12 @@ pub enum Section {
     PostingsTable,
     /// Where the other sections are.
     Toc,
+    /// Where the entries of a section are, in ferula's own format.
+    Offsets,
+    /// The label names, in ferula's own format.
+    LabelNames,
+    /// The values of label names, in ferula's own format.
+    Values,
 }
 
 impl fmt::Display for Section {
@@ -88,6 +94,9 @@ impl fmt::Display for Section {
             Self::Postings => "postings",
             Self::PostingsTable => "postings table",
             Self::Toc => "table of contents",
+            Self::Offsets => "offsets",
+            Self::LabelNames => "label names",
+            Self::Values => "label values",
         })
     }
 }

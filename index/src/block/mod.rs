@@ -14,6 +14,8 @@ mod symbols;
 mod toc;
 mod writer;
 
+pub(crate) use gaps::GapPostings;
 pub use layout::Section;
 pub use reader::IndexReader;
+pub(crate) use section::SectionReader;
 pub use writer::IndexWriter;

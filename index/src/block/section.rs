@@ -10,7 +10,7 @@ use crate::error::Corruption;
 
 /// Reads one part of an index file; errors name the section and the offset in the file.
 #[derive(Clone, Debug)]
-pub(super) struct SectionReader<'a> {
+pub(crate) struct SectionReader<'a> {
     section: Section,
     /// Offset of the cursor's slice in the file.
     base: usize,
@@ -19,7 +19,7 @@ pub(super) struct SectionReader<'a> {
 
 impl<'a> SectionReader<'a> {
     /// Reads from `offset` to the end of `data`.
-    pub(super) fn at(section: Section, data: &'a [u8], offset: u64) -> Result<Self, Error> {
+    pub(crate) fn at(section: Section, data: &'a [u8], offset: u64) -> Result<Self, Error> {
         let rest = usize::try_from(offset).ok().and_then(|at| Some((at, data.get(at..)?)));
         match rest {
             Some((base, rest)) => Ok(Self { section, base, cursor: Cursor::new(rest) }),
@@ -27,16 +27,21 @@ impl<'a> SectionReader<'a> {
         }
     }
 
+    /// Reads `content`, which stands at `base` of the file.
+    pub(crate) fn of(section: Section, base: usize, content: &'a [u8]) -> Self {
+        Self { section, base, cursor: Cursor::new(content) }
+    }
+
     /// Reads the content that stands at `offset` of `data` between its length and its checksum,
     /// which is verified.
-    pub(super) fn checked(section: Section, data: &'a [u8], offset: u64) -> Result<Self, Error> {
+    pub(crate) fn checked(section: Section, data: &'a [u8], offset: u64) -> Result<Self, Error> {
         let mut reader = Self::at(section, data, offset)?;
         let len = reader.read(Cursor::u32_be)?;
         reader.into_content(u64::from(len))
     }
 
     /// Reads a length in base 128 and the content behind it, with its checksum.
-    pub(super) fn sized_by_uvarint(mut self) -> Result<Self, Error> {
+    pub(crate) fn sized_by_uvarint(mut self) -> Result<Self, Error> {
         let len = self.uvarint()?;
         self.into_content(len)
     }
@@ -54,7 +59,7 @@ impl<'a> SectionReader<'a> {
     }
 
     /// Reads something.
-    pub(super) fn read<T>(
+    pub(crate) fn read<T>(
         &mut self,
         read: impl FnOnce(&mut Cursor<'a>) -> Result<T, ferula_chunkenc::Error>,
     ) -> Result<T, Error> {
@@ -66,12 +71,12 @@ impl<'a> SectionReader<'a> {
     }
 
     /// Reads an unsigned integer in base 128.
-    pub(super) fn uvarint(&mut self) -> Result<u64, Error> {
+    pub(crate) fn uvarint(&mut self) -> Result<u64, Error> {
         self.read(Cursor::uvarint)
     }
 
     /// Reads an unsigned integer in base 128 that must fit 32 bits.
-    pub(super) fn uvarint32(&mut self) -> Result<u32, Error> {
+    pub(crate) fn uvarint32(&mut self) -> Result<u32, Error> {
         let offset = self.offset();
         u32::try_from(self.uvarint()?).map_err(|_| Error::Corrupt {
             section: self.section,
@@ -81,18 +86,23 @@ impl<'a> SectionReader<'a> {
     }
 
     /// Reads a string behind its length.
-    pub(super) fn text(&mut self) -> Result<&'a str, Error> {
+    pub(crate) fn text(&mut self) -> Result<&'a str, Error> {
         let bytes = self.read(Cursor::prefixed_bytes)?;
         str::from_utf8(bytes).map_err(|_| self.corrupt(Corruption::Utf8))
     }
 
+    /// Number of bytes left.
+    pub(crate) fn remaining(&self) -> usize {
+        self.cursor.remaining()
+    }
+
     /// Where in the file the next byte is.
-    pub(super) fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         (self.base + self.cursor.offset()) as u64
     }
 
     /// The error that says what is wrong here.
-    pub(super) fn corrupt(&self, source: Corruption) -> Error {
+    pub(crate) fn corrupt(&self, source: Corruption) -> Error {
         Error::Corrupt { section: self.section, offset: self.offset(), source }
     }
 }

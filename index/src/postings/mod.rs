@@ -11,7 +11,7 @@ pub(crate) mod select;
 use std::fmt;
 use std::ops::Range;
 
-use roaring::{RoaringTreemap, treemap};
+use roaring::{RoaringBitmap, RoaringTreemap, treemap};
 
 use crate::SeriesRef;
 
@@ -311,6 +311,14 @@ impl Postings {
             }
         };
         Self { repr }
+    }
+
+    /// Makes the set of a bitmap.
+    pub(crate) fn from_bitmap(refs: RoaringBitmap) -> Self {
+        if refs.len() <= LIST_LIMIT as u64 {
+            return Self::from_ascending(refs.iter().map(u64::from).collect());
+        }
+        Self { repr: Repr::Map(Map::new(RoaringTreemap::from_bitmaps([(0, refs)]))) }
     }
 
     /// Gives memory back after much was removed.

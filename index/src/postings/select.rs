@@ -37,6 +37,26 @@ pub(crate) trait PostingsSource {
         into: &mut Postings,
     ) -> Result<(), Self::Error>;
 
+    /// Keeps those of `selected` whose label `name` has such a value, or if `subtracts`, those whose
+    /// label has not.
+    fn apply_matching(
+        &self,
+        name: &str,
+        prefix: &str,
+        accept: &dyn Fn(&str) -> bool,
+        subtracts: bool,
+        selected: &mut Postings,
+    ) -> Result<(), Self::Error> {
+        let mut found = Postings::new();
+        self.unite_matching(name, prefix, accept, &mut found)?;
+        if subtracts {
+            selected.subtract(&found);
+        } else {
+            selected.intersect(&found);
+        }
+        Ok(())
+    }
+
     /// Number of values of the label `name`, about.
     fn n_values(&self, name: &str) -> usize;
 
@@ -143,6 +163,11 @@ impl<'a> Term<'a> {
         }
         if self.is_scan() && selected.len() < source.n_values(self.matcher.name()) as u64 {
             return source.retain_matching(self.matcher, selected);
+        }
+        if let Values::Scan { prefix } = &self.values {
+            let accept = |value: &str| self.matcher.matches(value) != self.subtracts;
+            let name = self.matcher.name();
+            return source.apply_matching(name, prefix, &accept, self.subtracts, selected);
         }
         let series = self.series(source)?;
         if self.subtracts {

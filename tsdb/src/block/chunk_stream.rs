@@ -1,26 +1,24 @@
-//! Reading the chunks of a block front to back, through a window of its files.
+//! Reading the segments of a block front to back, through a window of its files.
 //!
 //! Whoever reads a whole block has no use for a map of it: its pages would count as memory of the
 //! process until the system takes them back. So a part is mapped at a time, where the operating
 //! system knows the file, and read otherwise.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use ferula_chunkenc::Error as DecodeError;
 use ferula_chunkenc::cursor::Cursor;
-use ferula_chunkenc::{Chunk, Error as DecodeError};
-use ferula_index::ChunkRef;
 use ferula_wal::fs::{File, Fs, OpenMode};
 
-use super::chunks::{CHUNK_TAIL_BYTES, chunk_error, parse, segment_name, split};
-use super::format::ChunkStream;
+use super::segments::{Place, RECORD_TAIL_BYTES, Record, parse, segment_name};
 use crate::error::Error;
 use crate::mmap::WindowedFile;
 
 /// Bytes of a file that are looked at.
 const WINDOW_BYTES: usize = 512 << 10;
 
-/// Reads the chunks of segments whose refs ascend; others too, but slowly.
+/// Reads the records of segments whose places ascend; others too, but slowly.
 #[derive(Debug)]
 pub(super) struct SegmentStream<'a> {
     fs: &'a dyn Fs,
@@ -50,6 +48,11 @@ impl<'a> SegmentStream<'a> {
         Self { fs, dir, segment: None }
     }
 
+    /// The directory of the segments.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     fn segment(&mut self, index: u32) -> Result<&mut Segment, Error> {
         let segment = match self.segment.take().filter(|segment| segment.index == index) {
             Some(segment) => segment,
@@ -60,25 +63,23 @@ impl<'a> SegmentStream<'a> {
         };
         Ok(self.segment.insert(segment))
     }
-}
 
-impl ChunkStream for SegmentStream<'_> {
-    fn read(&mut self, chunk: ChunkRef) -> Result<Chunk, Error> {
-        let (index, offset) = split(chunk);
-        let offset = u64::from(offset);
-        if offset >= self.segment(index)?.len {
-            return Err(Error::ChunkRef { dir: self.dir.clone(), chunk });
+    /// Reads the record at `place` and checks its checksum; none if there is no such place.
+    pub(super) fn read(&mut self, place: Place) -> Result<Option<Record>, Error> {
+        let offset = u64::from(place.offset);
+        if offset >= self.segment(place.segment)?.len {
+            return Ok(None);
         }
         let mut size = WINDOW_BYTES;
         loop {
-            let segment = self.segment(index)?;
+            let segment = self.segment(place.segment)?;
             match segment.parse(offset) {
                 // Not all of it is in the window, or the segment is cut short.
                 Err(DecodeError::Truncated { .. }) if !segment.reaches(offset, size) => {
                     segment.fill(offset, size)?;
-                    size = segment.size_of_chunk(offset).unwrap_or(usize::MAX).max(size);
+                    size = segment.size_of_record(offset).unwrap_or(usize::MAX).max(size);
                 }
-                parsed => return parsed.map_err(|source| chunk_error(&self.dir, chunk, source)),
+                parsed => return parsed.map(Some).map_err(|source| place.error(&self.dir, source)),
             }
         }
     }
@@ -92,7 +93,7 @@ impl Segment {
         start.min(self.window.len())
     }
 
-    fn parse(&self, offset: u64) -> Result<Chunk, DecodeError> {
+    fn parse(&self, offset: u64) -> Result<Record, DecodeError> {
         parse(&self.window, self.place(offset))
     }
 
@@ -102,11 +103,11 @@ impl Segment {
         held >= size || held as u64 == self.len - offset
     }
 
-    /// Bytes that the chunk at `offset` takes by its own account.
-    fn size_of_chunk(&self, offset: u64) -> Option<usize> {
+    /// Bytes that the record at `offset` takes by its own account.
+    fn size_of_record(&self, offset: u64) -> Option<usize> {
         let mut cursor = Cursor::new(&self.window[self.place(offset)..]);
         let len = usize::try_from(cursor.uvarint().ok()?).ok()?;
-        len.checked_add(cursor.offset())?.checked_add(CHUNK_TAIL_BYTES)
+        len.checked_add(cursor.offset())?.checked_add(RECORD_TAIL_BYTES)
     }
 
     /// Moves the window to `size` bytes from `offset` on, or to all that there are.
@@ -145,7 +146,8 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use ferula_chunkenc::Encoding;
+    use ferula_chunkenc::{Chunk, Encoding};
+    use ferula_index::ChunkRef;
     use ferula_wal::fs::StdFs;
 
     use super::super::chunks::{ChunkReader, ChunkWriter};
@@ -168,26 +170,26 @@ mod tests {
         let mut stream = reader.stream(&StdFs);
         // Front to back, and back to front, which is slow but works.
         for (chunk, at) in chunks.iter().zip(&refs).chain(chunks.iter().zip(&refs).rev()) {
-            assert_eq!(&stream.read(*at).unwrap(), chunk);
+            assert_eq!(&stream.chunk(*at).unwrap(), chunk);
             assert_eq!(&reader.read(*at).unwrap(), chunk);
         }
         for nowhere in [ChunkRef(0xffff_ffff), ChunkRef(u64::MAX)] {
-            assert!(stream.read(nowhere).is_err());
+            assert!(stream.chunk(nowhere).is_err());
         }
 
         let file = dir.join("000001");
         let bytes = std::fs::read(&file).unwrap();
         std::fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
-        let last = refs.iter().rfind(|at| split(**at).0 == 0).unwrap();
+        let last = refs.iter().rfind(|at| at.0 >> 32 == 0).unwrap();
         for at in [*last, refs[0]] {
-            let (found, expected) = (reader.stream(&StdFs).read(at), at == *last);
+            let (found, expected) = (reader.stream(&StdFs).chunk(at), at == *last);
             assert_eq!(found.is_err(), expected, "{found:?}");
         }
         // A length that the segment cannot hold asks for no memory.
         let mut wrong = bytes.clone();
         wrong[8..18].copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0]);
         std::fs::write(&file, &wrong).unwrap();
-        let refused = reader.stream(&StdFs).read(refs[0]).unwrap_err();
+        let refused = reader.stream(&StdFs).chunk(refs[0]).unwrap_err();
         assert!(matches!(refused, Error::Chunk { offset: 8, .. }), "{refused:?}");
     }
 }

@@ -22,8 +22,9 @@ pub(super) fn gone_series(
 ) -> Result<Postings, Error> {
     let mut gone = Postings::new();
     let mut chunks = Vec::new();
+    let mut cursor = reader.cursor();
     for series in tombstones.series() {
-        match reader.series(series, &mut chunks) {
+        match cursor.series(series, &mut chunks) {
             Ok(_) => {}
             // Tombstones of another program may name what is not there.
             Err(Error::Index { source: ferula_index::Error::UnknownSeries { .. }, .. }) => continue,
@@ -51,8 +52,9 @@ impl Block {
         let mut tombstones = self.tombstones.clone();
         let mut is_changed = false;
         let mut chunks = Vec::new();
+        let mut cursor = self.cursor();
         for series in selected {
-            self.series(series, &mut chunks)?;
+            cursor.series(series, &mut chunks)?;
             let overlapping =
                 chunks.iter().filter(|chunk| chunk.mint <= maxt && mint <= chunk.maxt);
             let times = overlapping.map(|chunk| (chunk.mint.max(mint), chunk.maxt.min(maxt)));
@@ -119,8 +121,9 @@ impl Block {
     ) -> Result<T, Error> {
         let mut collected = T::default();
         let mut chunks = Vec::new();
+        let mut cursor = self.cursor();
         for series in series {
-            collect(&self.series(series, &mut chunks)?, &mut collected);
+            collect(&cursor.series(series, &mut chunks)?, &mut collected);
         }
         Ok(collected)
     }

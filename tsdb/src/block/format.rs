@@ -10,19 +10,32 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use ferula_chunkenc::{Chunk, Encoding};
+use ferula_chunkenc::SampleBatch;
 use ferula_index::postings::Postings;
 use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, SeriesRef};
 use ferula_wal::fs::Fs;
 
+use super::ferula::{FerulaReader, FerulaWriter};
 use super::meta::{BlockMeta, FerulaSection, META_FILE};
 use super::prometheus::{PrometheusReader, PrometheusWriter};
+use super::stored::{BlockChunk, StoredChunk};
 use super::verify::Depth;
 use crate::error::Error;
 
-/// How the series and samples of a block are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BlockFormat {
+/// Name of ferula's own format in meta.json.
+const FERULA: &str = "ferula";
+
+/// Version of ferula's own format that is written and read.
+const FERULA_VERSION: u32 = 1;
+
+/// How the series and samples of a block are stored. All formats are read, side by side; compaction
+/// writes the one that is set, whatever its sources have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BlockFormat {
+    /// Columns in pages and a compressed index: small, and fast to scan.
+    #[default]
+    Ferula,
     /// Index version 2 and chunk segments, as Prometheus and Thanos read and write them.
     Prometheus,
 }
@@ -32,8 +45,8 @@ pub(crate) trait SeriesReader: fmt::Debug + Send + Sync {
     /// The series that pass all `matchers`, in label order.
     fn select(&self, matchers: &[Matcher]) -> Result<Postings, Error>;
 
-    /// Labels of a series; `chunks` is filled with its chunks, in time order.
-    fn series(&self, series: SeriesRef, chunks: &mut Vec<ChunkMeta>) -> Result<Labels, Error>;
+    /// Starts reading series.
+    fn cursor(&self) -> Box<dyn SeriesCursor + '_>;
 
     /// Names of the labels of series that pass all `matchers`, sorted.
     fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, Error>;
@@ -41,74 +54,96 @@ pub(crate) trait SeriesReader: fmt::Debug + Send + Sync {
     /// Values of the label `name` among series that pass all `matchers`, sorted.
     fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, Error>;
 
-    /// Labels of a series as pairs of numbers, which count the [`symbols`](Self::symbols) from
-    /// zero, and its chunks.
-    fn numbered_series(
+    /// Reads chunks anew, front to back, without keeping what was read in memory.
+    fn stream<'a>(&'a self, fs: &'a dyn Fs) -> Box<dyn ChunkStream + 'a>;
+
+    /// Calls `each` with all label names and values, sorted, each once; there may be others among
+    /// them.
+    fn for_each_symbol(&self, each: &mut dyn FnMut(&str)) -> Result<(), Error>;
+
+    /// Appends the samples of a chunk from `mint` to `maxt`, both inclusive, to `batch`. If that
+    /// fails, the batch holds nothing to rely on.
+    fn read(
         &self,
+        chunk: &ChunkMeta,
+        mint: i64,
+        maxt: i64,
+        batch: &mut SampleBatch,
+    ) -> Result<(), Error>;
+
+    /// Adds to an error of the chunk at `chunk` where that is.
+    fn chunk_error(&self, chunk: ChunkRef, source: ferula_chunkenc::Error) -> Error;
+
+    /// Reads what reading series and chunks leaves out.
+    fn verify(&self) -> Result<(), Error>;
+}
+
+/// Reads series by their refs; fast if they ascend.
+pub(crate) trait SeriesCursor: fmt::Debug {
+    /// Labels of a series; `chunks` is filled with its chunks, in time order.
+    fn series(&mut self, series: SeriesRef, chunks: &mut Vec<ChunkMeta>) -> Result<Labels, Error>;
+
+    /// Labels of a series as pairs of numbers, which count the
+    /// [symbols](SeriesReader::for_each_symbol) from zero, and its chunks.
+    fn numbered_series(
+        &mut self,
         series: SeriesRef,
         labels: &mut Vec<(u32, u32)>,
         chunks: &mut Vec<ChunkMeta>,
     ) -> Result<(), Error>;
-
-    /// Reads chunks anew, front to back, without keeping what was read in memory.
-    fn stream<'a>(&'a self, fs: &'a dyn Fs) -> Box<dyn ChunkStream + 'a>;
-
-    /// All label names and values, sorted, each once; there may be others among them.
-    fn symbols(&self) -> Box<dyn Iterator<Item = Result<&str, Error>> + '_>;
-
-    /// Reads a chunk; its checksum is verified, its content is not.
-    fn chunk(&self, chunk: ChunkRef) -> Result<Chunk, Error>;
-
-    /// Adds to an error of the chunk at `chunk` where that is.
-    fn chunk_error(&self, chunk: ChunkRef, source: ferula_chunkenc::Error) -> Error;
 }
 
 /// Reads the chunks of a block, front to back.
 pub(crate) trait ChunkStream: fmt::Debug {
-    /// Reads a chunk, whose ref is above those read before; its checksum is verified, its content
-    /// is not.
-    fn read(&mut self, chunk: ChunkRef) -> Result<Chunk, Error>;
+    /// Reads a chunk, whose ref is above those read before; its checksum is verified.
+    fn read(&mut self, chunk: ChunkRef) -> Result<StoredChunk, Error>;
 }
 
 /// Writes the series of a block, front to back.
 pub(crate) trait SeriesWriter: Send {
     /// Adds a series, which must come after the last one in label order, and its chunks, which
     /// ascend in time. Returns how many chunks they became.
-    fn add(&mut self, labels: &Labels, chunks: &[EncodedChunk]) -> Result<u64, Error>;
+    fn add(&mut self, labels: &Labels, chunks: &[BlockChunk]) -> Result<u64, Error>;
 
     /// The same, with labels as pairs of numbers, which count the symbols from zero.
-    fn add_numbered(
-        &mut self,
-        labels: &[(u32, u32)],
-        chunks: &[EncodedChunk],
-    ) -> Result<u64, Error>;
+    fn add_numbered(&mut self, labels: &[(u32, u32)], chunks: &[BlockChunk]) -> Result<u64, Error>;
 
     /// Makes everything durable, but for the directory that it is in.
     fn finish(self: Box<Self>) -> Result<(), Error>;
 }
 
-/// A chunk on its way into a block, with the times of its first and its last sample.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EncodedChunk {
-    pub(crate) mint: i64,
-    pub(crate) maxt: i64,
-    pub(crate) chunk: Chunk,
-}
-
 impl BlockFormat {
+    /// Its name, as flags and meta.json have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ferula => FERULA,
+            Self::Prometheus => "prometheus",
+        }
+    }
+
+    /// The format with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Ferula, Self::Prometheus].into_iter().find(|format| format.as_str() == name)
+    }
+
     /// What meta.json says of a block in this format.
     pub(super) fn section(self) -> Option<FerulaSection> {
         match self {
+            Self::Ferula => {
+                Some(FerulaSection { format: FERULA.to_owned(), version: FERULA_VERSION })
+            }
             Self::Prometheus => None,
         }
     }
 
-    /// Tells whether a block of this format takes chunks of this encoding. Others are decoded and
-    /// encoded anew before they are given to its writer.
-    pub(crate) fn stores(self, _encoding: Encoding) -> bool {
+    /// Tells whether a block of this format takes this chunk. Others are decoded and encoded anew
+    /// before they are given to its writer.
+    pub(crate) fn stores(self, chunk: &StoredChunk) -> bool {
         match self {
+            // Its writer takes apart what is encoded, and keeps what it does not know.
+            Self::Ferula => true,
             // All that Prometheus and Thanos know.
-            Self::Prometheus => true,
+            Self::Prometheus => matches!(chunk, StoredChunk::Encoded(_)),
         }
     }
 
@@ -116,6 +151,8 @@ impl BlockFormat {
     /// blocks, or decoded again right after they were made.
     pub(crate) fn depth_after_merge(self) -> Depth {
         match self {
+            // Its writer makes new ones.
+            Self::Ferula => Depth::Samples,
             // Its writer leaves them as they are.
             Self::Prometheus => Depth::Chunks,
         }
@@ -125,6 +162,9 @@ impl BlockFormat {
     pub(super) fn of(meta: &BlockMeta, dir: &Path) -> Result<Self, Error> {
         match &meta.ferula {
             None => Ok(Self::Prometheus),
+            Some(section) if section.format == FERULA && section.version == FERULA_VERSION => {
+                Ok(Self::Ferula)
+            }
             Some(section) => Err(Error::BlockFormat {
                 file: dir.join(META_FILE),
                 format: section.format.clone(),
@@ -136,6 +176,7 @@ impl BlockFormat {
     /// Opens what this format has in the directory `dir`.
     pub(super) fn open(self, fs: &dyn Fs, dir: &Path) -> Result<Arc<dyn SeriesReader>, Error> {
         match self {
+            Self::Ferula => Ok(Arc::new(FerulaReader::open(fs, dir)?)),
             Self::Prometheus => Ok(Arc::new(PrometheusReader::open(fs, dir)?)),
         }
     }
@@ -149,10 +190,17 @@ impl BlockFormat {
         symbols: &mut dyn Iterator<Item = &str>,
         chunk_segment_bytes: u64,
     ) -> Result<Box<dyn SeriesWriter + 'a>, Error> {
-        match self {
+        Ok(match self {
+            Self::Ferula => Box::new(FerulaWriter::create(fs, dir, symbols, chunk_segment_bytes)?),
             Self::Prometheus => {
-                Ok(Box::new(PrometheusWriter::create(fs, dir, symbols, chunk_segment_bytes)?))
+                Box::new(PrometheusWriter::create(fs, dir, symbols, chunk_segment_bytes)?)
             }
-        }
+        })
+    }
+}
+
+impl fmt::Display for BlockFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use ferula_chunkenc::Encoding;
 use ferula_wal::fs::Fs;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::PrettyFormatter;
@@ -136,14 +135,11 @@ pub struct BlockParent {
 
 impl BlockStats {
     /// Counts the samples of a chunk.
-    pub(crate) fn count(&mut self, encoding: Encoding, n_samples: u64) {
+    pub(crate) fn count(&mut self, has_histograms: bool, n_samples: u64) {
         self.num_samples += n_samples;
-        match encoding {
-            Encoding::Histogram
-            | Encoding::FloatHistogram
-            | Encoding::HistogramSt
-            | Encoding::FloatHistogramSt => self.num_histogram_samples += n_samples,
-            _ => self.num_float_samples += n_samples,
+        match has_histograms {
+            true => self.num_histogram_samples += n_samples,
+            false => self.num_float_samples += n_samples,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Blocks: immutable directories of samples with their index.
 //!
-//! How series and samples are stored is the matter of a [`format`]; today there is Prometheus's,
-//! described in `docs/formats/block.md`. [`writer`] makes a block under a temporary name,
+//! How series and samples are stored is the matter of a [`format`]: there is Prometheus's, described
+//! in `docs/formats/block.md`, and ferula's own, in `docs/formats/ferula-block.md`. [`writer`] makes a block under a temporary name,
 //! [`verify`] reads it back before it gets its own. Opening checks meta.json and the frames of the
 //! files; series and chunks are checked by their checksums when they are read, and a block that
 //! fails then is not read again.
@@ -9,28 +9,32 @@
 mod chunk_stream;
 mod chunks;
 mod deletion;
+mod ferula;
 mod format;
 mod meta;
 mod output;
 mod prometheus;
+mod segments;
+mod stored;
 mod verify;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use ferula_chunkenc::Chunk;
+use ferula_chunkenc::SampleBatch;
 use ferula_index::postings::Postings;
 use ferula_index::{ChunkMeta, Labels, Matcher, SeriesRef};
 use ferula_wal::fs::Fs;
 
 use self::deletion::gone_series;
-pub(crate) use self::format::{BlockFormat, EncodedChunk};
-use self::format::{ChunkStream, SeriesReader};
+pub use self::format::BlockFormat;
+use self::format::{ChunkStream, SeriesCursor, SeriesReader};
 pub use self::meta::{
     BlockCompaction, BlockMeta, BlockParent, BlockStats, FerulaSection, META_VERSION,
 };
 pub(crate) use self::output::{OutputFile, replace_file, size_of_dir};
+pub(crate) use self::stored::{BlockChunk, ColumnValues, Columns, EncodedChunk, StoredChunk};
 pub(crate) use self::verify::Depth;
 pub(crate) use self::writer::{BlockWriter, CREATION_SUFFIX, DELETION_SUFFIX, WrittenBlock};
 use crate::error::Error;
@@ -45,9 +49,38 @@ pub(crate) struct BlockStream<'a> {
 }
 
 impl BlockStream<'_> {
-    /// Reads a chunk; its checksum is verified, its content is not.
-    pub(crate) fn read(&mut self, chunk: &ChunkMeta) -> Result<Chunk, Error> {
+    /// Reads a chunk; its checksum is verified.
+    pub(crate) fn read(&mut self, chunk: &ChunkMeta) -> Result<StoredChunk, Error> {
         self.block.noting_damage(self.chunks.read(chunk.chunk))
+    }
+}
+
+/// Reads the series of a block by their refs; fast if they ascend.
+#[derive(Debug)]
+pub(crate) struct BlockCursor<'a> {
+    block: &'a Block,
+    series: Box<dyn SeriesCursor + 'a>,
+}
+
+impl BlockCursor<'_> {
+    /// Labels and chunks of a series.
+    pub(crate) fn series(
+        &mut self,
+        series: SeriesRef,
+        chunks: &mut Vec<ChunkMeta>,
+    ) -> Result<Labels, Error> {
+        self.block.noting_damage(self.series.series(series, chunks))
+    }
+
+    /// Labels of a series as pairs of numbers, which count the
+    /// [symbols](Block::for_each_symbol) from zero, and its chunks.
+    pub(crate) fn numbered_series(
+        &mut self,
+        series: SeriesRef,
+        labels: &mut Vec<(u32, u32)>,
+        chunks: &mut Vec<ChunkMeta>,
+    ) -> Result<(), Error> {
+        self.block.noting_damage(self.series.numbered_series(series, labels, chunks))
     }
 }
 
@@ -56,6 +89,7 @@ impl BlockStream<'_> {
 pub(crate) struct Block {
     dir: PathBuf,
     meta: BlockMeta,
+    format: BlockFormat,
     reader: Arc<dyn SeriesReader>,
     tombstones: Tombstones,
     /// Series of which nothing is left.
@@ -70,12 +104,13 @@ impl Block {
     /// Opens the block in `dir`.
     pub(crate) fn open(fs: &dyn Fs, dir: PathBuf) -> Result<Self, Error> {
         let meta = BlockMeta::read(fs, &dir)?;
-        let reader = BlockFormat::of(&meta, &dir)?.open(fs, &dir)?;
+        let format = BlockFormat::of(&meta, &dir)?;
+        let reader = format.open(fs, &dir)?;
         let tombstones = Tombstones::read(fs, &dir)?;
         let gone = gone_series(&*reader, &tombstones)?;
         let size_bytes = size_of_dir(fs, &dir).map_err(Error::io("inspect", &dir))?;
         let damage = Arc::default();
-        Ok(Self { dir, meta, reader, tombstones, gone, size_bytes, damage })
+        Ok(Self { dir, meta, format, reader, tombstones, gone, size_bytes, damage })
     }
 
     /// Its directory.
@@ -86,6 +121,11 @@ impl Block {
     /// Its description.
     pub(crate) fn meta(&self) -> &BlockMeta {
         &self.meta
+    }
+
+    /// How it is stored.
+    pub(crate) fn format(&self) -> BlockFormat {
+        self.format
     }
 
     /// What is deleted of it.
@@ -113,24 +153,9 @@ impl Block {
         Ok(selected)
     }
 
-    /// Labels and chunks of a series.
-    pub(crate) fn series(
-        &self,
-        series: SeriesRef,
-        chunks: &mut Vec<ChunkMeta>,
-    ) -> Result<Labels, Error> {
-        self.noting_damage(self.reader.series(series, chunks))
-    }
-
-    /// Labels of a series as pairs of numbers, which count the [`symbols`](Self::symbols) from
-    /// zero, and its chunks.
-    pub(crate) fn numbered_series(
-        &self,
-        series: SeriesRef,
-        labels: &mut Vec<(u32, u32)>,
-        chunks: &mut Vec<ChunkMeta>,
-    ) -> Result<(), Error> {
-        self.noting_damage(self.reader.numbered_series(series, labels, chunks))
+    /// Starts reading series.
+    pub(crate) fn cursor(&self) -> BlockCursor<'_> {
+        BlockCursor { block: self, series: self.reader.cursor() }
     }
 
     /// Reads chunks anew, front to back, without keeping what was read in memory.
@@ -138,14 +163,22 @@ impl Block {
         BlockStream { block: self, chunks: self.reader.stream(fs) }
     }
 
-    /// All label names and values, sorted, each once; there may be others among them.
-    pub(crate) fn symbols(&self) -> impl Iterator<Item = Result<&str, Error>> {
-        self.reader.symbols().map(|symbol| self.noting_damage(symbol))
+    /// Calls `each` with all label names and values, sorted, each once; there may be others among
+    /// them.
+    pub(crate) fn for_each_symbol(&self, mut each: impl FnMut(&str)) -> Result<(), Error> {
+        self.noting_damage(self.reader.for_each_symbol(&mut each))
     }
 
-    /// Reads a chunk; its checksum is verified, its content is not.
-    pub(crate) fn chunk(&self, chunk: &ChunkMeta) -> Result<Chunk, Error> {
-        self.noting_damage(self.reader.chunk(chunk.chunk))
+    /// Appends the samples of a chunk from `mint` to `maxt`, both inclusive, to `batch`. If that
+    /// fails, the batch holds nothing to rely on.
+    pub(crate) fn read(
+        &self,
+        chunk: &ChunkMeta,
+        mint: i64,
+        maxt: i64,
+        batch: &mut SampleBatch,
+    ) -> Result<(), Error> {
+        self.noting_damage(self.reader.read(chunk, mint, maxt, batch))
     }
 
     /// Size of its files in bytes, when it was opened.

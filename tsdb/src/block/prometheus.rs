@@ -2,20 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use ferula_chunkenc::Chunk;
+use ferula_chunkenc::SampleBatch;
 use ferula_index::block::{IndexReader, IndexWriter};
 use ferula_index::postings::Postings;
 use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, SeriesRef};
 use ferula_wal::fs::Fs;
 
-use super::chunks::{CHUNKS_DIR, ChunkReader, ChunkWriter};
-use super::format::{ChunkStream, EncodedChunk, SeriesReader, SeriesWriter};
+use super::chunks::{ChunkReader, ChunkWriter};
+use super::format::{ChunkStream, SeriesCursor, SeriesReader, SeriesWriter};
 use super::output::OutputFile;
+use super::segments::CHUNKS_DIR;
+use super::stored::{BlockChunk, StoredChunk};
 use crate::error::Error;
 use crate::mmap::open_bytes;
+use crate::querier::decode_between;
 
 /// Name of the index in a block.
-const INDEX_FILE: &str = "index";
+pub(super) const INDEX_FILE: &str = "index";
 
 /// Reads a block as Prometheus stores it.
 #[derive(Debug)]
@@ -48,8 +51,8 @@ impl SeriesReader for PrometheusReader {
         self.of_index(self.index.select(matchers))
     }
 
-    fn series(&self, series: SeriesRef, chunks: &mut Vec<ChunkMeta>) -> Result<Labels, Error> {
-        self.of_index(self.index.series(series, chunks))
+    fn cursor(&self) -> Box<dyn SeriesCursor + '_> {
+        Box::new(PrometheusCursor(self))
     }
 
     fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, Error> {
@@ -60,29 +63,59 @@ impl SeriesReader for PrometheusReader {
         self.of_index(self.index.label_values(name, matchers))
     }
 
-    fn numbered_series(
-        &self,
-        series: SeriesRef,
-        labels: &mut Vec<(u32, u32)>,
-        chunks: &mut Vec<ChunkMeta>,
-    ) -> Result<(), Error> {
-        self.of_index(self.index.numbered_series(series, labels, chunks))
-    }
-
     fn stream<'a>(&'a self, fs: &'a dyn Fs) -> Box<dyn ChunkStream + 'a> {
         Box::new(self.chunks.stream(fs))
     }
 
-    fn symbols(&self) -> Box<dyn Iterator<Item = Result<&str, Error>> + '_> {
-        Box::new(self.index.symbols().map(|symbol| self.of_index(symbol)))
+    fn for_each_symbol(&self, each: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        for symbol in self.index.symbols() {
+            each(self.of_index(symbol)?);
+        }
+        Ok(())
     }
 
-    fn chunk(&self, chunk: ChunkRef) -> Result<Chunk, Error> {
-        self.chunks.read(chunk)
+    fn read(
+        &self,
+        meta: &ChunkMeta,
+        mint: i64,
+        maxt: i64,
+        batch: &mut SampleBatch,
+    ) -> Result<(), Error> {
+        let chunk = self.chunks.read(meta.chunk)?;
+        let decoded = if mint <= meta.mint && meta.maxt <= maxt {
+            chunk.decode_into(batch)
+        } else {
+            decode_between(&chunk, mint, maxt, batch)
+        };
+        decoded.map_err(|source| self.chunks.error(meta.chunk, source))
     }
 
     fn chunk_error(&self, chunk: ChunkRef, source: ferula_chunkenc::Error) -> Error {
         self.chunks.error(chunk, source)
+    }
+
+    fn verify(&self) -> Result<(), Error> {
+        // Opening has verified all of the index but series and postings.
+        Ok(())
+    }
+}
+
+/// Reads series by their refs.
+#[derive(Debug)]
+struct PrometheusCursor<'a>(&'a PrometheusReader);
+
+impl SeriesCursor for PrometheusCursor<'_> {
+    fn series(&mut self, series: SeriesRef, chunks: &mut Vec<ChunkMeta>) -> Result<Labels, Error> {
+        self.0.of_index(self.0.index.series(series, chunks))
+    }
+
+    fn numbered_series(
+        &mut self,
+        series: SeriesRef,
+        labels: &mut Vec<(u32, u32)>,
+        chunks: &mut Vec<ChunkMeta>,
+    ) -> Result<(), Error> {
+        self.0.of_index(self.0.index.numbered_series(series, labels, chunks))
     }
 }
 
@@ -114,9 +147,12 @@ impl<'a> PrometheusWriter<'a> {
     }
 
     /// Writes the chunks of a series and keeps where they are.
-    fn write(&mut self, chunks: &[EncodedChunk]) -> Result<(), Error> {
+    fn write(&mut self, chunks: &[BlockChunk]) -> Result<(), Error> {
         self.metas.clear();
-        for EncodedChunk { mint, maxt, chunk } in chunks {
+        for BlockChunk { mint, maxt, chunk } in chunks {
+            let StoredChunk::Encoded(chunk) = chunk else {
+                unreachable!("chunks that the format does not store are encoded anew")
+            };
             let chunk = self.chunks.write(chunk)?;
             self.metas.push(ChunkMeta { mint: *mint, maxt: *maxt, chunk });
         }
@@ -125,18 +161,14 @@ impl<'a> PrometheusWriter<'a> {
 }
 
 impl SeriesWriter for PrometheusWriter<'_> {
-    fn add(&mut self, labels: &Labels, chunks: &[EncodedChunk]) -> Result<u64, Error> {
+    fn add(&mut self, labels: &Labels, chunks: &[BlockChunk]) -> Result<u64, Error> {
         self.write(chunks)?;
         let added = self.index.add_series(labels, &self.metas);
         added.map_err(|source| Error::Index { op: "write", file: self.file.clone(), source })?;
         Ok(self.metas.len() as u64)
     }
 
-    fn add_numbered(
-        &mut self,
-        labels: &[(u32, u32)],
-        chunks: &[EncodedChunk],
-    ) -> Result<u64, Error> {
+    fn add_numbered(&mut self, labels: &[(u32, u32)], chunks: &[BlockChunk]) -> Result<u64, Error> {
         self.write(chunks)?;
         let added = self.index.add_numbered_series(labels, &self.metas);
         added.map_err(|source| Error::Index { op: "write", file: self.file.clone(), source })?;

@@ -28,10 +28,12 @@ pub(crate) fn verify(fs: &dyn Fs, block: &Block, depth: Depth) -> Result<(), Err
     let (mut labels, mut last) = (Vec::new(), Vec::new());
     let mut chunks = Vec::new();
     let mut batch = SampleBatch::new();
+    block.noting_damage(block.reader.verify())?;
     let mut stream = block.stream(fs);
+    let mut cursor = block.cursor();
     for series in &block.noting_damage(block.reader.select(&[]))? {
-        block.numbered_series(series, &mut labels, &mut chunks)?;
-        let labels_of = || block.series(series, &mut Vec::new());
+        cursor.numbered_series(series, &mut labels, &mut chunks)?;
+        let labels_of = || block.cursor().series(series, &mut Vec::new());
         if labels <= last {
             return fault(BlockFault::SeriesOrder { labels: labels_of()? });
         }
@@ -40,16 +42,16 @@ pub(crate) fn verify(fs: &dyn Fs, block: &Block, depth: Depth) -> Result<(), Err
             let data = stream.read(chunk)?;
             let mut is_valid = has_range(block, chunk, after);
             if depth == Depth::Samples {
-                batch.clear();
-                block.of_chunk(chunk, data.decode_into(&mut batch))?;
-                is_valid &= has_times_of(chunk, batch.timestamps());
+                let has_times =
+                    |times: Option<&[i64]>| times.is_none_or(|times| has_times_of(chunk, times));
+                is_valid &= block.of_chunk(chunk, data.with_times(&mut batch, has_times))?;
             }
             if !is_valid {
                 return fault(BlockFault::ChunkRange { labels: labels_of()?, chunk: chunk.chunk });
             }
             after = Some(chunk.maxt);
             n_chunks += 1;
-            n_samples += u64::from(block.of_chunk(chunk, data.sample_count())?);
+            n_samples += block.of_chunk(chunk, data.sample_count())?;
         }
         n_series += 1;
         std::mem::swap(&mut last, &mut labels);

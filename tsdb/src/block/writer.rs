@@ -10,8 +10,9 @@ use ferula_wal::fs::Fs;
 use ulid::Ulid;
 
 use super::Block;
-use super::format::{BlockFormat, EncodedChunk, SeriesWriter};
+use super::format::{BlockFormat, SeriesWriter};
 use super::meta::{BlockMeta, BlockStats};
+use super::stored::{BlockChunk, EncodedChunk};
 use super::verify::{Depth, verify};
 use crate::error::Error;
 use crate::tombstones::Tombstones;
@@ -60,9 +61,10 @@ impl<'a> BlockWriter<'a> {
     }
 
     /// Adds a series, which must come after the last one in label order, and its chunks.
-    pub(crate) fn add(&mut self, labels: &Labels, chunks: &[EncodedChunk]) -> Result<(), Error> {
-        self.count(chunks)?;
-        self.stats.num_chunks += self.series.add(labels, chunks)?;
+    pub(crate) fn add(&mut self, labels: &Labels, chunks: Vec<EncodedChunk>) -> Result<(), Error> {
+        let chunks: Vec<BlockChunk> = chunks.into_iter().map(BlockChunk::from).collect();
+        self.count(&chunks)?;
+        self.stats.num_chunks += self.series.add(labels, &chunks)?;
         Ok(())
     }
 
@@ -71,19 +73,19 @@ impl<'a> BlockWriter<'a> {
     pub(crate) fn add_numbered(
         &mut self,
         labels: &[(u32, u32)],
-        chunks: &[EncodedChunk],
+        chunks: &[BlockChunk],
     ) -> Result<(), Error> {
         self.count(chunks)?;
         self.stats.num_chunks += self.series.add_numbered(labels, chunks)?;
         Ok(())
     }
 
-    fn count(&mut self, chunks: &[EncodedChunk]) -> Result<(), Error> {
-        for EncodedChunk { chunk, .. } in chunks {
+    fn count(&mut self, chunks: &[BlockChunk]) -> Result<(), Error> {
+        for BlockChunk { chunk, .. } in chunks {
             let n_samples = chunk.sample_count();
             let n_samples =
                 n_samples.map_err(|source| Error::Decode { file: self.tmp.clone(), source })?;
-            self.stats.count(chunk.encoding, n_samples.into());
+            self.stats.count(chunk.has_histograms(), n_samples);
         }
         self.stats.num_series += 1;
         Ok(())

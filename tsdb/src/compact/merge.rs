@@ -9,56 +9,81 @@ use std::collections::BinaryHeap;
 use ferula_index::postings::{Iter, Postings};
 use ferula_index::{ChunkMeta, SeriesRef};
 
-use crate::block::Block;
+use crate::block::{Block, BlockCursor};
 use crate::error::Error;
+
+/// Strings one behind the other.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Texts {
+    fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.ends.push(self.text.len());
+    }
+
+    /// All of them, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.text[start..*end])
+    }
+
+    /// Those of both, of which each is sorted.
+    fn merge(&self, other: &Self) -> Self {
+        let mut merged = Self::default();
+        let (mut a, mut b) = (self.iter().peekable(), other.iter().peekable());
+        loop {
+            let next = match (a.peek(), b.peek()) {
+                (Some(left), Some(right)) if left == right => {
+                    b.next();
+                    a.next()
+                }
+                (Some(left), Some(right)) if left > right => b.next(),
+                (Some(_), _) => a.next(),
+                (None, _) => b.next(),
+            };
+            let Some(next) = next else { return merged };
+            merged.push(next);
+        }
+    }
+}
 
 /// The symbols of several blocks.
 #[derive(Debug, Default)]
-pub(super) struct MergedSymbols<'a> {
+pub(super) struct MergedSymbols {
     /// Sorted, each once.
-    pub(super) symbols: Vec<&'a str>,
+    pub(super) texts: Texts,
     /// For each block which numbers its symbols have among all.
     numbers: Vec<Vec<u32>>,
 }
 
-impl<'a> MergedSymbols<'a> {
+impl MergedSymbols {
     /// Merges the symbols of `blocks`.
-    pub(super) fn new(blocks: &[&'a Block]) -> Result<Self, Error> {
-        let texts = |block: &&'a Block| block.symbols().collect::<Result<Vec<&'a str>, Error>>();
-        let mut symbols = Vec::new();
+    pub(super) fn new(blocks: &[&Block]) -> Result<Self, Error> {
+        let mut texts = Texts::default();
         for block in blocks {
-            symbols = merge_two(&symbols, &texts(block)?);
+            let mut of_block = Texts::default();
+            block.for_each_symbol(|text| of_block.push(text))?;
+            texts = texts.merge(&of_block);
         }
         // Read again rather than kept: this is done with the symbols of one block in memory.
-        let numbers = blocks.iter().map(|block| Ok(number(&texts(block)?, &symbols)));
-        let numbers = numbers.collect::<Result<_, Error>>()?;
-        Ok(Self { symbols, numbers })
+        let numbers = blocks.iter().map(|block| number(block, &texts)).collect::<Result<_, _>>()?;
+        Ok(Self { texts, numbers })
     }
 }
 
-/// Where each of `texts` stands in `all`, both of which ascend.
-fn number(texts: &[&str], all: &[&str]) -> Vec<u32> {
-    let mut all = (0_u32..).zip(all);
-    let number = |text: &&str| all.find(|(_, other)| *other == text).map_or(u32::MAX, |(n, _)| n);
-    texts.iter().map(number).collect()
-}
-
-fn merge_two<'a>(a: &[&'a str], b: &[&'a str]) -> Vec<&'a str> {
-    let mut merged = Vec::with_capacity(a.len().max(b.len()));
-    let (mut a, mut b) = (a.iter().copied().peekable(), b.iter().copied().peekable());
-    loop {
-        let next = match (a.peek(), b.peek()) {
-            (Some(left), Some(right)) if left == right => {
-                b.next();
-                a.next()
-            }
-            (Some(left), Some(right)) if left > right => b.next(),
-            (Some(_), _) => a.next(),
-            (None, _) => b.next(),
-        };
-        let Some(next) = next else { return merged };
-        merged.push(next);
-    }
+/// Where each of the symbols of a block stands in `all`.
+fn number(block: &Block, all: &Texts) -> Result<Vec<u32>, Error> {
+    let mut all = (0_u32..).zip(all.iter());
+    let mut numbers = Vec::new();
+    block.for_each_symbol(|text| {
+        let found = all.find(|(_, other)| *other == text);
+        numbers.push(found.map_or(u32::MAX, |(number, _)| number));
+    })?;
+    Ok(numbers)
 }
 
 /// Labels as pairs of numbers of merged symbols, which are in the same order as the text.
@@ -88,7 +113,7 @@ pub(super) struct SeriesMerge<'a> {
 }
 
 struct Source<'a> {
-    block: &'a Block,
+    cursor: BlockCursor<'a>,
     /// Numbers of its symbols among all.
     numbers: &'a [u32],
     series: Iter<'a>,
@@ -100,13 +125,13 @@ impl<'a> SeriesMerge<'a> {
     /// Begins before the first series of the `sources`, which are given with what to read of them.
     pub(super) fn new(
         sources: impl Iterator<Item = (&'a Block, &'a Postings)>,
-        symbols: &'a MergedSymbols<'_>,
+        symbols: &'a MergedSymbols,
     ) -> Result<Self, Error> {
         let sources: Vec<Source<'a>> = sources
             .zip(&symbols.numbers)
             .enumerate()
             .map(|(source, ((block, series), numbers))| Source {
-                block,
+                cursor: block.cursor(),
                 numbers,
                 series: series.iter(),
                 part: Part { source, ..Part::default() },
@@ -147,11 +172,11 @@ impl<'a> SeriesMerge<'a> {
     }
 
     fn read(&mut self, source: usize) -> Result<(), Error> {
-        let Source { block, numbers, series, part } = &mut self.sources[source];
+        let Source { cursor, numbers, series, part } = &mut self.sources[source];
         if let Some(series) = series.next() {
             (part.source, part.series) = (source, series);
             let mut labels = self.spare.pop().unwrap_or_default();
-            block.numbered_series(series, &mut labels, &mut part.chunks)?;
+            cursor.numbered_series(series, &mut labels, &mut part.chunks)?;
             for (name, value) in &mut labels {
                 (*name, *value) = (numbers[*name as usize], numbers[*value as usize]);
             }

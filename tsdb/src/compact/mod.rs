@@ -2,17 +2,19 @@
 //!
 //! [`plan`] says which blocks; it looks at nothing but their descriptions. [`merge`] walks over the
 //! series of all sources in label order, [`populate`] makes the chunks of one series from theirs.
-//! Chunks that neither overlap nor have anything deleted are copied as they are, whatever they
-//! hold; the others are decoded and encoded anew.
+//! Chunks that neither overlap nor have anything deleted are handed to the writer as they are, which
+//! copies them in Prometheus's format and makes longer ones of them in ferula's own; the others are
+//! decoded and encoded anew. Sources may be of any format, and become the one that is asked for.
 //!
 //! # Memory
 //!
-//! Some 500 series are in memory at a time: their labels, the places of their chunks, and of one
-//! series, where chunks overlap, the samples of those. Beside that there are, for the whole run, a
-//! few windows of 512 KiB of the chunks of each source, the label names and values of the result
-//! with four bytes for each of them in each source, and what the writer of the index keeps for each
-//! series (four bytes for each label in Prometheus's format). Neither the number of samples nor the
-//! size of the sources matters. The indexes of the sources are mapped.
+//! Some 500 series are in memory at a time, or fewer if their chunks take 4 MiB: their labels, the
+//! places of their chunks, and of one series, where chunks overlap or another format is written, the
+//! samples of those. Beside that there are, for the whole run, a few windows of 512 KiB of the chunks
+//! of each source, the label names and values of the result with eight bytes for each of them and
+//! four for each in each source, and what the writer of the format keeps: four bytes for each label
+//! of each series, and in ferula's own format the columns of times of a segment. Neither the number
+//! of samples nor the size of the sources matters. The indexes of the sources are mapped.
 
 mod control;
 mod merge;
@@ -72,7 +74,7 @@ impl<'a> Compaction<'a> {
             self.parent,
             self.ulid,
             self.format,
-            symbols.symbols.iter().copied(),
+            symbols.texts.iter(),
             self.chunk_segment_bytes,
         )?;
         let writer = write_merged(writer, |pipe| self.merge(&sources, &symbols, pipe))?;
@@ -88,7 +90,7 @@ impl<'a> Compaction<'a> {
     fn merge(
         &self,
         sources: &[&Block],
-        symbols: &MergedSymbols<'_>,
+        symbols: &MergedSymbols,
         pipe: &mut Pipe,
     ) -> Result<(), Error> {
         let selected =
@@ -99,7 +101,7 @@ impl<'a> Compaction<'a> {
         let mut chunks = Vec::new();
         while let Some((labels, parts)) = merge.next()? {
             populator.populate(parts, &mut chunks)?;
-            let n_bytes = chunks.iter().map(|chunk| chunk.chunk.data.len() as u64).sum();
+            let n_bytes = chunks.iter().map(|chunk| chunk.chunk.size_bytes()).sum();
             if !chunks.is_empty()
                 && let Err(WriterGone) = pipe.add(labels, &mut chunks)
             {

@@ -7,11 +7,14 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, scope};
 
-use crate::block::{BlockWriter, EncodedChunk};
+use crate::block::{BlockChunk, BlockWriter};
 use crate::error::Error;
 
 /// Series that are handed over together.
 const BATCH_SERIES: usize = 128;
+
+/// Bytes of chunks from which on fewer are: chunks of ferula's format are decoded here.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Batches that may wait.
 const QUEUED_BATCHES: usize = 2;
@@ -21,9 +24,11 @@ const QUEUED_BATCHES: usize = 2;
 struct Batch {
     /// Labels of all of them, as pairs of numbers.
     labels: Vec<(u32, u32)>,
-    chunks: Vec<EncodedChunk>,
+    chunks: Vec<BlockChunk>,
     /// Where the labels and the chunks of each end.
     ends: Vec<(usize, usize)>,
+    /// Memory of the chunks.
+    size_bytes: usize,
 }
 
 /// Takes series for a writer that works on another thread.
@@ -42,12 +47,15 @@ impl Pipe {
     pub(super) fn add(
         &mut self,
         labels: &[(u32, u32)],
-        chunks: &mut Vec<EncodedChunk>,
+        chunks: &mut Vec<BlockChunk>,
     ) -> Result<(), WriterGone> {
         self.batch.labels.extend_from_slice(labels);
+        self.batch.size_bytes +=
+            chunks.iter().map(|chunk| chunk.chunk.memory_bytes()).sum::<usize>();
         self.batch.chunks.append(chunks);
         self.batch.ends.push((self.batch.labels.len(), self.batch.chunks.len()));
-        if self.batch.ends.len() >= BATCH_SERIES { self.flush() } else { Ok(()) }
+        let is_full = self.batch.ends.len() >= BATCH_SERIES || self.batch.size_bytes >= BATCH_BYTES;
+        if is_full { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), WriterGone> {
@@ -83,7 +91,7 @@ fn write_all<'a>(
     mut writer: BlockWriter<'a>,
     batches: &Receiver<Batch>,
 ) -> Result<BlockWriter<'a>, Error> {
-    for Batch { labels, chunks, ends } in batches {
+    for Batch { labels, chunks, ends, .. } in batches {
         let (mut labels_start, mut chunks_start) = (0, 0);
         for (labels_end, chunks_end) in ends {
             let labels = &labels[labels_start..labels_end];

@@ -5,12 +5,11 @@
 //! the same time the one of the first source stays, which is what a query over the sources reads.
 //! Prometheus itself takes one or the other, depending on where the chunks begin.
 
-use ferula_chunkenc::Chunk;
 use ferula_index::ChunkMeta;
 use ferula_wal::fs::Fs;
 
 use super::merge::Part;
-use crate::block::{Block, BlockFormat, BlockStream, EncodedChunk};
+use crate::block::{Block, BlockChunk, BlockFormat, BlockStream, StoredChunk};
 use crate::error::Error;
 use crate::recode::Recoder;
 use crate::tombstones::{covers, touches};
@@ -48,7 +47,7 @@ impl<'a> Populator<'a> {
     pub(super) fn populate(
         &mut self,
         parts: &[Part],
-        chunks: &mut Vec<EncodedChunk>,
+        chunks: &mut Vec<BlockChunk>,
     ) -> Result<(), Error> {
         let mut pieces = std::mem::take(&mut self.pieces);
         pieces.clear();
@@ -84,44 +83,50 @@ impl<'a> Populator<'a> {
         &mut self,
         parts: &[Part],
         group: &[Piece],
-        chunks: &mut Vec<EncodedChunk>,
+        chunks: &mut Vec<BlockChunk>,
     ) -> Result<(), Error> {
-        if let [piece] = group
-            && !piece.is_touched
-        {
-            // Nearly every chunk is alone.
-            let chunk = self.streams[parts[piece.part].source].read(&piece.meta)?;
-            if self.format.stores(chunk.encoding) {
-                let ChunkMeta { mint, maxt, .. } = piece.meta;
-                chunks.push(EncodedChunk { mint, maxt, chunk });
-                return Ok(());
-            }
-        }
+        let alone = matches!(group, [piece] if !piece.is_touched);
         let block = |piece: &Piece| self.sources[parts[piece.part].source];
         let streams = &mut self.streams;
         let read = |piece: &Piece| streams[parts[piece.part].source].read(&piece.meta);
-        let read: Vec<Chunk> = group.iter().map(read).collect::<Result<_, _>>()?;
+        let mut read: Vec<StoredChunk> = group.iter().map(read).collect::<Result<_, _>>()?;
         let ChunkMeta { mint, maxt, .. } = group[0].meta;
-        let is_first = |(piece, chunk): (&Piece, &Chunk)| {
+        let is_first = |(piece, chunk): (&Piece, &StoredChunk)| {
             !piece.is_touched
                 && (piece.meta.mint, piece.meta.maxt) == (mint, maxt)
-                && *chunk == read[0]
+                && is_same(chunk, &read[0])
         };
-        if self.format.stores(read[0].encoding) && group.iter().zip(&read).all(is_first) {
-            chunks.extend(read.into_iter().next().map(|chunk| EncodedChunk { mint, maxt, chunk }));
+        // Nearly every chunk is alone.
+        if self.format.stores(&read[0]) && (alone || group.iter().zip(&read).all(is_first)) {
+            chunks.push(BlockChunk { mint, maxt, chunk: read.swap_remove(0) });
             return Ok(());
         }
         self.recoder.clear();
         for (place, part) in parts.iter().enumerate() {
             let of_part = group.iter().zip(&read).filter(|(piece, _)| piece.part == place);
             for (piece, chunk) in of_part {
-                let decoded = self.recoder.decode(chunk);
+                let decoded = self.recoder.decode_stored(chunk);
                 block(piece).of_chunk(&piece.meta, decoded)?;
             }
             let deleted = self.sources[part.source].tombstones().of(part.series);
             self.recoder.merge(deleted);
         }
-        let encoded = self.recoder.encode(chunks);
-        encoded.map_err(|source| block(&group[0]).chunk_error(&group[0].meta, source))
+        let mut encoded = Vec::new();
+        // What is only written otherwise keeps what its chunk says of counter resets.
+        let done = match alone {
+            true => self.recoder.encode_as_it_was(&mut encoded),
+            false => self.recoder.encode(&mut encoded),
+        };
+        done.map_err(|source| block(&group[0]).chunk_error(&group[0].meta, source))?;
+        chunks.extend(encoded.into_iter().map(BlockChunk::from));
+        Ok(())
+    }
+}
+
+/// Tells whether two chunks are encoded to the same bytes.
+fn is_same(a: &StoredChunk, b: &StoredChunk) -> bool {
+    match (a, b) {
+        (StoredChunk::Encoded(a), StoredChunk::Encoded(b)) => a == b,
+        _ => false,
     }
 }

@@ -11,7 +11,7 @@ use ferula_index::Matcher;
 use ferula_wal::fs::StdFs;
 
 use super::*;
-use crate::block::{Depth, EncodedChunk};
+use crate::block::{Depth, EncodedChunk, StoredChunk};
 
 fn labels(value: &str) -> ferula_index::Labels {
     ferula_index::Labels::from_pairs([("__name__", "m"), ("n", value)]).unwrap()
@@ -58,7 +58,7 @@ fn block(parent: &Path, name: u128, series: &[(&str, Vec<EncodedChunk>)]) -> Arc
     let mut writer =
         BlockWriter::create(&StdFs, parent, ulid, format, symbols.into_iter(), segment).unwrap();
     for (value, chunks) in series {
-        writer.add(&labels(value), chunks).unwrap();
+        writer.add(&labels(value), chunks.clone()).unwrap();
     }
     let describe = |stats| BlockMeta::of_head(ulid, 0, 1000, stats);
     Arc::new(writer.finish(Depth::Chunks, describe).unwrap().publish().unwrap())
@@ -88,8 +88,11 @@ fn chunks_of(block: &Block, value: Option<&str>) -> Vec<Chunk> {
     let mut found = Vec::new();
     let mut metas = Vec::new();
     for series in &block.select(&matchers).unwrap() {
-        block.series(series, &mut metas).unwrap();
-        found.extend(metas.iter().map(|meta| block.chunk(meta).unwrap()));
+        block.cursor().series(series, &mut metas).unwrap();
+        found.extend(metas.iter().map(|meta| match block.stream(&StdFs).read(meta).unwrap() {
+            StoredChunk::Encoded(chunk) => chunk,
+            StoredChunk::Columns(_) => panic!("a block of Prometheus has no columns"),
+        }));
     }
     found
 }

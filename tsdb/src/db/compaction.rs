@@ -14,7 +14,7 @@ use ferula_index::Matcher;
 use ulid::Ulid;
 
 use super::{Shared, View};
-use crate::block::{Block, BlockFormat, BlockMeta, CREATION_SUFFIX, WrittenBlock};
+use crate::block::{Block, BlockMeta, CREATION_SUFFIX, WrittenBlock};
 use crate::clock::new_ulid;
 use crate::compact::{Compaction, plan, ranges};
 use crate::error::Error;
@@ -72,10 +72,20 @@ impl Shared {
     /// Rewrites the blocks of which something is deleted, one after the other, and returns those
     /// made. Takes the room of one block beside those that there are.
     pub(super) fn clean_tombstones(&self) -> Result<Vec<Ulid>, Error> {
+        self.rewrite(|block| !block.tombstones().is_empty())
+    }
+
+    /// Rewrites the blocks of other formats than the one set, one after the other, and returns those
+    /// made. Takes the room of one block beside those that there are.
+    pub(super) fn convert_blocks(&self) -> Result<Vec<Ulid>, Error> {
+        self.rewrite(|block| block.format() != self.options.block_format)
+    }
+
+    fn rewrite(&self, is_due: impl Fn(&Block) -> bool) -> Result<Vec<Ulid>, Error> {
         let _compacting = self.compacting.lock();
         let blocks: Vec<Arc<Block>> = self.view.read().blocks.to_vec();
         let mut made = Vec::new();
-        for block in blocks.iter().filter(|block| !block.tombstones().is_empty()) {
+        for block in blocks.iter().filter(|block| is_due(block)) {
             let ulid = block.meta().ulid;
             // As it is now: more of it may be deleted.
             let begun = self.begin(|blocks| {
@@ -128,7 +138,7 @@ impl Shared {
             fs: &*self.fs,
             parent: &self.dir,
             ulid: new_ulid(&*self.options.clock),
-            format: BlockFormat::Prometheus,
+            format: self.options.block_format,
             chunk_segment_bytes: self.options.chunk_segment_bytes,
             sources,
             control: &self.control,

@@ -13,7 +13,7 @@ use ferula_wal::record::exemplars::RefExemplar;
 use ulid::Ulid;
 
 use super::{Shared, View};
-use crate::block::{Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, Depth};
+use crate::block::{Block, BlockMeta, BlockWriter, CREATION_SUFFIX, Depth};
 use crate::clock::new_ulid;
 use crate::error::Error;
 use crate::head::range_end;
@@ -131,7 +131,7 @@ pub(super) fn write_block(
             fs,
             parent,
             ulid,
-            BlockFormat::Prometheus,
+            options.block_format,
             symbols.iter().map(String::as_str),
             options.chunk_segment_bytes,
         )?;
@@ -140,7 +140,7 @@ pub(super) fn write_block(
             let chunks = head.chunks(series, mint, maxt - 1)?;
             if let Some(first) = chunks.first() {
                 oldest = oldest.min(first.mint);
-                writer.add(&labels, &chunks)?;
+                writer.add(&labels, chunks)?;
             }
         }
         if writer.stats().num_series == 0 {

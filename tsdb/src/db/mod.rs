@@ -247,6 +247,17 @@ impl Db {
         self.shared.clean_tombstones()
     }
 
+    /// Rewrites the blocks of other formats than
+    /// [`Options::block_format`](crate::Options::block_format) in that one, one after the other:
+    /// this takes the room of one block beside those that there are. Samples stay what they are, bit
+    /// for bit. Returns the blocks made.
+    ///
+    /// # Errors
+    /// Whatever keeps a block from being read or written; nothing is lost then.
+    pub fn convert_blocks(&self) -> Result<Vec<Ulid>, Error> {
+        self.shared.convert_blocks()
+    }
+
     /// Cuts the whole head into blocks, whether or not they are due, and returns them. Samples
     /// before the end of the last one's range are refused from then on.
     ///

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use ferula_chunkenc::SampleBatch;
 use ferula_index::{ChunkMeta, Labels, Matcher, SeriesRef};
 
-use super::chunks::decode_between;
 use crate::block::Block;
 use crate::error::Error;
 
@@ -27,8 +26,9 @@ pub(crate) fn select(
 ) -> Result<Vec<(Labels, BlockPart)>, Error> {
     let mut found = Vec::new();
     let mut chunks = Vec::new();
+    let mut cursor = block.cursor();
     for series in &block.select(matchers)? {
-        let labels = block.series(series, &mut chunks)?;
+        let labels = cursor.series(series, &mut chunks)?;
         let is_needed = |chunk: &&ChunkMeta| {
             let ChunkMeta { mint: from, maxt: to, .. } = **chunk;
             let (from, to) = (from.max(mint), to.min(maxt));
@@ -47,13 +47,7 @@ impl BlockPart {
     pub(crate) fn read(&self, mint: i64, maxt: i64, batch: &mut SampleBatch) -> Result<(), Error> {
         let start = batch.len();
         for meta in &self.chunks {
-            let chunk = self.block.chunk(meta)?;
-            let decoded = if mint <= meta.mint && meta.maxt <= maxt {
-                chunk.decode_into(batch)
-            } else {
-                decode_between(&chunk, mint, maxt, batch)
-            };
-            self.block.of_chunk(meta, decoded)?;
+            self.block.read(meta, mint, maxt, batch)?;
         }
         self.block.tombstones().apply(self.series, batch, start);
         Ok(())

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ferula_chunkenc::{Sample, SampleBatch};
 use ferula_index::Labels;
-use ferula_tsdb::{Db, Options, Querier, SyncPolicy};
+use ferula_tsdb::{BlockFormat, Db, Options, Querier, SyncPolicy};
 
 /// Every series of a database with its samples.
 pub(crate) type Content = Vec<(Labels, Vec<Sample>)>;
@@ -24,6 +24,17 @@ pub(crate) const RANGE: i64 = 60_000;
 pub(crate) fn short_blocks() -> Options {
     let builder = Options::builder().sync(SyncPolicy::Never).maintenance_interval(None);
     builder.block_range_ms(RANGE).wal_segment_bytes(32 << 10).build().unwrap()
+}
+
+/// The same settings with blocks of a format.
+pub(crate) fn in_format(mut options: Options, format: BlockFormat) -> Options {
+    options.block_format = format;
+    options
+}
+
+/// [`short_blocks`] that Prometheus reads.
+pub(crate) fn short_prometheus_blocks() -> Options {
+    in_format(short_blocks(), BlockFormat::Prometheus)
 }
 
 /// Opens a database with [`options`].

@@ -64,6 +64,7 @@ struct Machine<'a> {
     churn: u16,
     next_serial: u32,
     n_snapshots: u32,
+    n_opened: usize,
     /// A view that was opened some time ago, and what it showed then.
     held: Option<(Querier, Content)>,
     /// Earliest time that the head takes, if nothing went wrong since it was opened.
@@ -110,6 +111,7 @@ pub(crate) fn run_with(
         churn: 0,
         next_serial: 1,
         n_snapshots: 0,
+        n_opened: 0,
         held: None,
         valid_from: i64::MIN,
         has_failed: false,
@@ -475,6 +477,7 @@ impl Machine<'_> {
 
     fn options(&self) -> ferula_tsdb::Options {
         let mut options = self.schedule.config.options();
+        options.block_format = self.schedule.config.formats[self.n_opened % 2];
         options.clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         options
     }
@@ -537,6 +540,7 @@ impl Machine<'_> {
             }
             self.process = Process::new(&self.fs);
             let db = Db::open_with(Arc::new(self.process.clone()), DATA, self.options());
+            self.n_opened += 1;
             match db {
                 Ok(db) if !db.open_report().quarantined.is_empty() => {
                     ensure!(

@@ -1,6 +1,6 @@
 //! What is done to the database, drawn from a seed.
 
-use ferula_tsdb::{Compression, Options, SyncPolicy};
+use ferula_tsdb::{BlockFormat, Compression, Options, SyncPolicy};
 use ferula_wal::fs::{Fault, Survival};
 
 /// Batches that may be open at the same time.
@@ -74,6 +74,8 @@ pub(crate) struct Config {
     pub(crate) is_compressed: bool,
     pub(crate) block_range_ms: i64,
     pub(crate) chunk_segment_bytes: u64,
+    /// Formats of blocks, between which openings change.
+    pub(crate) formats: [BlockFormat; 2],
     /// Bytes of a label of every fifth series, to make the log change segments.
     pub(crate) padding: usize,
     /// Exemplars that are kept.
@@ -134,12 +136,16 @@ impl Schedule {
     /// The schedule of a seed.
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
+        let (ferula, prometheus) = (BlockFormat::Ferula, BlockFormat::Prometheus);
+        let formats = [[ferula; 2], [ferula, prometheus], [prometheus, ferula], [prometheus; 2]];
         let config = Config {
             is_always: !random.one_in(4),
             is_compressed: random.one_in(4),
             block_range_ms: [1000, 2000, 10_000][usize::from(random.small(3))],
             chunk_segment_bytes: [64, 300, 1 << 20][usize::from(random.small(3))],
             padding: [0, 0, 300, 4000][usize::from(random.small(4))],
+            // Not drawn, so that the schedules of seeds stay what they were.
+            formats: formats[usize::try_from(seed % 4).expect("small")],
             max_exemplars: [3, 10, 100][usize::try_from(seed % 3).expect("small")],
         };
         let n_ops = 8 + random.below(40);

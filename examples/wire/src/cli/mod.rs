@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Parser, ValueEnum};
-use ferula_tsdb::{Db, OpenReport, Options, Stats, SyncPolicy};
+use ferula_tsdb::{BlockFormat, Db, OpenReport, Options, Stats, SyncPolicy};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use tracing_subscriber::filter::LevelFilter;
@@ -98,9 +98,33 @@ pub struct StoreFlags {
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = WalSync::Interval)]
     pub wal_sync: WalSync,
 
+    /// How blocks are stored from now on.
+    ///
+    /// Blocks of either format are read; those there are become this one when they are compacted.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = StoredFormat::Ferula)]
+    pub block_format: StoredFormat,
+
     /// Serve the endpoints below /api/v1/admin, such as snapshots.
     #[arg(long)]
     pub enable_admin_api: bool,
+}
+
+/// How blocks are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StoredFormat {
+    /// Columns: a fraction of the size.
+    Ferula,
+    /// As Prometheus and Thanos read and write them, snapshots included.
+    Prometheus,
+}
+
+impl From<StoredFormat> for BlockFormat {
+    fn from(format: StoredFormat) -> Self {
+        match format {
+            StoredFormat::Ferula => Self::Ferula,
+            StoredFormat::Prometheus => Self::Prometheus,
+        }
+    }
 }
 
 /// When the log is synced to disk.
@@ -132,7 +156,10 @@ impl StoreFlags {
     pub async fn open(&self, registry: &Registry) -> Result<Arc<Db>, ferula_tsdb::Error> {
         info!(data = %self.data.display(), "opening the store");
         let data = self.data.clone();
-        let options = Options::builder().sync(self.wal_sync.into()).build()?;
+        let options = Options::builder()
+            .sync(self.wal_sync.into())
+            .block_format(self.block_format.into())
+            .build()?;
         // Reading a long log keeps a thread busy, and requests are to be refused meanwhile.
         let db = match spawn_blocking(move || Db::open(data, options)).await {
             Ok(opened) => Arc::new(opened?),
@@ -316,9 +343,12 @@ mod tests {
     }
 
     #[test]
-    fn the_default_policy_is_that_of_the_store() {
+    fn the_defaults_are_those_of_the_store() {
         let flags = Flags::parse_from(["program"]);
         assert_eq!(SyncPolicy::from(flags.store.wal_sync), Options::default().sync);
+        assert_eq!(BlockFormat::from(flags.store.block_format), Options::default().block_format);
+        let flags = Flags::parse_from(["program", "--block-format", "prometheus"]);
+        assert_eq!(BlockFormat::from(flags.store.block_format), BlockFormat::Prometheus);
     }
 
     #[test]
