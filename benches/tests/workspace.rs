@@ -38,6 +38,23 @@ const PROGRAM: &[&str] = &[
 const NOT_IN_LIBRARIES: [&str; 8] =
     ["tokio", "axum", "hyper", "reqwest", "tonic", "prost", "serde_yaml_ng", "tracing-subscriber"];
 
+/// What a crate brings that has threads, clocks, files or randomness of its own: matters of the
+/// callers of the engine, which runs in a browser, too.
+const NOT_IN_ENGINE: [&str; 12] = [
+    "rayon",
+    "crossbeam",
+    "threadpool",
+    "rand",
+    "getrandom",
+    "fastrand",
+    "memmap2",
+    "tempfile",
+    "chrono",
+    "time",
+    "rustix",
+    "parking_lot",
+];
+
 const LICENCES: [&str; 11] = [
     "0BSD",
     "Apache-2.0",
@@ -113,6 +130,19 @@ fn libraries_bring_no_runtime() {
         for name in NOT_IN_LIBRARIES {
             assert!(!linked.contains(name), "{} must not bring {name}", package.name);
         }
+    }
+}
+
+#[test]
+fn the_engine_runs_anywhere() {
+    let metadata = metadata();
+    let packages = metadata.workspace_packages();
+    let engine = packages.iter().find(|package| *package.name == "ferula-promql");
+    let engine = engine.expect("the engine is in this workspace");
+    let linked = linked(&metadata, &engine.id);
+    assert!(linked.contains("ferula-index"));
+    for name in NOT_IN_ENGINE {
+        assert!(!linked.contains(name), "the engine must not bring {name}");
     }
 }
 

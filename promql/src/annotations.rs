@@ -442,23 +442,31 @@ impl Annotations {
         self.iter().filter(|a| a.severity() == severity).map(|a| a.text(query)).collect()
     }
 
-    pub(crate) fn add(&mut self, kind: AnnotationKind, span: Span) {
+    /// Adds an annotation, and tells about how many bytes more that takes.
+    pub(crate) fn add(&mut self, kind: AnnotationKind, span: Span) -> usize {
         let annotation = Annotation::new(kind, span);
         let key = (span.start, annotation.to_string());
         match self.entries.get_mut(&key) {
-            Some(known) => match (&mut known.kind, &annotation.kind) {
-                (
-                    AnnotationKind::ForcedMonotonicity(known),
-                    AnnotationKind::ForcedMonotonicity(new),
-                ) => known.merge(new),
-                (
-                    AnnotationKind::StartTimeOverlap(known),
-                    AnnotationKind::StartTimeOverlap(new),
-                ) => known.count = known.count.saturating_add(new.count),
-                _ => {}
-            },
+            Some(known) => {
+                match (&mut known.kind, &annotation.kind) {
+                    (
+                        AnnotationKind::ForcedMonotonicity(known),
+                        AnnotationKind::ForcedMonotonicity(new),
+                    ) => known.merge(new),
+                    (
+                        AnnotationKind::StartTimeOverlap(known),
+                        AnnotationKind::StartTimeOverlap(new),
+                    ) => known.count = known.count.saturating_add(new.count),
+                    _ => {}
+                }
+                0
+            }
             None => {
+                // The text names all that the kind holds.
+                let entry = size_of::<((usize, String), Annotation)>();
+                let bytes = 2 * (entry + key.1.len());
                 self.entries.insert(key, annotation);
+                bytes
             }
         }
     }

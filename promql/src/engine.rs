@@ -1,16 +1,20 @@
 //! The engine: from query text to a [`Query`] that can be run and cancelled.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::ast::Expr;
-use crate::exec::Context;
 use crate::exec::batch::Grid;
+use crate::exec::profile::Profile;
+use crate::exec::{Context, Settings};
+use crate::explain::{self, Analysis, Explanation};
 use crate::functions::signatures::ValueType;
-use crate::limits::{CancelHandle, Limits};
+use crate::limits::{Bounds, CancelHandle, Limits};
 use crate::parser::{ParseOptions, parse_with};
 use crate::plan::{self, Node, QueryTimes};
+use crate::result::{self, Collected};
 use crate::storage::Queryable;
-use crate::{EngineOptions, Error, QueryResult, QueryStats, RangeError, result};
+use crate::{EngineOptions, Error, Part, QueryResult, QueryStats, RangeError, Summary};
 
 /// Evaluates queries over any storage. Cheap to clone; one engine serves many threads.
 ///
@@ -120,6 +124,7 @@ impl Engine {
             steps,
             lookback_delta_ms: None,
             timeout_ms: None,
+            max_memory_bytes: None,
             cancel: CancelHandle::default(),
         })
     }
@@ -153,6 +158,7 @@ pub struct Query {
     steps: Steps,
     lookback_delta_ms: Option<i64>,
     timeout_ms: Option<u64>,
+    max_memory_bytes: Option<usize>,
     cancel: CancelHandle,
 }
 
@@ -172,6 +178,13 @@ impl Query {
         self
     }
 
+    /// Sets how many bytes of memory this query may hold at once, instead of the engine's choice.
+    #[must_use]
+    pub fn with_max_memory_bytes(mut self, bytes: usize) -> Self {
+        self.max_memory_bytes = Some(bytes);
+        self
+    }
+
     /// A handle that stops this query from another thread.
     pub fn cancel_handle(&self) -> CancelHandle {
         self.cancel.clone()
@@ -187,35 +200,141 @@ impl Query {
     /// # Errors
     /// Whatever stopped it.
     pub fn run(&self) -> Result<QueryResult, Error> {
-        let limits = Arc::new(Limits::new(
-            self.cancel.clone(),
-            self.options.clock_handle(),
-            self.timeout_ms.unwrap_or(self.options.timeout()),
-            self.options.sample_limit(),
-        ));
+        let context = self.context(None)?;
+        let mut collected = Collected::new(&context);
+        self.evaluate(&context, &mut |part| collected.take(part))?;
+        let Summary { annotations, stats } = summary(&context);
+        Ok(QueryResult { value: collected.into_value(), annotations, stats })
+    }
+
+    /// Evaluates the query and hands the answer to `take` part by part, each as soon as it is known.
+    /// Only a part that is computed takes memory of the query; samples count as held all the same.
+    /// Once `take` breaks, nothing more is computed.
+    ///
+    /// # Errors
+    /// Whatever stopped it. Parts may have been handed over before.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use std::ops::ControlFlow;
+    /// use ferula_promql::{Engine, EngineOptions, Part};
+    /// # use ferula_promql::testlang::{MemoryStorage, TestStorage};
+    /// # let storage = MemoryStorage::new().queryable().map_err(|e| e.to_string())?;
+    ///
+    /// let query = Engine::new(EngineOptions::default()).range(storage, "vector(2)", 0, 60_000, 30_000);
+    /// let mut n_points = 0;
+    /// query.and_then(|query| {
+    ///     query.stream(|part| {
+    ///         if let Part::Series(series) = part {
+    ///             n_points += series.samples.len();
+    ///         }
+    ///         ControlFlow::Continue(())
+    ///     })
+    /// })?;
+    /// assert_eq!(n_points, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stream(&self, mut take: impl FnMut(Part) -> ControlFlow<()>) -> Result<Summary, Error> {
+        let context = self.context(None)?;
+        let mut is_enough = false;
+        let outcome = self.evaluate(&context, &mut |part| {
+            is_enough = take(part).is_break();
+            // Ends the evaluation like a cancellation does.
+            if is_enough { Err(Error::Cancelled) } else { Ok(()) }
+        });
+        match outcome {
+            Err(Error::Cancelled) if is_enough => {}
+            outcome => outcome?,
+        }
+        Ok(summary(&context))
+    }
+
+    /// Tells how the query would be evaluated, and what it is likely to cost. Series are selected for
+    /// that, and a few of each selection are read. Parts whose series depend on values, as those of
+    /// `count_values` do, are evaluated.
+    ///
+    /// # Errors
+    /// Whatever would stop the query before it reads samples.
+    pub fn explain(&self) -> Result<Explanation, Error> {
+        let profile = Arc::new(Profile::new(None, true));
+        let context = self.context(Some(&profile))?;
+        let grid = self.grid(&context)?;
+        let n_series = result::prepare(&self.plan, grid, &context)?;
+        let parts = explain::parts(&self.plan, &profile);
+        let n_values = parts.iter().filter(|part| part.kind == "aggregation");
+        let n_values =
+            n_values.map(|part| part.n_series).fold(n_series as u64, u64::saturating_add);
+        // A number and a time, or a sum and what compensates it.
+        let of_values = n_values.saturating_mul(grid.len as u64).saturating_mul(16);
+        let counted = context.limits.ledger().peak_bytes() as u64;
+        let memory_bytes = counted.saturating_add(of_values);
+        Ok(Explanation { parts, n_steps: grid.len, memory_bytes, text: self.text.clone() })
+    }
+
+    /// Evaluates the query, and tells what its parts did on the way.
+    ///
+    /// # Errors
+    /// Whatever stopped it.
+    pub fn analyze(&self) -> Result<Analysis, Error> {
+        let profile = Arc::new(Profile::new(self.options.clock_handle().cloned(), false));
+        let context = self.context(Some(&profile))?;
+        self.evaluate(&context, &mut |_| Ok(()))?;
+        let parts = explain::parts(&self.plan, &profile);
+        Ok(Analysis { parts, summary: summary(&context), text: self.text.clone() })
+    }
+
+    /// What a run of the query begins with.
+    fn context(&self, profile: Option<&Arc<Profile>>) -> Result<Context, Error> {
+        let bounds = Bounds {
+            timeout_ms: self.timeout_ms.unwrap_or(self.options.timeout()),
+            max_samples: self.options.sample_limit(),
+            max_bytes: self.max_memory_bytes.unwrap_or(self.options.memory_limit()),
+        };
+        let (cancel, clock) = (self.cancel.clone(), self.options.clock_handle());
+        let limits = Arc::new(Limits::new(&self.text, cancel, clock, bounds));
         limits.check()?;
         let lookback_ms = self.lookback_delta_ms.unwrap_or(self.options.lookback_delta());
-        let Steps { start, end, step } = self.steps;
+        let Steps { start, end, .. } = self.steps;
         let querier = match plan::needed_times(&self.plan, start, end, lookback_ms) {
-            Some(range) => Some(self.storage.querier(range).map_err(Error::Storage)?),
+            Some(range) => Some(self.storage.querier(range).map_err(Error::of_storage)?),
             None => None,
         };
-        let features = self.options.enabled_features();
-        let context = Context::new(&self.text, querier, limits, lookback_ms, features);
-        let value = if self.steps.is_instant() {
-            result::instant(&self.plan, Grid::instant(start), &context)?
-        } else {
-            let grid = context.grid(start, end, step)?;
-            result::range(&self.plan, grid, &context)?
+        let settings = Settings {
+            lookback_ms,
+            features: self.options.enabled_features(),
+            threads: self.options.thread_handle().cloned(),
+            profile: profile.cloned(),
         };
-        Ok(QueryResult {
-            value,
-            annotations: context.take_annotations(),
-            stats: QueryStats {
-                samples_read: context.limits.samples_read(),
-                peak_samples: context.limits.peak_samples(),
-                n_series: context.n_series(),
-            },
-        })
+        Ok(Context::new(&self.text, querier, limits, settings))
     }
+
+    fn evaluate(&self, context: &Context, take: &mut result::Take<'_>) -> Result<(), Error> {
+        let grid = self.grid(context)?;
+        if self.steps.is_instant() {
+            result::instant(&self.plan, grid, context, take)
+        } else {
+            result::range(&self.plan, grid, context, take)
+        }
+    }
+
+    fn grid(&self, context: &Context) -> Result<Grid, Error> {
+        let Steps { start, end, step } = self.steps;
+        if self.steps.is_instant() {
+            Ok(Grid::instant(start))
+        } else {
+            context.grid(start, end, step)
+        }
+    }
+}
+
+/// What is known of an answer once all of it was computed.
+fn summary(context: &Context) -> Summary {
+    let limits = &context.limits;
+    let stats = QueryStats {
+        samples_read: limits.samples_read(),
+        peak_samples: limits.peak_samples(),
+        peak_memory_bytes: limits.ledger().peak_bytes() as u64,
+        n_series: context.n_series(),
+    };
+    Summary { annotations: context.take_annotations(), stats }
 }

@@ -66,7 +66,8 @@
 //!
 //! - [`parse`] makes an [`ast::Expr`] of text, with a [`Span`] for every part and every error.
 //! - [`Engine`] makes a [`Query`] of text, which is run once or often and cancelled from elsewhere.
-//!   Queries hold no lock and start no thread; run several by running them on several threads.
+//!   Queries hold no lock and start no thread; run several by running them on several threads, and
+//!   let [`Threads`] of your own help each.
 //! - [`QueryResult`] is a [`Value`] with its [`Annotations`], warnings and infos that point into
 //!   the text.
 //! - Time goes from series to series, not from step to step: an operator computes one series at
@@ -80,8 +81,8 @@
 //!
 //! # Guarantees
 //!
-//! Text of a query never causes a panic, and no query holds more samples than its limit. No clock,
-//! file or thread is touched but through what the caller hands in. `docs/promql.md` says what is
+//! Text of a query never causes a panic, and no query holds more memory or samples than its limits.
+//! No clock, file or thread is touched but through what the caller hands in. `docs/promql.md` says what is
 //! evaluated and what differs from Prometheus.
 
 #![forbid(unsafe_code)]
@@ -93,7 +94,9 @@ mod check;
 mod engine;
 mod error;
 mod exec;
+mod explain;
 pub mod functions;
+mod ledger;
 mod lexer;
 mod limits;
 mod options;
@@ -102,11 +105,13 @@ mod plan;
 mod printer;
 mod query_error;
 mod result;
+mod sorting;
 mod span;
 pub mod storage;
 #[cfg(feature = "testlang")]
 pub mod testlang;
 mod text;
+mod threads;
 mod value;
 pub mod visit;
 
@@ -116,12 +121,14 @@ pub use annotations::{
 };
 pub use engine::{Engine, Query};
 pub use error::{ParseError, ParseErrorKind};
+pub use explain::{Analysis, Explanation, PlanPart};
 pub use limits::{CancelHandle, Clock};
 pub use options::{
-    DEFAULT_LOOKBACK_DELTA_MS, DEFAULT_MAX_SAMPLES, DEFAULT_SUBQUERY_STEP_MS, DEFAULT_TIMEOUT_MS,
-    EngineOptions, Features,
+    DEFAULT_LOOKBACK_DELTA_MS, DEFAULT_MAX_MEMORY_BYTES, DEFAULT_MAX_SAMPLES,
+    DEFAULT_SUBQUERY_STEP_MS, DEFAULT_TIMEOUT_MS, EngineOptions, Features,
 };
 pub use parser::parse;
 pub use query_error::{DurationError, Error, ParameterError, RangeError};
 pub use span::Span;
-pub use value::{MatrixSeries, QueryResult, QueryStats, Value, VectorSample};
+pub use threads::Threads;
+pub use value::{MatrixSeries, Part, QueryResult, QueryStats, Summary, Value, VectorSample};

@@ -1,6 +1,7 @@
-//! What stops a query before its end: cancellation, time, and the number of samples in memory.
+//! What stops a query before its end: cancellation, time, and what it holds in memory.
 //!
-//! The crate reads no clock of its own. A caller who wants timeouts hands in a [`Clock`].
+//! Bytes are drawn from a [`Ledger`]; beside them, samples are counted, as Prometheus does. The
+//! crate reads no clock of its own. A caller who wants timeouts hands in a [`Clock`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -9,6 +10,7 @@ use ferula_chunkenc::SampleBatch;
 use ferula_chunkenc::histogram::FloatHistogram;
 
 use crate::Error;
+use crate::ledger::{Ledger, Site};
 
 /// A source of time for timeouts.
 pub trait Clock: Send + Sync {
@@ -34,40 +36,56 @@ impl CancelHandle {
     }
 }
 
+/// What a query may use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) timeout_ms: u64,
+    pub(crate) max_samples: usize,
+    pub(crate) max_bytes: usize,
+}
+
 /// The limits of one running query, and how close it is to them.
 pub(crate) struct Limits {
+    text: String,
     cancel: CancelHandle,
     deadline: Option<(Arc<dyn Clock>, u64)>,
-    max_samples: usize,
+    bounds: Bounds,
     held: AtomicUsize,
     peak: AtomicUsize,
     read: AtomicU64,
+    ledger: Ledger,
 }
 
 impl Limits {
+    /// Limits of the query `text`, whose time begins now.
     pub(crate) fn new(
+        text: &str,
         cancel: CancelHandle,
         clock: Option<&Arc<dyn Clock>>,
-        timeout_ms: u64,
-        max_samples: usize,
+        bounds: Bounds,
     ) -> Self {
-        let deadline =
-            clock.map(|clock| (Arc::clone(clock), clock.now_ms().saturating_add(timeout_ms)));
+        let end = |clock: &Arc<dyn Clock>| clock.now_ms().saturating_add(bounds.timeout_ms);
+        let deadline = clock.map(|clock| (Arc::clone(clock), end(clock)));
         Self {
+            text: text.to_owned(),
             cancel,
             deadline,
-            max_samples,
+            bounds,
             held: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             read: AtomicU64::new(0),
+            ledger: Ledger::new(bounds.max_bytes),
         }
     }
 
-    /// Fails if the query was cancelled or ran out of time. Called once per series, and within the
-    /// windows of long ones.
+    /// Fails if the query was cancelled, ran out of time, or took more memory than it may. Called
+    /// once per series, and within whatever may take long.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
+        }
+        if let Some(site) = self.ledger.overdrawn_by() {
+            return Err(self.too_much(site));
         }
         match &self.deadline {
             Some((clock, at)) if clock.now_ms() >= *at => Err(Error::Timeout),
@@ -75,10 +93,23 @@ impl Limits {
         }
     }
 
+    /// The bytes of the query.
+    #[inline]
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The error of asking for too much memory.
+    pub(crate) fn too_much(&self, site: Site) -> Error {
+        let (line, column) = site.span.line_column(&self.text);
+        let Site { what, span } = site;
+        Error::TooMuchMemory { limit_bytes: self.ledger.max_bytes(), what, span, line, column }
+    }
+
     /// Fails if `n_samples` could never be held, before anything is allocated for them.
     pub(crate) fn check_size(&self, n_samples: usize) -> Result<(), Error> {
-        if n_samples > self.max_samples {
-            return Err(Error::TooManySamples { limit: self.max_samples });
+        if n_samples > self.bounds.max_samples {
+            return Err(Error::TooManySamples { limit: self.bounds.max_samples });
         }
         Ok(())
     }
@@ -92,8 +123,8 @@ impl Limits {
     pub(crate) fn hold(&self, n_samples: usize) -> Result<(), Error> {
         let held = self.held.fetch_add(n_samples, Ordering::Relaxed).saturating_add(n_samples);
         self.peak.fetch_max(held, Ordering::Relaxed);
-        if held > self.max_samples {
-            return Err(Error::TooManySamples { limit: self.max_samples });
+        if held > self.bounds.max_samples {
+            return Err(Error::TooManySamples { limit: self.bounds.max_samples });
         }
         Ok(())
     }
@@ -101,16 +132,6 @@ impl Limits {
     /// Counts `n_samples` as no longer held.
     pub(crate) fn release(&self, n_samples: usize) {
         self.held.fetch_sub(n_samples, Ordering::Relaxed);
-    }
-
-    /// Counts the samples of a batch as held.
-    pub(crate) fn hold_batch(&self, batch: &SampleBatch) -> Result<(), Error> {
-        self.hold(weight_of_batch(batch))
-    }
-
-    /// Counts the samples of a batch as no longer held.
-    pub(crate) fn release_batch(&self, batch: &SampleBatch) {
-        self.release(weight_of_batch(batch));
     }
 
     pub(crate) fn samples_read(&self) -> u64 {
@@ -128,7 +149,19 @@ pub(crate) fn weight(histogram: &FloatHistogram) -> usize {
     histogram.size_bytes().div_ceil(size_of::<f64>() + size_of::<i64>())
 }
 
-fn weight_of_batch(batch: &SampleBatch) -> usize {
+/// Bytes that a batch takes up.
+pub(crate) fn batch_bytes(batch: &SampleBatch) -> usize {
+    let of_times = batch.len() * (size_of::<i64>() + size_of::<f64>());
+    if !batch.has_histograms() {
+        return of_times;
+    }
+    let histograms = (0..batch.len()).filter_map(|at| batch.histogram(at));
+    let entries = batch.len() * size_of::<Option<Arc<FloatHistogram>>>();
+    of_times + entries + histograms.map(|histogram| histogram.size_bytes()).sum::<usize>()
+}
+
+/// The number of samples that a batch counts as.
+pub(crate) fn weight_of_batch(batch: &SampleBatch) -> usize {
     if !batch.has_histograms() {
         return batch.len();
     }
@@ -148,9 +181,14 @@ mod tests {
         }
     }
 
+    fn limits(cancel: &CancelHandle, clock: Option<&Arc<dyn Clock>>, max_samples: usize) -> Limits {
+        let bounds = Bounds { timeout_ms: 10, max_samples, max_bytes: 0 };
+        Limits::new("", cancel.clone(), clock, bounds)
+    }
+
     #[test]
     fn holding_past_the_limit_fails_and_peak_is_kept() {
-        let limits = Limits::new(CancelHandle::default(), None, 0, 10);
+        let limits = limits(&CancelHandle::default(), None, 10);
         limits.hold(8).unwrap();
         limits.release(4);
         limits.hold(6).unwrap();
@@ -160,17 +198,14 @@ mod tests {
 
     #[test]
     fn histograms_count_by_their_size() {
-        let limits = Limits::new(CancelHandle::default(), None, 0, 1000);
         let mut batch = SampleBatch::new();
         batch.push(0, 1.0);
         let small = FloatHistogram::default();
         let large = FloatHistogram { positive_buckets: vec![0.0; 320], ..small.clone() };
         assert_eq!(weight(&large), weight(&small) + 160);
-        batch.push_histogram(1, Arc::new(large));
-        limits.hold_batch(&batch).unwrap();
-        assert!(limits.peak_samples() > 161);
-        limits.release_batch(&batch);
-        limits.hold(1000).unwrap();
+        let large = Arc::new(large);
+        batch.push_histogram(1, Arc::clone(&large));
+        assert_eq!(weight_of_batch(&batch), 1 + weight(&large));
     }
 
     #[test]
@@ -178,7 +213,7 @@ mod tests {
         let clock = Arc::new(Stopped(AtomicU64::new(5)));
         let shared: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
         let cancel = CancelHandle::default();
-        let limits = Limits::new(cancel.clone(), Some(&shared), 10, 1);
+        let limits = limits(&cancel, Some(&shared), 1);
         limits.check().unwrap();
         clock.0.store(15, Ordering::Relaxed);
         assert!(matches!(limits.check(), Err(Error::Timeout)));

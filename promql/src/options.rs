@@ -4,12 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::limits::Clock;
+use crate::threads::Threads;
 
 /// How far an instant selector looks back for a sample: 5 minutes, in milliseconds.
 pub const DEFAULT_LOOKBACK_DELTA_MS: i64 = 5 * 60 * 1000;
 
 /// Most samples that a query may hold in memory at once.
 pub const DEFAULT_MAX_SAMPLES: usize = 50_000_000;
+
+/// Most memory that a query may hold at once: 1 GiB, in bytes.
+pub const DEFAULT_MAX_MEMORY_BYTES: usize = 1 << 30;
 
 /// Longest time a query may run, if the engine has a clock: 2 minutes, in milliseconds.
 pub const DEFAULT_TIMEOUT_MS: u64 = 2 * 60 * 1000;
@@ -29,9 +33,11 @@ pub const DEFAULT_SUBQUERY_STEP_MS: i64 = 60 * 1000;
 pub struct EngineOptions {
     lookback_delta_ms: i64,
     max_samples: usize,
+    max_memory_bytes: usize,
     timeout_ms: u64,
     subquery_step_ms: i64,
     clock: Option<Arc<dyn Clock>>,
+    threads: Option<Arc<dyn Threads>>,
     features: Features,
 }
 
@@ -72,9 +78,11 @@ impl Default for EngineOptions {
         Self {
             lookback_delta_ms: DEFAULT_LOOKBACK_DELTA_MS,
             max_samples: DEFAULT_MAX_SAMPLES,
+            max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             timeout_ms: DEFAULT_TIMEOUT_MS,
             subquery_step_ms: DEFAULT_SUBQUERY_STEP_MS,
             clock: None,
+            threads: None,
             features: Features::default(),
         }
     }
@@ -95,10 +103,24 @@ impl EngineOptions {
         self
     }
 
+    /// Sets how many bytes of memory a query may hold at once.
+    #[must_use]
+    pub fn max_memory_bytes(mut self, bytes: usize) -> Self {
+        self.max_memory_bytes = bytes;
+        self
+    }
+
     /// Sets the clock that timeouts are measured by. Without one, queries do not time out.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
+        self
+    }
+
+    /// Sets the threads that help the one of a query. Without any, a query runs on one thread.
+    #[must_use]
+    pub fn threads(mut self, threads: Arc<dyn Threads>) -> Self {
+        self.threads = Some(threads);
         self
     }
 
@@ -134,6 +156,11 @@ impl EngineOptions {
         self.max_samples
     }
 
+    /// Most bytes of memory held at once.
+    pub fn memory_limit(&self) -> usize {
+        self.max_memory_bytes
+    }
+
     /// Longest run of a query, in milliseconds.
     pub fn timeout(&self) -> u64 {
         self.timeout_ms
@@ -149,6 +176,10 @@ impl EngineOptions {
         self.features
     }
 
+    pub(crate) fn thread_handle(&self) -> Option<&Arc<dyn Threads>> {
+        self.threads.as_ref()
+    }
+
     pub(crate) fn clock_handle(&self) -> Option<&Arc<dyn Clock>> {
         self.clock.as_ref()
     }
@@ -159,9 +190,11 @@ impl fmt::Debug for EngineOptions {
         f.debug_struct("EngineOptions")
             .field("lookback_delta_ms", &self.lookback_delta_ms)
             .field("max_samples", &self.max_samples)
+            .field("max_memory_bytes", &self.max_memory_bytes)
             .field("timeout_ms", &self.timeout_ms)
             .field("subquery_step_ms", &self.subquery_step_ms)
             .field("has_clock", &self.clock.is_some())
+            .field("threads", &self.threads.as_ref().map(|threads| threads.count()))
             .field("features", &self.features)
             .finish()
     }

@@ -134,6 +134,23 @@ pub enum Error {
         /// Most samples that may be held at once.
         limit: usize,
     },
+    /// More memory would be needed than the query may use.
+    #[error(
+        "query needs more memory than its limit of {limit_bytes} bytes, for {what} at \
+         {line}:{column}"
+    )]
+    TooMuchMemory {
+        /// Most bytes that may be used at once.
+        limit_bytes: usize,
+        /// What was to be kept in it.
+        what: &'static str,
+        /// The part of the query that asked for it.
+        span: Span,
+        /// Line of its start, from 1.
+        line: usize,
+        /// Column of its start, from 1.
+        column: usize,
+    },
     /// The query was cancelled.
     #[error("query was canceled in expression evaluation")]
     Cancelled,
@@ -146,6 +163,13 @@ pub enum Error {
     /// The storage failed.
     #[error("expanding series")]
     Storage(#[source] StorageError),
+}
+
+impl Error {
+    /// The error of a storage, or what the query itself told the storage to fail with.
+    pub(crate) fn of_storage(error: StorageError) -> Self {
+        error.downcast().map_or_else(Self::Storage, |own| *own)
+    }
 }
 
 /// What is wrong with a computed duration.

@@ -1,85 +1,134 @@
 //! From the operators of a query to its value.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use ferula_chunkenc::histogram::FloatHistogram;
 use ferula_chunkenc::{Sample, SampleBatch, stale};
-use ferula_index::Labels;
 
 use crate::ast::Boundary;
-use crate::exec::batch::{Column, Grid, SeriesMeta};
+use crate::exec::batch::{Grid, SeriesMeta};
 use crate::exec::{
-    Context, Operator, Overlap, Scalar, build, build_source, merge_same, read_all, without_metadata,
+    Context, Metas, Operator, Overlap, Renamed, Scalar, build, build_source, by_all_labels,
+    merge_same, read_named, without_metadata,
 };
 use crate::functions::rate;
 use crate::functions::signatures::ValueType;
 use crate::functions::starts::Starts;
+use crate::ledger::Charge;
 use crate::plan::{Node, NodeKind, RangeSource};
-use crate::{Error, MatrixSeries, Value, VectorSample};
+use crate::{Error, MatrixSeries, Part, Value, VectorSample, limits};
+
+/// Takes the parts of an answer, in order.
+pub(crate) type Take<'a> = dyn FnMut(Part) -> Result<(), Error> + 'a;
 
 /// Evaluates a plan at one step.
-pub(crate) fn instant(plan: &Node, grid: Grid, context: &Context) -> Result<Value, Error> {
+pub(crate) fn instant(
+    plan: &Node,
+    grid: Grid,
+    context: &Context,
+    take: &mut Take<'_>,
+) -> Result<(), Error> {
     let timestamp = grid.start;
+    let context = &context.at(plan, grid);
     match (&plan.kind, plan.value_type()) {
-        (NodeKind::String(text), _) => Ok(Value::String { timestamp, text: text.clone() }),
-        (NodeKind::Range(source), _) => matrix(source, grid, context),
+        (NodeKind::String(text), _) => take(Part::String { timestamp, text: text.clone() }),
+        (NodeKind::Range(source), _) => matrix(source, grid, context, take),
         (_, ValueType::Scalar) => {
             let value = Scalar::evaluate(plan, grid, context)?.at(0);
-            Ok(Value::Scalar(Sample::new(timestamp, value)))
+            take(Part::Scalar(Sample::new(timestamp, value)))
         }
         _ => {
             let mut operator = root(plan, grid, context)?;
-            let mut samples: Vec<(usize, f64, Option<Arc<FloatHistogram>>)> = Vec::new();
-            read_all(&mut *operator, context, |index, column| {
-                if column.has(0) {
-                    context.limits.hold(column.weight())?;
-                    let value = column.get(0).unwrap_or(stale::NORMAL_NAN);
-                    samples.push((index, value, column.histogram(0).cloned()));
+            take(Part::Vector)?;
+            read_named(&mut *operator, context, |_, meta, column| {
+                if !column.has(0) {
+                    return Ok(());
                 }
-                Ok(())
-            })?;
-            let labelled = |(index, value, histogram): (usize, f64, _)| VectorSample {
-                labels: operator.series()[index].labels.clone(),
-                timestamp,
-                value,
-                histogram,
-            };
-            let vector: Vec<VectorSample> = samples.into_iter().map(labelled).collect();
-            Ok(Value::Vector(vector))
+                context.limits.hold(column.weight())?;
+                take(Part::Sample(VectorSample {
+                    labels: meta.labels.clone(),
+                    timestamp,
+                    value: column.get(0).unwrap_or(stale::NORMAL_NAN),
+                    histogram: column.histogram(0).cloned(),
+                }))
+            })
         }
     }
 }
 
 /// Evaluates a plan at every step of `grid`.
-pub(crate) fn range(plan: &Node, grid: Grid, context: &Context) -> Result<Value, Error> {
-    let mut operator = root(plan, grid, context)?;
-    let mut rows: Vec<(usize, SampleBatch)> = Vec::new();
-    read_all(&mut *operator, context, |index, column| {
+pub(crate) fn range(
+    plan: &Node,
+    grid: Grid,
+    context: &Context,
+    take: &mut Take<'_>,
+) -> Result<(), Error> {
+    let context = &context.at(plan, grid);
+    let mut operator = by_all_labels(root(plan, grid, context)?, context)?;
+    take(Part::Matrix)?;
+    let mut charge = context.charge("the result");
+    read_named(&mut *operator, context, |_, meta, column| {
         let count = column.count();
-        if count > 0 {
-            context.limits.hold(column.weight())?;
-            let mut samples = SampleBatch::new();
-            samples.reserve(count);
-            column.append_to(grid, &mut samples);
-            rows.push((index, samples));
+        if count == 0 {
+            return Ok(());
         }
-        Ok(())
-    })?;
-    let series = operator.series();
-    Ok(sorted(
-        rows.into_iter()
-            .map(|(index, samples)| MatrixSeries { labels: series[index].labels.clone(), samples }),
-    ))
+        context.limits.hold(column.weight())?;
+        charge.raise_to(column.result_bytes())?;
+        let mut samples = SampleBatch::new();
+        samples.reserve(count);
+        column.append_to(grid, &mut samples);
+        take(Part::Series(MatrixSeries { labels: meta.labels.clone(), samples }))
+    })
 }
 
-fn sorted(series: impl Iterator<Item = MatrixSeries>) -> Value {
-    let mut series: Vec<MatrixSeries> = series.collect();
-    // Storages and most operators keep the order of labels.
-    if !series.is_sorted_by(|a, b| a.labels <= b.labels) {
-        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+/// Collects the parts of an answer, which count as memory of the query from then on.
+pub(crate) struct Collected {
+    value: Option<Value>,
+    charge: Charge,
+}
+
+impl Collected {
+    pub(crate) fn new(context: &Context) -> Self {
+        Self { value: None, charge: context.charge("the result") }
     }
-    Value::Matrix(series)
+
+    /// Takes the next part.
+    pub(crate) fn take(&mut self, part: Part) -> Result<(), Error> {
+        match (part, &mut self.value) {
+            (Part::Scalar(sample), _) => self.value = Some(Value::Scalar(sample)),
+            (Part::String { timestamp, text }, _) => {
+                self.value = Some(Value::String { timestamp, text });
+            }
+            (Part::Vector, _) => self.value = Some(Value::Vector(Vec::new())),
+            (Part::Matrix, _) => self.value = Some(Value::Matrix(Vec::new())),
+            (Part::Sample(sample), Some(Value::Vector(vector))) => {
+                let histogram = sample.histogram.as_ref().map_or(0, |h| h.size_bytes());
+                // The list grows to twice its size.
+                self.charge.add(2 * size_of::<VectorSample>() + histogram)?;
+                vector.push(sample);
+            }
+            (Part::Series(series), Some(Value::Matrix(matrix))) => {
+                let samples = limits::batch_bytes(&series.samples);
+                self.charge.add(2 * size_of::<MatrixSeries>() + samples)?;
+                matrix.push(series);
+            }
+            (Part::Sample(_) | Part::Series(_), _) => unreachable!("the kind comes first"),
+        }
+        Ok(())
+    }
+
+    /// The whole answer.
+    pub(crate) fn into_value(self) -> Value {
+        self.value.unwrap_or(Value::Matrix(Vec::new()))
+    }
+}
+
+/// Makes the operators of a plan and reads nothing but what they must know to be made. Yields the
+/// number of series of the answer.
+pub(crate) fn prepare(plan: &Node, grid: Grid, context: &Context) -> Result<usize, Error> {
+    let context = &context.at(plan, grid);
+    match &plan.kind {
+        NodeKind::String(_) => Ok(0),
+        NodeKind::Range(source) => Ok(build_source(source, grid, context)?.series().len()),
+        _ => Ok(root(plan, grid, context)?.series().len()),
+    }
 }
 
 /// The operator of the whole query, which removes the names that are to be removed at the end.
@@ -90,41 +139,32 @@ fn root(plan: &Node, grid: Grid, context: &Context) -> Result<Box<dyn Operator>,
     if !delayed || operator.series().iter().all(|meta| !meta.drop_name) {
         return Ok(operator);
     }
-    let metas = operator
-        .series()
-        .iter()
-        .map(|meta| {
-            if !meta.drop_name {
-                return Ok(meta.clone());
-            }
-            Ok(SeriesMeta { labels: without_metadata(&meta.labels)?, drop_name: false })
-        })
-        .collect::<Result<_, Error>>()?;
-    Ok(merge_same(Box::new(Unnamed { inner: operator, metas }), Overlap::AtSameStep))
-}
-
-struct Unnamed {
-    inner: Box<dyn Operator>,
-    metas: Vec<SeriesMeta>,
-}
-
-impl Operator for Unnamed {
-    fn series(&self) -> &[SeriesMeta] {
-        &self.metas
+    let mut metas = Metas::builder(context, operator.series().len())?;
+    for meta in operator.series() {
+        if meta.drop_name {
+            let labels = without_metadata(&meta.labels)?;
+            metas.push_made(SeriesMeta { labels, drop_name: false })?;
+        } else {
+            metas.push_shared(meta.clone())?;
+        }
     }
-
-    fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
-        self.inner.read(index, out)
-    }
+    let unnamed = Renamed { inner: operator, metas: metas.build() };
+    merge_same(Box::new(unnamed), Overlap::AtSameStep, context)
 }
 
 /// The samples of a range vector as they are.
-fn matrix(source: &RangeSource, grid: Grid, context: &Context) -> Result<Value, Error> {
+fn matrix(
+    source: &RangeSource,
+    grid: Grid,
+    context: &Context,
+    take: &mut Take<'_>,
+) -> Result<(), Error> {
     let end = source.shift().apply(grid.start);
     let start = end.saturating_sub(source.range_ms());
     let mut samples = build_source(source, grid, context)?;
+    let mut charge = context.charge("the result");
     let mut batch = SampleBatch::new();
-    let mut rows: Vec<(Labels, SampleBatch)> = Vec::new();
+    let mut rows: Vec<MatrixSeries> = Vec::new();
     for index in 0..samples.series().len() {
         samples.read(index, &mut batch)?;
         let kept = match source.boundary() {
@@ -141,17 +181,19 @@ fn matrix(source: &RangeSource, grid: Grid, context: &Context) -> Result<Value, 
         if kept.is_empty() {
             continue;
         }
-        context.limits.hold_batch(&kept)?;
+        context.limits.hold(limits::weight_of_batch(&kept))?;
+        charge.add(4 * size_of::<MatrixSeries>() + limits::batch_bytes(&kept))?;
         let meta = &samples.series()[index];
         let labels =
             if meta.drop_name { without_metadata(&meta.labels)? } else { meta.labels.clone() };
-        rows.push((labels, kept));
+        rows.push(MatrixSeries { labels, samples: kept });
     }
-    let mut known: HashMap<Labels, ()> = HashMap::with_capacity(rows.len());
-    if rows.iter().any(|(labels, _)| known.insert(labels.clone(), ()).is_some()) {
+    rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+    if rows.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
         return Err(Error::DuplicateLabelset);
     }
-    Ok(sorted(rows.into_iter().map(|(labels, samples)| MatrixSeries { labels, samples })))
+    take(Part::Matrix)?;
+    rows.into_iter().try_for_each(|row| take(Part::Series(row)))
 }
 
 /// The samples of a window.

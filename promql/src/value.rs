@@ -51,6 +51,42 @@ pub struct MatrixSeries {
     pub samples: SampleBatch,
 }
 
+/// A part of an answer that is handed over as soon as it is known.
+///
+/// A scalar or string is the whole answer. Otherwise what kind of answer it is comes first, before
+/// anything that takes long, and then its series, in the order in which [`Value`] has them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Part {
+    /// A number at the time of an instant query.
+    Scalar(Sample),
+    /// A string at the time of an instant query.
+    String {
+        /// Time of the evaluation, in milliseconds since the Unix epoch.
+        timestamp: i64,
+        /// The string.
+        text: String,
+    },
+    /// What follows are the samples of an instant vector.
+    Vector,
+    /// What follows are the series of a matrix.
+    Matrix,
+    /// A sample of an instant vector.
+    Sample(VectorSample),
+    /// A series of a matrix.
+    Series(MatrixSeries),
+}
+
+/// What is known of an answer once all of it was handed over.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Warnings and infos that came up.
+    pub annotations: Annotations,
+    /// What the query cost.
+    pub stats: QueryStats,
+}
+
 /// The answer to a query.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -71,6 +107,8 @@ pub struct QueryStats {
     pub samples_read: u64,
     /// Most samples held in memory at once.
     pub peak_samples: u64,
+    /// Most bytes of memory held at once, the result included.
+    pub peak_memory_bytes: u64,
     /// Series selected in the storage, counted once per selector.
     pub n_series: u64,
 }

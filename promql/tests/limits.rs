@@ -276,3 +276,33 @@ fn time_is_looked_at_within_a_series() {
         assert!(asked < 20, "{query}: went on for {asked} times");
     }
 }
+
+#[test]
+fn time_is_looked_at_while_a_series_is_read() {
+    let storage = memory(1, 300_000);
+    let clock = Arc::new(Patient { asked: AtomicU64::new(0), patience: 8 });
+    let options = EngineOptions::default().clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    let engine = Engine::new(options);
+    let query = engine.instant(storage, "max_over_time(m[10y])", 300_000_000).unwrap();
+    assert!(matches!(query.run(), Err(Error::Timeout)));
+    assert_eq!(clock.asked.load(Ordering::Relaxed), 9);
+}
+
+#[test]
+fn what_memory_was_for_is_told_with_its_place() {
+    let storage = memory(2_000, 2);
+    let run = |query: &str, bytes| {
+        let query = limited(usize::MAX >> 1).instant(Arc::clone(&storage), query, 1_000).unwrap();
+        query.with_max_memory_bytes(bytes).run()
+    };
+    let error = run("1 +\n sum(m)", 50_000).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "query needs more memory than its limit of 50000 bytes, for the selected series at 2:6"
+    );
+    let error = run("count by (i) (m)", 600_000).unwrap_err();
+    let Error::TooMuchMemory { what, span, limit_bytes, .. } = error else { panic!("{error}") };
+    assert_eq!((what, span.start, limit_bytes), ("groups of series", 0, 600_000));
+    let stats = run("count by (i) (m)", 4_000_000).unwrap().stats;
+    assert!((600_000..4_000_000).contains(&stats.peak_memory_bytes), "{stats:?}");
+}

@@ -23,6 +23,9 @@ pub enum Error {
         /// Largest value accepted.
         max: u64,
     },
+    /// Who asked for series or samples does not want them any more, or cannot take so many.
+    #[error("reading was stopped")]
+    Stopped(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A file operation failed.
     #[error("cannot {op} {file}", file = file.display())]
     Io {

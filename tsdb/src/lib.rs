@@ -95,6 +95,8 @@ mod options;
 #[cfg(feature = "promql")]
 mod promql;
 mod querier;
+#[cfg(feature = "promql")]
+mod query_threads;
 mod recode;
 mod repair;
 mod retention;
@@ -125,5 +127,7 @@ pub use options::{
     MAX_SERIES, MAX_TIME_MS, MIN_BLOCK_RANGE_MS, Options, OptionsBuilder,
 };
 pub use querier::{Querier, SeriesSet};
+#[cfg(feature = "promql")]
+pub use query_threads::QueryThreads;
 pub use retention::{Retention, RetentionRule};
 pub use stats::{CompactionStats, MemoryUsage, OpenReport, Quarantined, Stats};

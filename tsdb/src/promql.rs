@@ -1,14 +1,17 @@
 //! The storage traits of `ferula-promql`, implemented by the database and its queriers.
 
+use std::ops::Range;
+
 use ferula_chunkenc::SampleBatch;
 use ferula_index::{Labels, Matcher};
 use ferula_promql::storage::{
-    Querier as StorageQuerier, Queryable, SelectHints, SeriesSet as StorageSeriesSet, StorageError,
-    TimeRange,
+    Drawn, Querier as StorageQuerier, Queryable, Room, SelectHints, SeriesSet as StorageSeriesSet,
+    StorageError, TimeRange, Wanted,
 };
 
 use crate::db::{Db, ReadOnlyDb};
-use crate::querier::{Querier, SeriesSet};
+use crate::error::Error;
+use crate::querier::{Querier, Request, SeriesSet, Sought};
 
 impl Queryable for Db {
     fn querier(&self, range: TimeRange) -> Result<Box<dyn StorageQuerier>, StorageError> {
@@ -28,7 +31,21 @@ impl StorageQuerier for Querier {
         matchers: &[Matcher],
         hints: &SelectHints,
     ) -> Result<Box<dyn StorageSeriesSet>, StorageError> {
-        Ok(Box::new(self.select_within(matchers, hints.range.mint(), hints.range.maxt())?))
+        let mut drawn = hints.budget.draw(0)?;
+        let mut draw = |bytes| {
+            let asked = hints.budget.check().and_then(|()| drawn.add(bytes));
+            asked.map_err(Error::Stopped)
+        };
+        let range = hints.range;
+        let sought = match hints.wanted {
+            Wanted::Newest => Sought::Newest,
+            Wanted::NewestNotStale => Sought::NewestNotStale,
+            _ => Sought::All,
+        };
+        let (mint, maxt) = (range.mint(), range.maxt());
+        let request = Request { mint, maxt, sought, any_order: hints.any_order };
+        let set = self.select_within(matchers, request, &mut draw);
+        Ok(Box::new(Selected { set: set.map_err(of_reader)?, _drawn: drawn }))
     }
 
     fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, StorageError> {
@@ -40,23 +57,45 @@ impl StorageQuerier for Querier {
     }
 }
 
-impl StorageSeriesSet for SeriesSet {
+/// The error of a reader, or what made it stop.
+fn of_reader(error: Error) -> StorageError {
+    match error {
+        Error::Stopped(source) => source,
+        error => Box::new(error),
+    }
+}
+
+/// The series that a query selected, and the memory that they take of what it may use.
+struct Selected {
+    set: SeriesSet,
+    _drawn: Drawn,
+}
+
+impl StorageSeriesSet for Selected {
     fn len(&self) -> usize {
-        Self::len(self)
+        self.set.len()
     }
 
     fn labels(&self, index: usize) -> Labels {
-        Self::labels(self, index)
+        self.set.labels(index)
     }
 
-    fn all_labels(&self, needed: Option<&[&str]>) -> Vec<Labels> {
-        match needed {
-            None => Self::all_labels(self),
-            Some(names) => Self::labels_among(self, names),
-        }
+    fn labels_in(&self, range: Range<usize>, needed: Option<&[&str]>) -> Vec<Labels> {
+        self.set.labels_in(range, needed)
     }
 
     fn read(&self, index: usize, batch: &mut SampleBatch) -> Result<(), StorageError> {
-        Ok(Self::read(self, index, batch)?)
+        Ok(self.set.read(index, batch)?)
+    }
+
+    fn read_within(
+        &self,
+        index: usize,
+        batch: &mut SampleBatch,
+        room: &mut dyn Room,
+    ) -> Result<(), StorageError> {
+        let mut make_room =
+            |batch: &SampleBatch, n_samples| room.make(batch, n_samples).map_err(Error::Stopped);
+        self.set.read_within(index, batch, &mut make_room).map_err(of_reader)
     }
 }

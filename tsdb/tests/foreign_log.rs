@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{RANGE, all, commit, labels, options, sample, scrape, short_blocks};
+use ferula_chunkenc::SampleBatch;
 use ferula_index::{Labels, SeriesRef};
 use ferula_tsdb::Db;
 use ferula_wal::fs::StdFs;
@@ -219,4 +220,42 @@ fn a_log_of_out_of_order_samples_is_taken_over() {
         let db = Db::open(dir.path(), options()).unwrap();
         assert_eq!(times(&db), expected);
     }
+}
+
+#[test]
+fn a_log_of_prometheus_gives_its_start_timestamps() {
+    const START: i64 = 1_700_000_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/start_timestamps/v1");
+    fs::create_dir(dir.path().join("wal")).unwrap();
+    fs::copy(data.join("00000000"), dir.path().join("wal/00000000")).unwrap();
+    let start_of = |kind: &str, i: i64| match kind {
+        "plain" => 0,
+        "mixed" if i % 3 == 0 => 0,
+        _ => START + i / 40 * 600_000 - 1,
+    };
+    let check = |db: &Db| {
+        let found = db.querier(i64::MIN, i64::MAX).unwrap().select(&[]).unwrap();
+        assert_eq!(found.len(), 5);
+        for index in 0..found.len() {
+            let (labels, mut batch) = (found.labels(index), SampleBatch::new());
+            found.read(index, &mut batch).unwrap();
+            let kind = labels.get("kind").unwrap();
+            assert_eq!(batch.len(), 300, "{kind}");
+            for (i, sample) in (0..).zip(batch.iter()) {
+                assert_eq!(sample.timestamp, START + 15_000 * i);
+                let place = usize::try_from(i).unwrap();
+                assert_eq!(batch.start_timestamp(place), start_of(kind, i), "{kind} at {i}");
+                match batch.histogram(place) {
+                    Some(found) => assert_eq!((found.count, found.sum), (i as f64 + 1.0, i as f64)),
+                    None => assert_eq!(sample.value, i as f64, "{kind}"),
+                }
+            }
+        }
+    };
+    let db = Db::open(dir.path(), options()).unwrap();
+    assert_eq!((db.open_report().skipped_records, db.open_report().cut_bytes), (0, 0));
+    check(&db);
+    db.compact_head().unwrap();
+    check(&db);
 }

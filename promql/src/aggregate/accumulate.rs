@@ -6,14 +6,17 @@
 use super::histograms::{self, HistogramFolds, Total, Treatment};
 use super::table::Groups;
 use crate::ast::AggregateOp;
-use crate::exec::batch::{Column, Grid, SeriesMeta};
+use crate::exec::batch::{Column, Grid, Presence, SeriesMeta};
 use crate::exec::{BoxOperator, Context, Operator, read_all};
 use crate::functions::sum::{Mean, Sum};
+use crate::ledger::Charge;
 use crate::{AnnotationKind, Error, Span};
 
 /// What a group keeps per step.
 trait Accumulator: Clone + Send + 'static {
-    fn first(value: f64) -> Self;
+    /// Of no values.
+    const EMPTY: Self;
+
     fn add(&mut self, value: f64);
     fn finish(&self) -> f64;
 }
@@ -50,6 +53,8 @@ struct Folded<A> {
     groups: Groups,
     /// Accumulators by group and step, once the input was read.
     states: Vec<States<A>>,
+    /// Of the accumulators.
+    charge: Charge,
     histograms: Histograms,
     grid: Grid,
     context: Context,
@@ -64,9 +69,10 @@ struct Histograms {
 }
 
 /// The accumulators of a group.
-#[derive(Clone)]
 struct States<A> {
-    steps: Vec<Option<A>>,
+    steps: Vec<A>,
+    /// Steps at which there was any value.
+    present: Presence,
 }
 
 impl<A: Accumulator> Folded<A> {
@@ -77,24 +83,28 @@ impl<A: Accumulator> Folded<A> {
         grid: Grid,
         context: &Context,
     ) -> BoxOperator {
+        let charge = context.charge("sums of groups");
         let (input, context) = (Some(input), context.clone());
-        Box::new(Self { input, groups, states: Vec::new(), histograms, grid, context })
+        Box::new(Self { input, groups, states: Vec::new(), charge, histograms, grid, context })
     }
 
     fn fold(&mut self) -> Result<(), Error> {
         let Some(mut input) = self.input.take() else { return Ok(()) };
         let n_groups = self.groups.metas.len();
         self.context.limits.hold(n_groups.saturating_mul(self.grid.len))?;
-        self.states = vec![States { steps: vec![None; self.grid.len] }; n_groups];
-        let (groups, states) = (&self.groups.of_series, &mut self.states);
+        let n_steps = self.grid.len;
+        let of_group = n_steps.saturating_mul(size_of::<A>()).saturating_add(n_steps / 8 + 16);
+        self.charge.add_each(n_groups, of_group.saturating_add(size_of::<States<A>>()))?;
+        let empty =
+            || States { steps: vec![A::EMPTY; n_steps], present: Presence::repeat(false, n_steps) };
+        self.states = std::iter::repeat_with(empty).take(n_groups).collect();
+        let (groups, states) = (&self.groups, &mut self.states);
         let (histograms, context) = (&mut self.histograms, &self.context);
         let mut incompatible = Vec::new();
         read_all(&mut *input, &self.context, |index, column| {
-            let steps = &mut states[groups[index]].steps;
-            column.for_each(|step, value| match &mut steps[step] {
-                Some(state) => state.add(value),
-                state => *state = Some(A::first(value)),
-            });
+            let States { steps, present } = &mut states[groups.of(index)];
+            column.fold_into(steps, A::add);
+            *present |= column.floats();
             if !column.has_histograms() {
                 return Ok(());
             }
@@ -102,15 +112,13 @@ impl<A: Accumulator> Folded<A> {
                 Treatment::Ignore(name) => histograms::note_ignored(name, histograms.span, context),
                 Treatment::Count => {
                     for (step, _) in column.histograms() {
-                        match &mut steps[step] {
-                            Some(state) => state.add(0.0),
-                            state => *state = Some(A::first(0.0)),
-                        }
+                        steps[step].add(0.0);
+                        present.set(step, true);
                     }
                 }
                 Treatment::Fold { mean } => {
                     for (step, histogram) in column.histograms() {
-                        if !histograms.folds.add(groups[index], step, histogram, mean)? {
+                        if !histograms.folds.add(groups.of(index), step, histogram, mean)? {
                             incompatible.push(index);
                         }
                     }
@@ -121,7 +129,7 @@ impl<A: Accumulator> Folded<A> {
         for index in incompatible {
             let meta = &input.series()[index];
             let nameless = meta.drop_name && !context.features.delayed_name_removal;
-            let metric = if nameless { "" } else { meta.labels.metric_name() }.to_owned();
+            let metric = if nameless { String::new() } else { input.metric_name(index) };
             context.annotate(AnnotationKind::MixedExponentialCustom { metric }, histograms.span);
         }
         Ok(())
@@ -135,16 +143,16 @@ impl<A: Accumulator> Operator for Folded<A> {
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
         self.fold()?;
-        out.reset(self.grid.len);
-        for (step, state) in self.states[index].steps.iter().enumerate() {
-            if let Some(state) = state {
-                out.set(step, state.finish());
-            }
+        out.reset(self.grid.len)?;
+        let States { steps, present } = &self.states[index];
+        for step in present.iter_ones() {
+            out.set(step, steps[step].finish());
         }
         if self.histograms.folds.is_empty() {
             return Ok(());
         }
         for step in 0..self.grid.len {
+            self.context.limits.check()?;
             match self.histograms.folds.at(index, step, out.has(step)) {
                 Total::Floats => {}
                 Total::Nothing => out.unset(step),
@@ -152,6 +160,10 @@ impl<A: Accumulator> Operator for Folded<A> {
             }
         }
         Ok(())
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        None
     }
 }
 
@@ -162,9 +174,7 @@ impl<A> Drop for Folded<A> {
 }
 
 impl Accumulator for Sum {
-    fn first(value: f64) -> Self {
-        Self::new(value)
-    }
+    const EMPTY: Self = Self::EMPTY;
 
     #[inline]
     fn add(&mut self, value: f64) {
@@ -177,9 +187,7 @@ impl Accumulator for Sum {
 }
 
 impl Accumulator for Mean {
-    fn first(value: f64) -> Self {
-        Self::new(value)
-    }
+    const EMPTY: Self = Self::EMPTY;
 
     #[inline]
     fn add(&mut self, value: f64) {
@@ -196,9 +204,7 @@ impl Accumulator for Mean {
 struct Smallest(f64);
 
 impl Accumulator for Smallest {
-    fn first(value: f64) -> Self {
-        Self(value)
-    }
+    const EMPTY: Self = Self(f64::NAN);
 
     #[inline]
     fn add(&mut self, value: f64) {
@@ -217,9 +223,7 @@ impl Accumulator for Smallest {
 struct Largest(f64);
 
 impl Accumulator for Largest {
-    fn first(value: f64) -> Self {
-        Self(value)
-    }
+    const EMPTY: Self = Self(f64::NAN);
 
     #[inline]
     fn add(&mut self, value: f64) {
@@ -237,9 +241,7 @@ impl Accumulator for Largest {
 struct Count(f64);
 
 impl Accumulator for Count {
-    fn first(_value: f64) -> Self {
-        Self(1.0)
-    }
+    const EMPTY: Self = Self(0.0);
 
     #[inline]
     fn add(&mut self, _value: f64) {
@@ -255,9 +257,7 @@ impl Accumulator for Count {
 struct One;
 
 impl Accumulator for One {
-    fn first(_value: f64) -> Self {
-        Self
-    }
+    const EMPTY: Self = Self;
 
     #[inline]
     fn add(&mut self, _value: f64) {}
@@ -276,10 +276,7 @@ struct Variance {
 }
 
 impl Accumulator for Variance {
-    fn first(value: f64) -> Self {
-        let squares = if value.is_finite() { 0.0 } else { f64::NAN };
-        Self { count: 1.0, mean: value, squares }
-    }
+    const EMPTY: Self = Self { count: 0.0, mean: 0.0, squares: 0.0 };
 
     #[inline]
     fn add(&mut self, value: f64) {
@@ -299,9 +296,7 @@ impl Accumulator for Variance {
 struct Deviation(Variance);
 
 impl Accumulator for Deviation {
-    fn first(value: f64) -> Self {
-        Self(Variance::first(value))
-    }
+    const EMPTY: Self = Self(Variance::EMPTY);
 
     #[inline]
     fn add(&mut self, value: f64) {

@@ -8,7 +8,8 @@ use ferula_index::{Labels, LabelsBuilder};
 use super::table::GroupLabels;
 use crate::Error;
 use crate::exec::batch::{Column, Grid, SeriesMeta};
-use crate::exec::{BoxOperator, Context, Operator, read_all};
+use crate::exec::{BoxOperator, Context, Metas, MetasBuilder, Operator, read_all};
+use crate::ledger::Charge;
 use crate::text::PlainFloat;
 
 /// Makes the operator of `count_values`.
@@ -19,10 +20,16 @@ pub(super) fn build(
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
+    let mut charge = context.charge("labels of series");
+    charge.add_each(input.series().len(), size_of::<SeriesMeta>())?;
     let series = input.series().to_vec();
-    let mut counted =
-        CountValues { metas: Vec::new(), columns: Vec::new(), context: context.clone() };
-    let mut known: HashMap<Labels, usize> = HashMap::new();
+    let mut counted = Counting {
+        metas: Metas::builder(context, 0)?,
+        columns: Vec::new(),
+        known: HashMap::new(),
+        charge,
+        context: context.clone(),
+    };
     read_all(&mut *input, context, |index, column| {
         // Values repeat from step to step, so that the last one is worth remembering.
         let mut last: Option<(u64, usize)> = None;
@@ -32,7 +39,7 @@ pub(super) fn build(
                 _ => {
                     let text = PlainFloat(value).to_string();
                     let group = group_of(&series[index].labels, labels, label, &text)?;
-                    let output = counted.find(group, &mut known, grid)?;
+                    let output = counted.find(group, grid)?;
                     last = Some((value.to_bits(), output));
                     output
                 }
@@ -42,12 +49,13 @@ pub(super) fn build(
         for (step, histogram) in column.histograms() {
             let text = histogram.to_string();
             let group = group_of(&series[index].labels, labels, label, &text)?;
-            let output = counted.find(group, &mut known, grid)?;
+            let output = counted.find(group, grid)?;
             counted.count(output, step);
         }
         Ok(())
     })?;
-    Ok(Box::new(counted))
+    let Counting { metas, columns, .. } = counted;
+    Ok(Box::new(CountValues { metas: metas.build(), columns, context: context.clone() }))
 }
 
 /// Labels of the group that counts `value` of a series.
@@ -64,24 +72,24 @@ fn group_of(
     Ok(group.build()?)
 }
 
-struct CountValues {
-    metas: Vec<SeriesMeta>,
+/// The output while the input is read.
+struct Counting {
+    metas: MetasBuilder,
     columns: Vec<Column>,
+    known: HashMap<Labels, usize>,
+    /// Of the table.
+    charge: Charge,
     context: Context,
 }
 
-impl CountValues {
+impl Counting {
     /// Finds or makes the output series of a group.
-    fn find(
-        &mut self,
-        group: Labels,
-        known: &mut HashMap<Labels, usize>,
-        grid: Grid,
-    ) -> Result<usize, Error> {
-        if let Some(output) = known.get(&group) {
+    fn find(&mut self, group: Labels, grid: Grid) -> Result<usize, Error> {
+        if let Some(output) = self.known.get(&group) {
             return Ok(*output);
         }
-        known.insert(group.clone(), self.metas.len());
+        self.charge.add(4 * size_of::<(Labels, usize)>() + 2 * size_of::<Column>())?;
+        self.known.insert(group.clone(), self.metas.len());
         self.add(group, grid)
     }
 
@@ -92,12 +100,18 @@ impl CountValues {
 
     fn add(&mut self, labels: Labels, grid: Grid) -> Result<usize, Error> {
         self.context.limits.hold(grid.len)?;
-        let mut column = Column::new();
-        column.reset(grid.len);
-        self.metas.push(SeriesMeta::new(labels));
+        let mut column = self.context.column();
+        column.reset(grid.len)?;
+        self.metas.push_made(SeriesMeta::new(labels))?;
         self.columns.push(column);
         Ok(self.columns.len() - 1)
     }
+}
+
+struct CountValues {
+    metas: Metas,
+    columns: Vec<Column>,
+    context: Context,
 }
 
 impl Operator for CountValues {
@@ -106,8 +120,11 @@ impl Operator for CountValues {
     }
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
-        out.clone_from(&self.columns[index]);
-        Ok(())
+        out.copy_from(&self.columns[index])
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        None
     }
 }
 

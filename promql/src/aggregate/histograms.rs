@@ -13,6 +13,7 @@ use ferula_chunkenc::histogram::FloatHistogram;
 use crate::ast::AggregateOp;
 use crate::exec::Context;
 use crate::functions::native_sum::HistogramSum;
+use crate::ledger::Charge;
 use crate::{AnnotationKind, Error, HistogramOperation, Span, limits};
 
 /// What an aggregation does with histograms.
@@ -47,6 +48,7 @@ pub(super) struct HistogramFolds {
     folds: HashMap<(usize, usize), Fold>,
     /// Number of samples that the folds count as.
     held: usize,
+    charge: Charge,
     span: Span,
     context: Context,
 }
@@ -68,7 +70,8 @@ pub(super) enum Total {
 
 impl HistogramFolds {
     pub(super) fn new(span: Span, context: &Context) -> Self {
-        Self { folds: HashMap::new(), held: 0, span, context: context.clone() }
+        let charge = context.charge("sums of histograms");
+        Self { folds: HashMap::new(), held: 0, charge, span, context: context.clone() }
     }
 
     /// Adds a histogram to a group; tells whether it could be added. It cannot when there are first
@@ -86,6 +89,8 @@ impl HistogramFolds {
                 let weight = limits::weight(histogram).saturating_mul(2);
                 self.context.limits.hold(weight)?;
                 self.held += weight;
+                let entry = 3 * size_of::<((usize, usize), Fold)>() + size_of::<HistogramSum>();
+                self.charge.add(entry + 4 * histogram.size_bytes())?;
                 vacant.insert(Fold::Sum(Box::new(HistogramSum::new(histogram, mean))));
                 return Ok(true);
             }

@@ -7,12 +7,24 @@ use super::Counts;
 use super::table::Groups;
 use crate::exec::batch::{Column, Grid, Presence, SeriesMeta};
 use crate::exec::{BoxOperator, Context, Operator, Scalar};
+use crate::ledger::Charge;
 use crate::{AnnotationKind, Error, ParameterError, Span};
 
 /// Makes the operator of `limitk`: the first series of each group that have a value.
-pub(super) fn first(input: BoxOperator, groups: Groups, counts: Counts, grid: Grid) -> BoxOperator {
+pub(super) fn first(
+    input: BoxOperator,
+    groups: Groups,
+    counts: Counts,
+    grid: Grid,
+    context: &Context,
+) -> Result<BoxOperator, Error> {
+    let mut charge = context.charge("series taken of groups");
+    let of_group = grid.len.saturating_mul(size_of::<usize>()).saturating_add(32);
+    charge.add_each(groups.metas.len(), of_group)?;
+    charge.add_each(input.series().len(), 2 * size_of::<Presence>() + grid.len / 8 + 16)?;
     let taken = vec![vec![0; grid.len]; groups.metas.len()];
-    Box::new(LimitK { input, groups, counts, grid, taken, masks: Vec::new() })
+    let masks = Vec::new();
+    Ok(Box::new(LimitK { input, groups, counts, grid, taken, masks, _charge: charge }))
 }
 
 struct LimitK {
@@ -24,6 +36,7 @@ struct LimitK {
     taken: Vec<Vec<usize>>,
     /// Steps at which the series that were looked at are taken, in order.
     masks: Vec<Presence>,
+    _charge: Charge,
 }
 
 impl LimitK {
@@ -31,12 +44,12 @@ impl LimitK {
     fn advance(&mut self, column: &mut Column) -> Result<(), Error> {
         let index = self.masks.len();
         if self.counts.is_zero() {
-            column.reset(self.grid.len);
+            column.reset(self.grid.len)?;
         } else {
             self.input.read(index, column)?;
         }
         let n_series = self.input.series().len();
-        let taken = &mut self.taken[self.groups.of_series[index]];
+        let taken = &mut self.taken[self.groups.of(index)];
         let counts = &self.counts;
         column.retain(|step| {
             let wanted = taken[step] < counts.at(step, n_series);
@@ -63,6 +76,10 @@ impl Operator for LimitK {
             self.advance(out)?;
         }
         Ok(())
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        None
     }
 }
 
@@ -110,6 +127,10 @@ impl Operator for LimitRatio {
         let ratio = &self.ratio;
         out.retain(|step| is_chosen(place, ratio.at(step)));
         Ok(())
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        Some(Box::new(Self { input: self.input.fork()?, ratio: self.ratio.clone() }))
     }
 }
 

@@ -15,7 +15,9 @@ mod topk;
 
 use crate::ast::AggregateOp;
 use crate::exec::batch::Grid;
-use crate::exec::{BoxOperator, Context, Scalar, build as build_operator, build_for_groups};
+use crate::exec::{
+    BoxOperator, Context, Scalar, build as build_operator, build_for_groups, by_all_labels,
+};
 use crate::plan::{Aggregate, Node, NodeKind};
 use crate::{Error, ParameterError, Span};
 
@@ -44,11 +46,36 @@ pub(crate) fn build(
         aggregate.op,
         AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK | AggregateOp::LimitRatio
     );
+    // Rounding depends on the order of sums, and nothing else here on that of the series.
+    let any_order = matches!(
+        aggregate.op,
+        AggregateOp::Count
+            | AggregateOp::Group
+            | AggregateOp::Min
+            | AggregateOp::Max
+            | AggregateOp::Quantile
+    );
     let input = match labels.names().filter(|_| !picks && labels.are_nameless()) {
-        Some(names) => build_for_groups(&aggregate.input, &names, grid, context)?,
+        Some(names) => build_for_groups(&aggregate.input, &names, any_order, grid, context)?,
         None => build_operator(&aggregate.input, grid, context)?,
     };
-    let groups = Groups::new(labels, input.series())?;
+    let operator = build_over(input, aggregate, labels, number, whole, grid, context)?;
+    // Groups come in the order of their first series.
+    if any_order { by_all_labels(operator, context) } else { Ok(operator) }
+}
+
+/// Makes the operator of an aggregation of `input`, with `number` as its parameter.
+fn build_over(
+    input: BoxOperator,
+    aggregate: &Aggregate,
+    labels: GroupLabels<'_>,
+    number: Scalar,
+    whole: Span,
+    grid: Grid,
+    context: &Context,
+) -> Result<BoxOperator, Error> {
+    let param = aggregate.param.as_deref();
+    let groups = Groups::new(labels, input.series(), context)?;
     let span = param.map_or(aggregate.input.place(), Node::place);
     match aggregate.op {
         AggregateOp::TopK | AggregateOp::BottomK => {
@@ -58,7 +85,7 @@ pub(crate) fn build(
         }
         AggregateOp::LimitK => {
             let counts = Counts::new(&number, grid)?;
-            Ok(limit::first(input, groups, counts, grid))
+            limit::first(input, groups, counts, grid, context)
         }
         AggregateOp::LimitRatio => limit::ratio(input, number, span, grid, context),
         AggregateOp::Quantile => {
@@ -80,7 +107,7 @@ fn count_values_label(param: Option<&Node>) -> Result<&str, Error> {
 }
 
 /// How many series are wanted at each step.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Counts {
     values: Scalar,
     largest: f64,

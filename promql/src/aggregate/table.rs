@@ -10,16 +10,20 @@ use ferula_index::{Labels, METRIC_NAME};
 use crate::Error;
 use crate::ast::AggregateGrouping;
 use crate::exec::batch::SeriesMeta;
-use crate::exec::is_metadata_label;
+use crate::exec::{CHECK_EVERY, Context, Metas, is_metadata_label};
+use crate::ledger::Charge;
 
 /// The groups of an aggregation.
-#[derive(Debug, Default)]
 pub(super) struct Groups {
     /// Group of each input series.
-    pub(super) of_series: Vec<usize>,
+    pub(super) of_series: Vec<u32>,
     /// What is known of each group's series.
-    pub(super) metas: Vec<SeriesMeta>,
+    pub(super) metas: Metas,
+    _charge: Charge,
 }
+
+/// Bytes of a group beside its labels and key.
+const GROUP_BYTES: usize = 4 * size_of::<(Vec<u8>, u32)>();
 
 /// The labels that groups are made of.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +81,19 @@ impl<'a> GroupLabels<'a> {
         !matches!(self.grouping, Some(AggregateGrouping::Without(_))) || self.covers(name)
     }
 
+    /// Appends what tells the group of a series from others. No label behind `last` is covered.
+    fn write_key(self, labels: &Labels, last: Option<&str>, key: &mut Vec<u8>) {
+        // Labels are sorted by name, so the search ends behind the last one of interest.
+        let early = labels.iter().take_while(|(name, _)| last.is_none_or(|l| *name <= l));
+        for (name, value) in early.filter(|(name, _)| self.covers(name)) {
+            for text in [name, value] {
+                // This byte occurs in no UTF-8 text.
+                key.extend_from_slice(text.as_bytes());
+                key.push(0xff);
+            }
+        }
+    }
+
     /// The labels of the group of a series.
     pub(super) fn of(self, labels: &Labels) -> Result<Labels, Error> {
         Ok(Labels::from_pairs(labels.iter().filter(|(name, _)| self.covers(name)))?)
@@ -84,41 +101,51 @@ impl<'a> GroupLabels<'a> {
 }
 
 impl Groups {
-    pub(super) fn new(labels: GroupLabels<'_>, series: &[SeriesMeta]) -> Result<Self, Error> {
-        let mut groups = Self { of_series: Vec::with_capacity(series.len()), metas: Vec::new() };
-        let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
+    pub(super) fn new(
+        labels: GroupLabels<'_>,
+        series: &[SeriesMeta],
+        context: &Context,
+    ) -> Result<Self, Error> {
+        let mut charge = context.charge("groups of series");
+        charge.add_each(series.len(), size_of::<u32>())?;
+        let mut of_series: Vec<u32> = Vec::with_capacity(series.len());
+        let mut metas = Metas::builder(context, 0)?;
+        let mut known: HashMap<Vec<u8>, u32> = HashMap::new();
         let mut key = Vec::new();
         let last = labels.last_name();
         let mut before: Option<&SeriesMeta> = None;
         for meta in series {
+            if of_series.len().is_multiple_of(CHECK_EVERY) {
+                context.limits.check()?;
+            }
             let same = before.replace(meta).filter(|before| before.labels == meta.labels);
-            if let (Some(_), Some(&group)) = (same, groups.of_series.last()) {
-                groups.metas[group].drop_name |= meta.drop_name;
-                groups.of_series.push(group);
-                continue;
-            }
-            key.clear();
-            // Labels are sorted by name, so the search ends behind the last one of interest.
-            let early = meta.labels.iter().take_while(|(name, _)| last.is_none_or(|l| *name <= l));
-            for (name, value) in early.filter(|(name, _)| labels.covers(name)) {
-                for text in [name, value] {
-                    // This byte occurs in no UTF-8 text.
-                    key.extend_from_slice(text.as_bytes());
-                    key.push(0xff);
-                }
-            }
-            let group = match known.get(key.as_slice()) {
-                Some(group) => *group,
-                None => {
-                    known.insert(key.clone(), groups.metas.len());
-                    groups.metas.push(SeriesMeta::new(labels.of(&meta.labels)?));
-                    groups.metas.len() - 1
+            let group = match (same, of_series.last()) {
+                (Some(_), Some(&group)) => group,
+                _ => {
+                    key.clear();
+                    labels.write_key(&meta.labels, last, &mut key);
+                    match known.get(key.as_slice()) {
+                        Some(group) => *group,
+                        None => {
+                            let group = u32::try_from(metas.len()).unwrap_or(u32::MAX);
+                            charge.add(GROUP_BYTES + key.len())?;
+                            known.insert(key.clone(), group);
+                            metas.push_made(SeriesMeta::new(labels.of(&meta.labels)?))?;
+                            group
+                        }
+                    }
                 }
             };
-            groups.metas[group].drop_name |= meta.drop_name;
-            groups.of_series.push(group);
+            metas.change(group as usize, |of_group| of_group.drop_name |= meta.drop_name);
+            of_series.push(group);
         }
-        Ok(groups)
+        Ok(Self { of_series, metas: metas.build(), _charge: charge })
+    }
+
+    /// The group of an input series.
+    #[inline]
+    pub(super) fn of(&self, series: usize) -> usize {
+        self.of_series[series] as usize
     }
 }
 
@@ -137,7 +164,8 @@ mod tests {
             meta(&[("__name__", "b"), ("x", "2")]),
         ];
         let of = |grouping: Option<AggregateGrouping>| {
-            Groups::new(GroupLabels::new(grouping.as_ref()), &series).unwrap()
+            let labels = GroupLabels::new(grouping.as_ref());
+            Groups::new(labels, &series, &Context::unbounded()).unwrap()
         };
         assert_eq!(of(None).of_series, [0, 0, 0]);
         let by = of(Some(AggregateGrouping::By(vec!["x".to_owned()])));

@@ -8,7 +8,8 @@ use super::Counts;
 use super::histograms::note_ignored;
 use super::table::Groups;
 use crate::exec::batch::{Column, Grid, SeriesMeta};
-use crate::exec::{BoxOperator, Context, Operator, by_size, read_all};
+use crate::exec::{BoxOperator, Context, Metas, Operator, by_size, read_all};
+use crate::ledger::Charge;
 use crate::{Error, Span};
 
 /// Makes the operator of `topk` or `bottomk`.
@@ -21,7 +22,9 @@ pub(super) fn build(
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
-    let metas = input.series().to_vec();
+    let mut metas = Metas::builder(context, input.series().len())?;
+    input.series().iter().try_for_each(|meta| metas.push_shared(meta.clone()))?;
+    let metas = metas.build();
     let mut topk = TopK {
         input: Some(input),
         span,
@@ -31,6 +34,7 @@ pub(super) fn build(
         largest,
         chosen: Vec::new(),
         held: 0,
+        charge: context.charge("candidates"),
         grid,
         context: context.clone(),
     };
@@ -45,7 +49,7 @@ struct TopK {
     input: Option<BoxOperator>,
     /// The aggregation in the query.
     span: Span,
-    metas: Vec<SeriesMeta>,
+    metas: Metas,
     groups: Groups,
     counts: Counts,
     largest: bool,
@@ -53,6 +57,7 @@ struct TopK {
     chosen: Vec<Vec<(usize, f64)>>,
     /// Number of heaps and candidates.
     held: usize,
+    charge: Charge,
     grid: Grid,
     context: Context,
 }
@@ -67,10 +72,13 @@ impl TopK {
         let n_heaps = self.groups.metas.len().saturating_mul(self.grid.len);
         self.context.limits.hold(n_heaps)?;
         self.held = n_heaps;
+        self.charge.add_each(n_heaps, size_of::<Heap>())?;
+        self.charge.add_each(self.groups.metas.len(), size_of::<Vec<Heap>>())?;
         let empty = Heap { entries: Vec::new(), largest: self.largest };
         let mut heaps = vec![vec![empty; self.grid.len]; self.groups.metas.len()];
         let n_series = self.metas.len();
-        let (groups, counts, held) = (&self.groups.of_series, &self.counts, &mut self.held);
+        let (groups, counts, held) = (&self.groups, &self.counts, &mut self.held);
+        let charge = &mut self.charge;
         let (limits, context, span) = (&self.context.limits, &self.context, self.span);
         let name = if self.largest { "topk" } else { "bottomk" };
         read_all(&mut *input, &self.context, |series, column| {
@@ -80,9 +88,11 @@ impl TopK {
             let before = *held;
             column.for_each(|step, value| {
                 let wanted = counts.at(step, n_series);
-                let heap = &mut heaps[groups[series]][step];
+                let heap = &mut heaps[groups.of(series)][step];
                 *held += usize::from(heap.offer(Entry { value, series }, wanted));
             });
+            // A heap has room for four, or twice what is in it, and what is chosen as well.
+            charge.add_each(*held - before, 6 * size_of::<Entry>())?;
             limits.hold(*held - before)
         })?;
         Ok(heaps)
@@ -93,6 +103,7 @@ impl TopK {
             return Ok(());
         }
         let heaps = self.heaps()?;
+        self.charge.add_each(self.metas.len(), size_of::<Vec<(usize, f64)>>())?;
         self.chosen = vec![Vec::new(); self.metas.len()];
         for steps in heaps {
             for (step, heap) in steps.into_iter().enumerate() {
@@ -112,7 +123,10 @@ impl TopK {
                 entries.append(&mut heap.entries);
             }
         }
-        self.metas = entries.iter().map(|entry| self.metas[entry.series].clone()).collect();
+        let mut metas = Metas::builder(&self.context, entries.len())?;
+        entries.iter().try_for_each(|entry| metas.push_shared(self.metas[entry.series].clone()))?;
+        self.metas = metas.build();
+        self.charge.add_each(entries.len(), size_of::<Vec<(usize, f64)>>())?;
         self.chosen = entries.iter().map(|entry| vec![(0, entry.value)]).collect();
         Ok(())
     }
@@ -125,11 +139,15 @@ impl Operator for TopK {
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
         self.choose()?;
-        out.reset(self.grid.len);
+        out.reset(self.grid.len)?;
         for (step, value) in &self.chosen[index] {
             out.set(*step, *value);
         }
         Ok(())
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        None
     }
 }
 

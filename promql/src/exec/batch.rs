@@ -14,7 +14,12 @@ use ferula_chunkenc::SampleBatch;
 use ferula_chunkenc::histogram::FloatHistogram;
 use ferula_index::Labels;
 
+use crate::Error;
+use crate::ledger::Charge;
 use crate::limits;
+
+/// Bytes that a step takes: a number, and a bit.
+pub(super) const STEP_BYTES: usize = 9;
 
 /// Which steps have a value.
 pub(crate) type Presence = BitVec<u64, Lsb0>;
@@ -74,7 +79,6 @@ impl Grid {
 }
 
 /// The values of one series at all steps.
-#[derive(Clone, Debug, Default)]
 pub(crate) struct Column {
     values: Vec<f64>,
     /// Steps that have a float. Bits behind the last step are 0, so that whole words can be
@@ -82,28 +86,60 @@ pub(crate) struct Column {
     present: Presence,
     /// By step; empty if there is no histogram at all. A step has a float or a histogram.
     histograms: Vec<Option<Arc<FloatHistogram>>>,
+    charge: Charge,
+    /// Steps that memory was taken for.
+    room: usize,
+    /// Bytes taken for histograms.
+    histogram_bytes: usize,
 }
 
 impl Column {
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
-    /// Makes a column with a float at every step.
-    pub(crate) fn full(values: Vec<f64>) -> Self {
-        let mut present = Presence::repeat(true, values.len());
-        present.set_uninitialized(false);
-        Self { values, present, histograms: Vec::new() }
+    /// Makes a column of no steps, whose memory `charge` takes.
+    pub(crate) fn new(charge: Charge) -> Self {
+        Self {
+            values: Vec::new(),
+            present: Presence::new(),
+            histograms: Vec::new(),
+            charge,
+            room: 0,
+            histogram_bytes: 0,
+        }
     }
 
     /// Makes it a column of `len` steps without values, keeping the memory.
-    pub(crate) fn reset(&mut self, len: usize) {
+    pub(crate) fn reset(&mut self, len: usize) -> Result<(), Error> {
+        self.drop_histograms();
         self.values.clear();
-        self.values.resize(len, 0.0);
         self.present.clear();
+        if len > self.room {
+            self.charge.add_each(len - self.room, STEP_BYTES)?;
+            self.room = len;
+            self.values.reserve_exact(len);
+        }
+        self.values.resize(len, 0.0);
         self.present.resize(len, false);
         self.present.set_uninitialized(false);
-        self.histograms.clear();
+        Ok(())
+    }
+
+    /// Makes it a column of `len` steps with the float `value` of each.
+    pub(crate) fn fill(&mut self, len: usize, value: impl Fn(usize) -> f64) -> Result<(), Error> {
+        self.reset(len)?;
+        self.values.iter_mut().enumerate().for_each(|(step, slot)| *slot = value(step));
+        self.present.fill(true);
+        self.present.set_uninitialized(false);
+        Ok(())
+    }
+
+    /// Takes over the values of another column.
+    pub(crate) fn copy_from(&mut self, other: &Self) -> Result<(), Error> {
+        self.reset(other.len())?;
+        self.values.copy_from_slice(&other.values);
+        self.present.copy_from_bitslice(&other.present);
+        for (step, histogram) in other.histograms() {
+            self.set_histogram(step, Arc::clone(histogram));
+        }
+        Ok(())
     }
 
     /// Number of steps.
@@ -123,6 +159,16 @@ impl Column {
         histograms.fold(self.present.count_ones(), usize::saturating_add)
     }
 
+    /// Bytes that the values take up as samples of a result.
+    pub(crate) fn result_bytes(&self) -> usize {
+        let sample = size_of::<ferula_chunkenc::Sample>();
+        let entry =
+            if self.has_histograms() { size_of::<Option<Arc<FloatHistogram>>>() } else { 0 };
+        let histograms: usize =
+            self.histograms().map(|(_, histogram)| histogram.size_bytes()).sum();
+        self.count() * (sample + entry) + histograms
+    }
+
     /// Sets the float at a step that has no histogram.
     #[inline]
     pub(crate) fn set(&mut self, step: usize, value: f64) {
@@ -130,11 +176,21 @@ impl Column {
         self.present.as_raw_mut_slice()[step / 64] |= 1 << (step % 64);
     }
 
-    /// Sets the histogram at a step.
+    /// Sets the histogram at a step. Its memory is owed: who sets many of them looks at the limits in
+    /// between.
     pub(crate) fn set_histogram(&mut self, step: usize, histogram: Arc<FloatHistogram>) {
-        self.histograms.resize(self.values.len(), None);
+        if self.histograms.is_empty() {
+            self.owe(self.values.len() * size_of::<Option<Arc<FloatHistogram>>>());
+            self.histograms.resize(self.values.len(), None);
+        }
+        self.owe(histogram.size_bytes());
         self.histograms[step] = Some(histogram);
         self.present.set(step, false);
+    }
+
+    fn owe(&mut self, bytes: usize) {
+        self.charge.owe(bytes);
+        self.histogram_bytes += bytes;
     }
 
     /// The float at a step.
@@ -200,7 +256,7 @@ impl Column {
     /// Removes the list of histograms if there are none in it, so that nobody looks for them.
     fn forget_no_histograms(&mut self) {
         if self.histograms.iter().all(Option::is_none) {
-            self.histograms.clear();
+            self.drop_histograms();
         }
     }
 
@@ -245,6 +301,34 @@ impl Column {
         }
     }
 
+    /// Calls `add` with every float and the state of its step.
+    #[inline]
+    pub(crate) fn fold_into<S>(&self, states: &mut [S], add: impl Fn(&mut S, f64)) {
+        for (block, &word) in self.present.as_raw_slice().iter().enumerate() {
+            let first = block * 64;
+            let mut bits = word;
+            // Nearly always all steps have a value, and a plain loop over them is fastest.
+            let n_plain = word.trailing_ones() as usize;
+            if n_plain >= 16 {
+                let plain = first..first + n_plain;
+                let states = states[plain.clone()].iter_mut();
+                states.zip(&self.values[plain]).for_each(|(state, value)| add(state, *value));
+                bits = word.checked_shr(word.trailing_ones()).unwrap_or(0);
+                bits = bits.checked_shl(word.trailing_ones()).unwrap_or(0);
+            }
+            while bits != 0 {
+                let step = first + bits.trailing_zeros() as usize;
+                add(&mut states[step], self.values[step]);
+                bits &= bits - 1;
+            }
+        }
+    }
+
+    /// Which steps have a float.
+    pub(crate) fn floats(&self) -> &Presence {
+        &self.present
+    }
+
     /// Appends all values to `batch`, in order of their steps.
     pub(crate) fn append_to(&self, grid: Grid, batch: &mut SampleBatch) {
         if !self.has_histograms() {
@@ -281,8 +365,11 @@ impl Column {
         &mut self,
         mut change: impl FnMut(usize, Arc<FloatHistogram>) -> Option<Arc<FloatHistogram>>,
     ) {
-        for (step, histogram) in self.histograms.iter_mut().enumerate() {
-            *histogram = histogram.take().and_then(|histogram| change(step, histogram));
+        for step in 0..self.histograms.len() {
+            let Some(histogram) = self.histograms[step].take() else { continue };
+            let Some(changed) = change(step, histogram) else { continue };
+            self.owe(changed.size_bytes());
+            self.histograms[step] = Some(changed);
         }
         self.forget_no_histograms();
     }
@@ -290,6 +377,7 @@ impl Column {
     /// Replaces every histogram by a float, and removes all other floats.
     pub(crate) fn measure_histograms(&mut self, measure: impl Fn(&FloatHistogram) -> f64) {
         let histograms = std::mem::take(&mut self.histograms);
+        self.drop_histograms();
         self.present.fill(false);
         for (step, histogram) in histograms.into_iter().enumerate() {
             if let Some(histogram) = histogram {
@@ -300,7 +388,10 @@ impl Column {
 
     /// Removes all histograms.
     pub(crate) fn drop_histograms(&mut self) {
-        self.histograms.clear();
+        if self.histogram_bytes > 0 {
+            self.histograms = Vec::new();
+            self.charge.lower_by(std::mem::take(&mut self.histogram_bytes));
+        }
     }
 
     /// Removes the values of steps that `wanted` turns down.
@@ -318,18 +409,17 @@ impl Column {
     }
 
     /// Takes the value of the first step for all of `len` steps.
-    pub(crate) fn broadcast(&mut self, len: usize) {
+    pub(crate) fn broadcast(&mut self, len: usize) -> Result<(), Error> {
         if let Some(histogram) = self.histograms.first().cloned().flatten() {
-            self.reset(len);
+            self.reset(len)?;
+            self.owe(histogram.size_bytes() + len * size_of::<Option<Arc<FloatHistogram>>>());
             self.histograms = vec![Some(histogram); len];
-            return;
+            return Ok(());
         }
         let first = self.present.first().is_some_and(|has| *has).then(|| self.values[0]);
-        self.reset(len);
-        if let Some(value) = first {
-            self.values.fill(value);
-            self.present.fill(true);
-            self.present.set_uninitialized(false);
+        match first {
+            Some(value) => self.fill(len, |_| value),
+            None => self.reset(len),
         }
     }
 }
@@ -337,11 +427,35 @@ impl Column {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Span;
+    use crate::ledger::Site;
+    use crate::limits::{Bounds, CancelHandle, Limits};
+
+    fn column() -> Column {
+        let bounds = Bounds { timeout_ms: 0, max_samples: 0, max_bytes: 4096 };
+        let limits = Arc::new(Limits::new("", CancelHandle::default(), None, bounds));
+        Column::new(Charge::new(&limits, Site { what: "values", span: Span::default() }))
+    }
+
+    #[test]
+    fn steps_and_histograms_are_counted() {
+        let mut column = column();
+        assert!(matches!(column.reset(1 << 40), Err(Error::TooMuchMemory { .. })));
+        column.reset(100).unwrap();
+        let large = FloatHistogram { positive_buckets: vec![1.0; 1000], ..Default::default() };
+        column.set_histogram(0, Arc::new(large));
+        let limits = Arc::clone(column.charge.limits());
+        assert!(limits.check().is_err());
+        column.drop_histograms();
+        limits.check().unwrap();
+        drop(column);
+        assert!(limits.ledger().has_room(4096));
+    }
 
     #[test]
     fn columns_keep_track_of_their_steps() {
-        let mut column = Column::new();
-        column.reset(130);
+        let mut column = column();
+        column.reset(130).unwrap();
         for step in (0..130).filter(|step| step % 3 != 1) {
             column.set(step, step as f64);
         }
@@ -349,17 +463,26 @@ mod tests {
         let mut seen = Vec::new();
         column.for_each(|step, value| seen.push((step, value)));
         assert_eq!(seen, column.iter().collect::<Vec<_>>());
+        let mut states = vec![0.0; 130];
+        column.fold_into(&mut states, |state, value| *state += value);
+        let expected = |step: usize| column.get(step).unwrap_or(0.0);
+        assert!(states.iter().enumerate().all(|(step, state)| *state == expected(step)));
         assert_eq!(column.get(6), Some(7.0));
         assert_eq!((column.get(3), column.get(4)), (None, None));
-        column.reset(70);
+        column.reset(70).unwrap();
         assert!(column.is_empty());
-        assert_eq!(Column::full(vec![1.0; 70]).count(), 70);
+        column.fill(70, |_| 1.0).unwrap();
+        assert_eq!(column.count(), 70);
+        column.unset(20);
+        let mut counts = vec![0; 70];
+        column.fold_into(&mut counts, |count, _| *count += 1);
+        assert!(counts.iter().enumerate().all(|(step, count)| *count == i32::from(step != 20)));
     }
 
     #[test]
     fn a_step_has_a_float_or_a_histogram() {
-        let mut column = Column::new();
-        column.reset(70);
+        let mut column = column();
+        column.reset(70).unwrap();
         column.set(3, 1.0);
         column.set(66, 2.0);
         assert!(!column.has_histograms());
@@ -375,7 +498,7 @@ mod tests {
         column.measure_histograms(|_| 7.0);
         assert_eq!(column.iter().collect::<Vec<_>>(), [(0, 7.0)]);
         column.set_histogram(0, Arc::default());
-        column.broadcast(2);
+        column.broadcast(2).unwrap();
         assert_eq!(column.histograms().count(), 2);
     }
 

@@ -3,6 +3,7 @@
 use ferula_index::Labels;
 
 use super::batch::{Column, Grid, SeriesMeta};
+use super::metas::Metas;
 use super::scan::Take;
 use super::unary::{Naming, map_columns};
 use super::{
@@ -28,7 +29,7 @@ pub(super) fn build(
         F::Math(function) => {
             args.map(Naming::Drop, move |column| column.map(|_, x| Some(function.apply(x))))
         }
-        F::Date(field) if call.args.is_empty() => Ok(date_of_step(field, grid)),
+        F::Date(field) if call.args.is_empty() => date_of_step(field, grid, context),
         F::Date(field) => {
             args.map(Naming::Drop, move |column| column.map(|_, x| Some(field.of(x))))
         }
@@ -41,7 +42,7 @@ pub(super) fn build(
         F::Clamp | F::ClampMin | F::ClampMax => clamp(&args),
         F::Timestamp => timestamp(&args),
         F::StartTimestamp => start_timestamp(&args),
-        F::Vector => Ok(Box::new(scalar::ScalarSeries::new(args.scalar(0)?, grid))),
+        F::Vector => Ok(Box::new(scalar::ScalarSeries::new(args.scalar(0)?, grid, context))),
         F::Absent => absent(&args),
         F::LabelReplace => {
             let change =
@@ -129,7 +130,7 @@ impl<'a> Args<'a> {
     fn map(
         &self,
         naming: Naming,
-        mut apply: impl FnMut(&mut Column) + Send + 'static,
+        apply: impl Fn(&mut Column) + Send + Sync + 'static,
     ) -> Result<BoxOperator, Error> {
         map_columns(self.vector(0)?, naming, self.context, move |column| {
             column.drop_histograms();
@@ -139,9 +140,9 @@ impl<'a> Args<'a> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times are given in seconds")]
-fn date_of_step(field: DateField, grid: Grid) -> BoxOperator {
-    let values = grid.times().map(|time| field.of((time / 1000) as f64)).collect();
-    Box::new(scalar::ScalarSeries::new(Scalar::Steps(values), grid))
+fn date_of_step(field: DateField, grid: Grid, context: &Context) -> Result<BoxOperator, Error> {
+    let dates = Scalar::steps(grid, context, |step| field.of((grid.time(step) / 1000) as f64))?;
+    Ok(Box::new(scalar::ScalarSeries::new(dates, grid, context)))
 }
 
 fn clamp(args: &Args<'_>) -> Result<BoxOperator, Error> {
@@ -185,28 +186,34 @@ fn start_timestamp(args: &Args<'_>) -> Result<BoxOperator, Error> {
         let inner = scan::timestamps(selector, Take::StartTimestamp, args.grid, args.context)?;
         return map_columns(inner, Naming::Drop, args.context, |_| {});
     }
-    map_columns(args.vector(0)?, Naming::Drop, args.context, |column| column.reset(column.len()))
+    map_columns(args.vector(0)?, Naming::Drop, args.context, |column| {
+        column.drop_histograms();
+        column.retain(|_| false);
+    })
 }
 
 /// Changes a label of each series.
 fn relabel(args: &Args<'_>, change: &Relabel) -> Result<BoxOperator, Error> {
     let inner = args.vector(0)?;
     let names_metric = change.target() == ferula_index::METRIC_NAME;
-    let metas = inner
-        .series()
-        .iter()
-        .map(|meta| {
-            let Some(labels) = change.apply(&meta.labels)? else { return Ok(meta.clone()) };
-            Ok(SeriesMeta { labels, drop_name: meta.drop_name && !names_metric })
-        })
-        .collect::<Result<_, Error>>()?;
-    Ok(merge_same(Box::new(Renamed { inner, metas }), Overlap::AtSameStep))
+    let mut metas = Metas::builder(args.context, inner.series().len())?;
+    for meta in inner.series() {
+        match change.apply(&meta.labels)? {
+            None => metas.push_shared(meta.clone())?,
+            Some(labels) => {
+                let drop_name = meta.drop_name && !names_metric;
+                metas.push_made(SeriesMeta { labels, drop_name })?;
+            }
+        }
+    }
+    let metas = metas.build();
+    merge_same(Box::new(Renamed { inner, metas }), Overlap::AtSameStep, args.context)
 }
 
 /// The same columns under other labels.
-struct Renamed {
-    inner: BoxOperator,
-    metas: Vec<SeriesMeta>,
+pub(crate) struct Renamed {
+    pub(crate) inner: BoxOperator,
+    pub(crate) metas: Metas,
 }
 
 impl Operator for Renamed {
@@ -216,6 +223,10 @@ impl Operator for Renamed {
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
         self.inner.read(index, out)
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        Some(Box::new(Self { inner: self.inner.fork()?, metas: self.metas.clone() }))
     }
 }
 
@@ -232,7 +243,7 @@ fn absent(args: &Args<'_>) -> Result<BoxOperator, Error> {
     };
     Ok(Box::new(Absent {
         inner: args.vector(0)?,
-        metas: [SeriesMeta::new(labels)],
+        metas: Metas::few(args.context, vec![SeriesMeta::new(labels)]),
         grid: args.grid,
         context: args.context.clone(),
     }))
@@ -240,7 +251,7 @@ fn absent(args: &Args<'_>) -> Result<BoxOperator, Error> {
 
 struct Absent {
     inner: BoxOperator,
-    metas: [SeriesMeta; 1],
+    metas: Metas,
     grid: Grid,
     context: Context,
 }
@@ -251,10 +262,14 @@ impl Operator for Absent {
     }
 
     fn read(&mut self, _index: usize, out: &mut Column) -> Result<(), Error> {
-        *out = Column::full(vec![1.0; self.grid.len]);
+        out.fill(self.grid.len, |_| 1.0)?;
         read_all(&mut *self.inner, &self.context, |_, column| {
             column.presence().iter_ones().for_each(|step| out.unset(step));
             Ok(())
         })
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        None
     }
 }

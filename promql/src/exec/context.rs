@@ -4,10 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ferula_index::{Labels, METRIC_NAME, Matcher};
 
-use super::batch::{Grid, SeriesMeta};
+use super::BoxOperator;
+use super::batch::{Column, Grid, SeriesMeta};
+use super::metas::Metas;
+use super::profile::{PartStats, Profile};
+use crate::ledger::{Charge, Site};
 use crate::limits::Limits;
 use crate::options::Features;
+use crate::plan::Node;
 use crate::storage::{Querier, SelectHints, SeriesSet};
+use crate::threads::Threads;
 use crate::{AnnotationKind, Annotations, Error, Span};
 
 /// Labels that describe the metric rather than the series, sorted.
@@ -24,14 +30,41 @@ pub(crate) struct Context {
     pub(crate) limits: Arc<Limits>,
     pub(crate) lookback_ms: i64,
     pub(crate) features: Features,
+    /// Threads besides the one of the query.
+    pub(crate) threads: Option<Arc<dyn Threads>>,
+    /// The steps that are being evaluated.
+    pub(crate) n_steps: usize,
+    /// The part of the query that is being evaluated.
+    pub(crate) span: Span,
+    /// Whoever reads the selector that this part is, or is a function of, does not care for the order of
+    /// its series.
+    pub(super) any_order: bool,
+    /// What it does, if somebody asks.
+    pub(super) stats: Option<Arc<PartStats>>,
     shared: Arc<Shared>,
+}
+
+/// How queries of an engine are evaluated.
+#[derive(Clone, Default)]
+pub(crate) struct Settings {
+    pub(crate) lookback_ms: i64,
+    pub(crate) features: Features,
+    pub(crate) threads: Option<Arc<dyn Threads>>,
+    pub(crate) profile: Option<Arc<Profile>>,
 }
 
 struct Shared {
     text: String,
+    profile: Option<Arc<Profile>>,
     querier: Option<Box<dyn Querier>>,
     selections: Mutex<Selections>,
-    annotations: Mutex<Annotations>,
+    annotations: Mutex<Noted>,
+}
+
+/// Warnings and infos, and what they take.
+struct Noted {
+    annotations: Annotations,
+    charge: Charge,
 }
 
 /// What was selected so far, so that equal selectors share a series set.
@@ -52,16 +85,74 @@ impl Context {
         text: &str,
         querier: Option<Box<dyn Querier>>,
         limits: Arc<Limits>,
-        lookback_ms: i64,
-        features: Features,
+        settings: Settings,
     ) -> Self {
+        let Settings { lookback_ms, features, threads, profile } = settings;
+        let site = Site { what: "annotations", span: Span::default() };
+        let charge = Charge::new(&limits, site);
+        let noted = Noted { annotations: Annotations::default(), charge };
         let shared = Shared {
             text: text.to_owned(),
+            profile,
             querier,
             selections: Mutex::default(),
-            annotations: Mutex::default(),
+            annotations: Mutex::new(noted),
         };
-        Self { limits, lookback_ms, features, shared: Arc::new(shared) }
+        Self {
+            limits,
+            lookback_ms,
+            features,
+            threads,
+            n_steps: 1,
+            span: Span::default(),
+            any_order: false,
+            stats: None,
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// A context without storage and bounds.
+    #[cfg(test)]
+    pub(crate) fn unbounded() -> Self {
+        use crate::limits::{Bounds, CancelHandle};
+        let bounds = Bounds { timeout_ms: 0, max_samples: usize::MAX, max_bytes: usize::MAX };
+        let limits = Arc::new(Limits::new("", CancelHandle::default(), None, bounds));
+        Self::new("", None, limits, Settings { features: Features::ALL, ..Settings::default() })
+    }
+
+    /// The same for a part of the query, evaluated at the steps of `grid`.
+    pub(crate) fn at(&self, node: &Node, grid: Grid) -> Self {
+        let stats = self.shared.profile.as_ref().map(|profile| profile.part(node));
+        Self { span: node.span, n_steps: grid.len, any_order: false, stats, ..self.clone() }
+    }
+
+    /// Makes the operator of a part of the query; what it does is noted if somebody asks.
+    pub(super) fn measured(
+        &self,
+        node: &Node,
+        make: impl FnOnce() -> Result<BoxOperator, Error>,
+    ) -> Result<BoxOperator, Error> {
+        match &self.shared.profile {
+            Some(profile) => profile.measured(node, make),
+            None => make(),
+        }
+    }
+
+    /// Notes how many samples a selection of this part is likely to have.
+    fn estimate(&self, set: &dyn SeriesSet) {
+        if let (Some(profile), Some(stats)) = (&self.shared.profile, &self.stats) {
+            profile.estimate(stats, set);
+        }
+    }
+
+    /// A charge for `what` this part of the query keeps.
+    pub(crate) fn charge(&self, what: &'static str) -> Charge {
+        Charge::new(&self.limits, Site { what, span: self.span })
+    }
+
+    /// A column of this part of the query.
+    pub(crate) fn column(&self) -> Column {
+        Column::new(self.charge("values"))
     }
 
     /// Makes a grid, which must not have more steps than samples may be held.
@@ -85,15 +176,17 @@ impl Context {
         let known = selections
             .sets
             .iter()
-            .find(|known| known.matchers == matchers && known.hints.range == hints.range);
+            .find(|known| known.matchers == matchers && known.hints.answers(hints));
         if let Some(known) = known {
+            self.estimate(&*known.set);
             return Ok(Arc::clone(&known.set));
         }
         let Some(querier) = &self.shared.querier else {
             return Err(Error::Storage("the query needs no storage".into()));
         };
         let set: Arc<dyn SeriesSet> =
-            querier.select(matchers, hints).map_err(Error::Storage)?.into();
+            querier.select(matchers, hints).map_err(Error::of_storage)?.into();
+        self.estimate(&*set);
         selections.n_series += set.len() as u64;
         selections.sets.push(Selection {
             matchers: matchers.to_vec(),
@@ -105,16 +198,15 @@ impl Context {
 
     /// Adds a warning or info.
     pub(crate) fn annotate(&self, kind: AnnotationKind, span: Span) {
-        let mut annotations =
-            self.shared.annotations.lock().unwrap_or_else(PoisonError::into_inner);
-        annotations.add(kind, span);
+        let mut noted = self.shared.annotations.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = noted.annotations.add(kind, span);
+        noted.charge.owe(bytes);
     }
 
     /// Takes all warnings and infos.
     pub(crate) fn take_annotations(&self) -> Annotations {
-        let mut annotations =
-            self.shared.annotations.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut annotations)
+        let mut noted = self.shared.annotations.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut noted.annotations)
     }
 
     /// Number of series selected so far.
@@ -140,12 +232,16 @@ impl Context {
         };
         let may_clash = !delayed && !series.windows(2).all(same);
         let keep = delayed || (reader != LabelReader::Anyone && !may_clash);
-        let drop_one = |meta: &SeriesMeta| {
-            let labels = if keep { meta.labels.clone() } else { without_metadata(&meta.labels)? };
-            Ok(SeriesMeta { labels, drop_name: true })
-        };
-        let metas = series.iter().map(drop_one).collect::<Result<_, Error>>()?;
-        Ok(Unnamed { metas, may_clash })
+        let mut metas = Metas::builder(self, series.len())?;
+        for meta in series {
+            if keep {
+                metas.push_shared(SeriesMeta { labels: meta.labels.clone(), drop_name: true })?;
+            } else {
+                let labels = without_metadata(&meta.labels)?;
+                metas.push_made(SeriesMeta { labels, drop_name: true })?;
+            }
+        }
+        Ok(Unnamed { metas: metas.build(), may_clash })
     }
 }
 
@@ -171,7 +267,7 @@ impl<'a> LabelReader<'a> {
 
 /// Series that lost their names.
 pub(crate) struct Unnamed {
-    pub(crate) metas: Vec<SeriesMeta>,
+    pub(crate) metas: Metas,
     /// Some may be equal now. Series of one metric that differed before still do.
     pub(crate) may_clash: bool,
 }

@@ -5,16 +5,19 @@
 //! them, neither counts.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use ferula_chunkenc::histogram::FloatHistogram;
 use ferula_index::{Labels, LabelsBuilder};
 
 use super::batch::{Column, Grid, SeriesMeta};
 use super::context::LabelReader;
+use super::metas::{CHECK_EVERY, Metas};
 use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same};
 use crate::annotations::ForcedMonotonicity;
 use crate::functions::histogram::{self, Bucket};
 use crate::functions::native::{self, NanEffect};
+use crate::ledger::Charge;
 use crate::text::OpenMetricsFloat;
 use crate::{AnnotationKind, Error, Span};
 
@@ -33,7 +36,7 @@ pub(super) fn quantile(
     context: &Context,
 ) -> Result<BoxOperator, Error> {
     let histograms = Histograms::new(inner, span, context)?;
-    let metas = histograms.metas.clone();
+    let metas = histograms.table.metas.clone();
     finish(histograms, vec![Wanted::Quantile(q)], metas, grid, context)
 }
 
@@ -47,15 +50,16 @@ pub(super) fn quantiles(
     context: &Context,
 ) -> Result<BoxOperator, Error> {
     let histograms = Histograms::new(inner, span, context)?;
-    let mut metas = Vec::new();
-    for meta in &histograms.metas {
+    let mut metas = Metas::builder(context, histograms.table.metas.len() * qs.len())?;
+    for meta in &*histograms.table.metas {
         for (q, _) in &qs {
             let value = OpenMetricsFloat(q.at(0)).to_string();
             let labels = LabelsBuilder::from_labels(&meta.labels).set(label, &value).build()?;
-            metas.push(SeriesMeta { labels, ..meta.clone() });
+            metas.push_made(SeriesMeta { labels, ..meta.clone() })?;
         }
     }
-    finish(histograms, qs.into_iter().map(Wanted::Quantile).collect(), metas, grid, context)
+    let wanted = qs.into_iter().map(Wanted::Quantile).collect();
+    finish(histograms, wanted, metas.build(), grid, context)
 }
 
 /// `histogram_fraction`.
@@ -67,14 +71,14 @@ pub(super) fn fraction(
     context: &Context,
 ) -> Result<BoxOperator, Error> {
     let histograms = Histograms::new(inner, span, context)?;
-    let metas = histograms.metas.clone();
+    let metas = histograms.table.metas.clone();
     finish(histograms, vec![Wanted::Fraction(lower, upper)], metas, grid, context)
 }
 
 fn finish(
     histograms: Histograms,
     wanted: Vec<Wanted>,
-    metas: Vec<SeriesMeta>,
+    metas: Metas,
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
@@ -82,9 +86,15 @@ fn finish(
     for (q, span) in wanted.iter().filter_map(Wanted::as_quantile) {
         warn_of_quantile(q, *span, grid, context);
     }
-    let operator = Box::new(OfHistograms { histograms, wanted, metas, grid });
+    let operator = Box::new(OfHistograms {
+        histograms,
+        wanted: wanted.into(),
+        metas,
+        grid,
+        columns: Columns::default(),
+    });
     // The label of a quantile may take the place of one that told histograms apart.
-    Ok(merge_same(operator, Overlap::AtSameStep))
+    merge_same(operator, Overlap::AtSameStep, context)
 }
 
 /// What is asked of each histogram.
@@ -120,42 +130,71 @@ struct Source {
 }
 
 /// What was read of a histogram.
+#[derive(Default)]
 struct Columns {
     buckets: Vec<(f64, Column)>,
     native: Option<Column>,
-    /// Number of samples that they count as.
-    held: usize,
 }
 
 /// The histograms among the series of a vector.
 struct Histograms {
     inner: BoxOperator,
-    metas: Vec<SeriesMeta>,
-    /// What each histogram is made of.
-    sources: Vec<Source>,
+    table: Arc<Table>,
     span: Span,
     context: Context,
 }
 
-impl Histograms {
-    fn new(inner: BoxOperator, span: Span, context: &Context) -> Result<Self, Error> {
+/// Which series make up which histogram.
+struct Table {
+    metas: Metas,
+    /// What each histogram is made of.
+    sources: Vec<Source>,
+    _charge: Charge,
+}
+
+/// Bytes of a series in the table, of which each may be a histogram of its own: its bucket in a list
+/// that has room for four, and the entry of its labels.
+const ENTRY_BYTES: usize =
+    size_of::<Source>() + 4 * size_of::<(f64, usize)>() + 3 * size_of::<(Labels, usize)>();
+
+impl Table {
+    fn new(series: &[SeriesMeta], context: &Context) -> Result<Self, Error> {
+        let mut charge = context.charge("histograms of series");
         let mut known: HashMap<Labels, usize> = HashMap::new();
-        let (mut metas, mut sources) = (Vec::new(), Vec::<Source>::new());
-        for (index, meta) in inner.series().iter().enumerate() {
+        let (mut metas, mut sources) = (Metas::builder(context, 0)?, Vec::<Source>::new());
+        for (index, meta) in series.iter().enumerate() {
+            if index.is_multiple_of(CHECK_EVERY) {
+                context.limits.check()?;
+            }
             let bound = histogram::parse_bound(meta.labels.get(BUCKET_LABEL));
             let kept = |name: &str| bound.is_none() || name != BUCKET_LABEL;
             let labels = Labels::from_pairs(meta.labels.iter().filter(|(name, _)| kept(name)))?;
-            let at = *known.entry(labels).or_insert_with_key(|labels| {
-                metas.push(SeriesMeta::new(labels.clone()));
-                sources.push(Source::default());
-                sources.len() - 1
-            });
+            let at = match known.get(&labels) {
+                Some(at) => *at,
+                None => {
+                    charge.add(2 * ENTRY_BYTES)?;
+                    metas.push_made(SeriesMeta::new(labels.clone()))?;
+                    sources.push(Source::default());
+                    known.insert(labels, sources.len() - 1);
+                    sources.len() - 1
+                }
+            };
             match bound {
-                Some(bound) => sources[at].buckets.push((bound, index)),
+                Some(bound) => {
+                    charge.add(2 * size_of::<(f64, usize)>())?;
+                    sources[at].buckets.push((bound, index));
+                }
                 None => sources[at].native = Some(index),
             }
         }
-        Ok(Self { inner, metas, sources, span, context: context.clone() })
+        Ok(Self { metas: metas.build(), sources, _charge: charge })
+    }
+}
+
+impl Histograms {
+    fn new(inner: BoxOperator, span: Span, context: &Context) -> Result<Self, Error> {
+        let table = Arc::new(Table::new(inner.series(), context)?);
+        Ok(Self { inner, table, span, context: context.clone() })
     }
 
     /// Name of a metric as annotations tell it.
@@ -164,22 +203,22 @@ impl Histograms {
         if delayed { labels.metric_name().to_owned() } else { String::new() }
     }
 
-    /// Reads the columns of a histogram, which count as held from then on. Warns of floats in a
-    /// series that is no bucket.
-    fn read(&mut self, index: usize, len: usize) -> Result<Columns, Error> {
-        let Source { buckets, native } = &self.sources[index];
-        let n_columns = buckets.len() + usize::from(native.is_some());
-        let held = n_columns.saturating_mul(len);
-        self.context.limits.hold(held)?;
-        let mut columns =
-            Columns { buckets: Vec::with_capacity(buckets.len()), native: None, held };
-        for (bound, series) in buckets {
-            let mut column = Column::new();
-            self.inner.read(*series, &mut column)?;
-            columns.buckets.push((*bound, column));
+    /// Reads the columns of a histogram into those of the last one. Warns of floats in a series that
+    /// is no bucket.
+    fn read(&mut self, index: usize, columns: &mut Columns) -> Result<(), Error> {
+        let Source { buckets, native } = &self.table.sources[index];
+        columns.buckets.truncate(buckets.len());
+        for (at, (bound, series)) in buckets.iter().enumerate() {
+            if at == columns.buckets.len() {
+                columns.buckets.push((0.0, self.context.column()));
+            }
+            let (upper_bound, column) = &mut columns.buckets[at];
+            *upper_bound = *bound;
+            self.inner.read(*series, column)?;
         }
-        let Some(series) = *native else { return Ok(columns) };
-        let mut column = Column::new();
+        columns.native = None;
+        let Some(series) = *native else { return Ok(()) };
+        let mut column = self.context.column();
         self.inner.read(series, &mut column)?;
         if column.iter().next().is_some() {
             let labels = &self.inner.series()[series].labels;
@@ -190,12 +229,9 @@ impl Histograms {
             self.context.annotate(kind, self.span);
         }
         if column.has_histograms() {
-            let histograms = column.held() - column.len();
-            self.context.limits.hold(histograms)?;
-            columns.held += histograms;
             columns.native = Some(column);
         }
-        Ok(columns)
+        Ok(())
     }
 }
 
@@ -203,9 +239,11 @@ impl Histograms {
 struct OfHistograms {
     histograms: Histograms,
     /// Each histogram has as many output series, side by side.
-    wanted: Vec<Wanted>,
-    metas: Vec<SeriesMeta>,
+    wanted: Arc<[Wanted]>,
+    metas: Metas,
     grid: Grid,
+    /// Of the histogram that was read last.
+    columns: Columns,
 }
 
 impl Operator for OfHistograms {
@@ -214,9 +252,10 @@ impl Operator for OfHistograms {
     }
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
-        out.reset(self.grid.len);
+        out.reset(self.grid.len)?;
         let (histogram, wanted) = (index / self.wanted.len(), index % self.wanted.len());
-        let columns = self.histograms.read(histogram, self.grid.len)?;
+        let mut columns = std::mem::take(&mut self.columns);
+        self.histograms.read(histogram, &mut columns)?;
         let mut buckets = Vec::with_capacity(columns.buckets.len());
         for step in 0..self.grid.len {
             buckets.clear();
@@ -238,14 +277,27 @@ impl Operator for OfHistograms {
                 None => {}
             }
         }
-        self.histograms.context.limits.release(columns.held);
+        self.columns = columns;
         Ok(())
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        let Histograms { inner, table, span, context } = &self.histograms;
+        let inner = inner.fork()?;
+        let (table, context) = (Arc::clone(table), context.clone());
+        Some(Box::new(Self {
+            histograms: Histograms { inner, table, span: *span, context },
+            wanted: Arc::clone(&self.wanted),
+            metas: self.metas.clone(),
+            grid: self.grid,
+            columns: Columns::default(),
+        }))
     }
 }
 
 impl OfHistograms {
     fn metric_name(&self, histogram: usize) -> String {
-        self.histograms.metric_name(&self.histograms.metas[histogram].labels)
+        self.histograms.metric_name(&self.histograms.table.metas[histogram].labels)
     }
 
     fn of_native(

@@ -6,14 +6,19 @@
 //! Info series are looked at as of the time that the first selector of the base looks at.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use ferula_chunkenc::{SampleBatch, stale};
 use ferula_index::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use super::batch::{Column, Grid, SeriesMeta};
+use super::metas::{CHECK_EVERY, Metas};
+use super::reader::Reader;
 use super::{BoxOperator, Context, Operator, Overlap, build as build_operator, merge_same, scan};
 use crate::Error;
+use crate::ledger::Charge;
 use crate::plan::{Node, NodeKind, Selector, reference_shift};
+use crate::storage::Wanted as WantedSamples;
 
 /// Labels by which info series are found.
 const IDENTIFYING_LABELS: [&str; 2] = ["instance", "job"];
@@ -29,9 +34,10 @@ pub(super) fn build(args: &[Node], grid: Grid, context: &Context) -> Result<BoxO
     };
     let table = InfoTable::new(base.series(), &wanted, base_node, grid, context)?;
     let mut outputs = Vec::new();
-    let mut metas = Vec::new();
+    let mut metas = Metas::builder(context, 0)?;
+    let mut charge = context.charge("choices of info series");
     for (index, meta) in base.series().iter().enumerate() {
-        for choice in table.choices(meta, &wanted, grid) {
+        for choice in table.choices(meta, &wanted, grid, context)? {
             let labels = match &choice {
                 None => Ok(Some(meta.labels.clone())),
                 Some(infos) => table.enriched(&meta.labels, infos, &wanted),
@@ -42,12 +48,15 @@ pub(super) fn build(args: &[Node], grid: Grid, context: &Context) -> Result<BoxO
                 Err(Enrich::Conflict(name)) => (meta.labels.clone(), Some(name)),
                 Err(Enrich::Failed(error)) => return Err(error),
             };
-            metas.push(SeriesMeta { labels, drop_name: meta.drop_name });
+            metas.push_made(SeriesMeta { labels, drop_name: meta.drop_name })?;
+            let n_infos = choice.as_ref().map_or(0, Vec::len);
+            charge.add(2 * size_of::<Output>() + n_infos * size_of::<Option<usize>>())?;
             outputs.push(Output { base: index, choice, conflict });
         }
     }
-    let operator = Enriched { base, metas, outputs, table };
-    Ok(merge_same(Box::new(operator), Overlap::AtSameStep))
+    let shared = Arc::new(Shared { outputs, table, _charge: charge });
+    let operator = Enriched { base, metas: metas.build(), shared };
+    merge_same(Box::new(operator), Overlap::AtSameStep, context)
 }
 
 fn unwrapped(kind: &NodeKind) -> &NodeKind {
@@ -104,7 +113,11 @@ struct InfoTable {
     labels: Vec<Labels>,
     /// By identifying labels, then by name of the metric.
     groups: HashMap<Labels, BTreeMap<String, Competitors>>,
+    charge: Charge,
 }
+
+/// Bytes of an info series beside its labels, as if each were a group of its own.
+const INFO_BYTES: usize = 1024;
 
 /// Why labels could not be added.
 enum Enrich {
@@ -129,22 +142,28 @@ impl InfoTable {
         grid: Grid,
         context: &Context,
     ) -> Result<Self, Error> {
-        let mut table = Self { labels: Vec::new(), groups: HashMap::new() };
+        let charge = context.charge("info series");
+        let mut table = Self { labels: Vec::new(), groups: HashMap::new(), charge };
         let Some(matchers) = matchers_for(base, wanted)? else { return Ok(table) };
         let shift = reference_shift(base_node).unwrap_or_default();
         let used_by = "info";
         let selector = Selector { matchers, shift, boundary: None, used_by, stats_only: false };
-        let set = scan::select(&selector, None, grid, context)?;
+        let set = scan::select(&selector, None, WantedSamples::All, grid, context)?;
         context.limits.check_size(set.len().saturating_mul(grid.len))?;
+        let of_each =
+            grid.len.saturating_mul(size_of::<Option<i64>>() + size_of::<Option<usize>>());
+        table.charge.add_each(set.len(), of_each.saturating_add(INFO_BYTES))?;
+        let mut reader = Reader::new(Arc::clone(&set), false, 0, context);
         let mut batch = SampleBatch::new();
         // Times of the newest samples, by info series and step.
         let mut times: Vec<Vec<Option<i64>>> = Vec::with_capacity(set.len());
         for index in 0..set.len() {
-            scan::read(&*set, index, &mut batch, false, context)?;
+            reader.read(index, &mut batch)?;
             times.push(newest_times(&batch, &selector, grid, context.lookback_ms)?);
-            table.labels.push(set.labels(index));
+            let labels = set.labels(index);
+            table.charge.add(2 * labels.size_bytes())?;
+            table.labels.push(labels);
         }
-        context.limits.release_batch(&batch);
         table.compete(&times, grid)?;
         Ok(table)
     }
@@ -175,10 +194,17 @@ impl InfoTable {
     }
 
     /// The choices of info series that occur for a base series; `None` if it is left as it is.
-    fn choices(&self, meta: &SeriesMeta, wanted: &Wanted, grid: Grid) -> Vec<Option<Infos>> {
+    fn choices(
+        &self,
+        meta: &SeriesMeta,
+        wanted: &Wanted,
+        grid: Grid,
+        context: &Context,
+    ) -> Result<Vec<Option<Infos>>, Error> {
         if wanted.is_info(&meta.labels) {
-            return vec![None];
+            return Ok(vec![None]);
         }
+        let mut charge = context.charge("choices of info series");
         let mut choices: Vec<Option<Infos>> = Vec::new();
         let mut last: Option<Infos> = None;
         for step in 0..grid.len {
@@ -187,11 +213,15 @@ impl InfoTable {
                 last = Some(infos.clone());
                 let choice = Some(infos);
                 if !choices.contains(&choice) {
+                    charge.add(256)?;
                     choices.push(choice);
                 }
             }
+            if step.is_multiple_of(CHECK_EVERY) {
+                context.limits.check()?;
+            }
         }
-        choices
+        Ok(choices)
     }
 
     /// The info series of a base series at a step.
@@ -308,9 +338,15 @@ struct Output {
 
 struct Enriched {
     base: BoxOperator,
-    metas: Vec<SeriesMeta>,
+    metas: Metas,
+    shared: Arc<Shared>,
+}
+
+/// What readers of the same series share.
+struct Shared {
     outputs: Vec<Output>,
     table: InfoTable,
+    _charge: Charge,
 }
 
 impl Operator for Enriched {
@@ -319,15 +355,20 @@ impl Operator for Enriched {
     }
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
-        let Output { base, choice, conflict } = &self.outputs[index];
+        let Output { base, choice, conflict } = &self.shared.outputs[index];
         self.base.read(*base, out)?;
         if let Some(choice) = choice {
             let labels = &self.base.series()[*base].labels;
-            out.retain(|step| self.table.at(labels, step) == *choice);
+            out.retain(|step| self.shared.table.at(labels, step) == *choice);
         }
         match conflict {
             Some(label) if !out.is_empty() => Err(Error::InfoConflict { label: label.clone() }),
             _ => Ok(()),
         }
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        let (metas, shared) = (self.metas.clone(), Arc::clone(&self.shared));
+        Some(Box::new(Self { base: self.base.fork()?, metas, shared }))
     }
 }

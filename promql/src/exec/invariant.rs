@@ -26,7 +26,10 @@ impl Operator for Repeated {
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
         self.inner.read(index, out)?;
-        out.broadcast(self.len);
-        Ok(())
+        out.broadcast(self.len)
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        Some(Box::new(Self { inner: self.inner.fork()?, len: self.len }))
     }
 }

@@ -7,9 +7,12 @@ use std::collections::HashMap;
 
 use ferula_index::{Labels, METRIC_NAME};
 
+use super::Context;
 use super::batch::SeriesMeta;
+use super::metas::CHECK_EVERY;
 use crate::Error;
 use crate::ast::MatchingLabels;
+use crate::ledger::Charge;
 
 /// The labels that are matched.
 #[derive(Clone, Debug)]
@@ -62,7 +65,6 @@ impl Signature {
 }
 
 /// The series of both sides by group.
-#[derive(Debug, Default)]
 pub(super) struct Groups {
     /// Group of each series of the left side.
     pub(super) of_left: Vec<usize>,
@@ -70,6 +72,7 @@ pub(super) struct Groups {
     pub(super) of_right: Vec<usize>,
     /// Members per group.
     pub(super) members: Vec<Members>,
+    charge: Charge,
 }
 
 /// The series of one group.
@@ -79,31 +82,57 @@ pub(super) struct Members {
     pub(super) right: Vec<usize>,
 }
 
+/// Bytes of a group beside its key: its members, of which there is room for four on each side, and
+/// its entry in the table.
+const GROUP_BYTES: usize =
+    size_of::<Members>() + size_of::<[usize; 8]>() + 2 * size_of::<(Vec<u8>, usize)>();
+
 impl Groups {
-    pub(super) fn new(signature: &Signature, left: &[SeriesMeta], right: &[SeriesMeta]) -> Self {
-        let mut groups = Self::default();
-        let mut known: HashMap<Vec<u8>, usize> = HashMap::with_capacity(left.len());
+    pub(super) fn new(
+        signature: &Signature,
+        left: &[SeriesMeta],
+        right: &[SeriesMeta],
+        context: &Context,
+    ) -> Result<Self, Error> {
+        let mut charge = context.charge("groups of series that match");
+        // The group of a series, and the place of a series in it.
+        charge.add_each(left.len().saturating_add(right.len()), 3 * size_of::<usize>())?;
+        let mut of_left = Vec::with_capacity(left.len());
+        let mut of_right = Vec::with_capacity(right.len());
+        let mut all: Vec<Members> = Vec::new();
+        let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut key = Vec::new();
+        let mut looked_at = 0_usize;
         let mut find = |meta: &SeriesMeta, members: &mut Vec<Members>| {
+            looked_at += 1;
+            if looked_at.is_multiple_of(CHECK_EVERY) {
+                context.limits.check()?;
+            }
             signature.write_key(&meta.labels, &mut key);
             if let Some(group) = known.get(key.as_slice()) {
-                return *group;
+                return Ok(*group);
             }
+            charge.add(2 * GROUP_BYTES + key.len())?;
             members.push(Members::default());
             known.insert(key.clone(), members.len() - 1);
-            members.len() - 1
+            Ok::<_, Error>(members.len() - 1)
         };
         for (index, meta) in left.iter().enumerate() {
-            let group = find(meta, &mut groups.members);
-            groups.of_left.push(group);
-            groups.members[group].left.push(index);
+            let group = find(meta, &mut all)?;
+            of_left.push(group);
+            all[group].left.push(index);
         }
         for (index, meta) in right.iter().enumerate() {
-            let group = find(meta, &mut groups.members);
-            groups.of_right.push(group);
-            groups.members[group].right.push(index);
+            let group = find(meta, &mut all)?;
+            of_right.push(group);
+            all[group].right.push(index);
         }
-        groups
+        Ok(Self { of_left, of_right, members: all, charge })
+    }
+
+    /// The members of each group, and what they take.
+    pub(super) fn into_members(self) -> (Vec<Members>, Charge) {
+        (self.members, self.charge)
     }
 }
 
@@ -119,10 +148,11 @@ mod tests {
     fn names_of_metrics_are_not_matched_unless_asked_for() {
         let left = [meta(&[("__name__", "a"), ("x", "1")]), meta(&[("__name__", "a")])];
         let right = [meta(&[("__name__", "b"), ("x", "1")])];
-        let groups = Groups::new(&Signature::new(None), &left, &right);
+        let context = Context::unbounded();
+        let groups = Groups::new(&Signature::new(None), &left, &right, &context).unwrap();
         assert_eq!((groups.of_left, groups.of_right), (vec![0, 1], vec![0]));
         let on = MatchingLabels::On(vec!["__name__".to_owned()]);
-        let groups = Groups::new(&Signature::new(Some(&on)), &left, &right);
+        let groups = Groups::new(&Signature::new(Some(&on)), &left, &right, &context).unwrap();
         assert_eq!((groups.of_left, groups.of_right), (vec![0, 0], vec![1]));
     }
 }

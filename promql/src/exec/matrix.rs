@@ -7,22 +7,27 @@ use ferula_index::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use super::batch::{Column, Grid, SeriesMeta};
 use super::context::{LabelReader, Unnamed};
+use super::metas::Metas;
 use super::notes::Notes;
+use super::reader::{self, Reader};
 use super::window::{Windowed, Windows};
 use super::{BoxOperator, Context, Operator, Overlap, Scalar, merge_same, scan, subquery};
 use crate::functions::RangeFunction;
 use crate::plan::{RangeCall, RangeSource};
-use crate::storage::SeriesSet;
+use crate::storage::Wanted;
 use crate::{AnnotationKind, Error, Span};
 
 /// Series of samples at times of their own.
 pub(crate) trait SampleSource: Send {
     /// What is known of the series.
-    fn series(&self) -> &[SeriesMeta];
+    fn series(&self) -> &Metas;
 
     /// Replaces what `batch` holds by the samples of the series at `index`, without staleness
     /// markers.
     fn read(&mut self, index: usize, batch: &mut SampleBatch) -> Result<(), Error>;
+
+    /// Makes another reader of the same series, if that is possible.
+    fn fork(&self) -> Option<Box<dyn SampleSource>>;
 }
 
 /// Makes the source of the samples of the windows that end at the steps of `grid`.
@@ -31,7 +36,7 @@ pub(crate) fn source(
     grid: Grid,
     context: &Context,
 ) -> Result<Box<dyn SampleSource>, Error> {
-    source_with(source, None, grid, context)
+    source_with(source, None, Wanted::All, grid, context)
 }
 
 /// The same, for someone who looks at the `needed` labels only, if there are any given, besides
@@ -39,41 +44,46 @@ pub(crate) fn source(
 fn source_with(
     source: &RangeSource,
     needed: Option<&[&str]>,
+    wanted: Wanted,
     grid: Grid,
     context: &Context,
 ) -> Result<Box<dyn SampleSource>, Error> {
     match source {
         RangeSource::Selector { selector, range_ms } => {
-            let set = scan::select(selector, Some(*range_ms), grid, context)?;
-            let metas = scan::metas(&*set, needed);
-            let (stats_only, context) = (selector.stats_only, context.clone());
-            Ok(Box::new(Stored { set, metas, stats_only, context }))
+            let set = scan::select(selector, Some(*range_ms), wanted, grid, context)?;
+            let metas = reader::metas(&*set, needed, context)?;
+            let reader = Reader::new(set, selector.stats_only, WINDOW_SCRATCH, context);
+            Ok(Box::new(Stored { reader, metas }))
         }
         RangeSource::Subquery(subquery) => subquery::source(subquery, grid, context),
     }
 }
 
+/// Bytes that range functions need for each sample at most, beside it: a copy without staleness
+/// markers, or floats and histograms apart, marks, and what sums over windows carry along.
+pub(super) const WINDOW_SCRATCH: usize = 64;
+
 /// Samples of a storage.
 struct Stored {
-    set: Arc<dyn SeriesSet>,
-    metas: Vec<SeriesMeta>,
-    stats_only: bool,
-    context: Context,
+    reader: Reader,
+    metas: Metas,
 }
 
 impl SampleSource for Stored {
-    fn series(&self) -> &[SeriesMeta] {
+    fn series(&self) -> &Metas {
         &self.metas
     }
 
     fn read(&mut self, index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
-        scan::read(&*self.set, index, batch, self.stats_only, &self.context)?;
+        self.reader.read(index, batch)?;
         if batch.values().iter().any(|value| stale::is_stale(*value)) {
-            let kept = scan::without_stale(batch);
-            self.context.limits.release(batch.len() - kept.len());
-            *batch = kept;
+            *batch = scan::without_stale(batch);
         }
         Ok(())
+    }
+
+    fn fork(&self) -> Option<Box<dyn SampleSource>> {
+        Some(Box::new(Self { reader: self.reader.fork(), metas: self.metas.clone() }))
     }
 }
 
@@ -84,7 +94,14 @@ pub(super) fn build(
     grid: Grid,
     context: &Context,
 ) -> Result<BoxOperator, Error> {
-    let mut source = source_with(&call.source, reader.needed(), grid, context)?;
+    let wanted = match call.function {
+        RangeFunction::Last
+        | RangeFunction::Present
+        | RangeFunction::Absent
+        | RangeFunction::TsOfLast => Wanted::NewestNotStale,
+        _ => Wanted::All,
+    };
+    let mut source = source_with(&call.source, reader.needed(), wanted, grid, context)?;
     let params = call
         .params
         .iter()
@@ -99,22 +116,22 @@ pub(super) fn build(
         use_starts: context.features.use_start_timestamps && call.function.uses_start_timestamps(),
         limits: Arc::clone(&context.limits),
     };
-    let windowed = Windowed::new(call.function, params, windows);
+    let windowed = Windowed::new(call.function, params.into(), windows);
     if call.function == RangeFunction::Absent {
         let labels = match &call.source {
             RangeSource::Selector { selector, .. } => absent_labels(&selector.matchers)?,
             RangeSource::Subquery(_) => Labels::empty(),
         };
-        let metas = [SeriesMeta { labels, drop_name: true }];
+        let metas = Metas::few(context, vec![SeriesMeta { labels, drop_name: true }]);
         return Ok(Box::new(AbsentOverTime { source, windowed, metas, context: context.clone() }));
     }
     let Unnamed { metas, may_clash } = if call.function.keeps_name() {
-        Unnamed { metas: source.series().to_vec(), may_clash: false }
+        Unnamed { metas: source.series().clone(), may_clash: false }
     } else {
         let unnamed = context.drop_names(source.series(), reader)?;
         if unnamed.may_clash && reader.needed().is_some() {
             // Which of them are the same without their names is told by all their labels.
-            source = source_with(&call.source, None, grid, context)?;
+            source = source_with(&call.source, None, wanted, grid, context)?;
             context.drop_names(source.series(), reader)?
         } else {
             unnamed
@@ -129,12 +146,12 @@ pub(super) fn build(
         noted: None,
         context: context.clone(),
     });
-    Ok(if may_clash { merge_same(operator, Overlap::Anywhere) } else { operator })
+    if may_clash { merge_same(operator, Overlap::Anywhere, context) } else { Ok(operator) }
 }
 
 struct RangeOperator {
     source: Box<dyn SampleSource>,
-    metas: Vec<SeriesMeta>,
+    metas: Metas,
     windowed: Windowed,
     batch: SampleBatch,
     first_span: Span,
@@ -158,6 +175,18 @@ impl Operator for RangeOperator {
             self.annotate(index, out);
         }
         Ok(())
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        Some(Box::new(Self {
+            source: self.source.fork()?,
+            metas: self.metas.clone(),
+            windowed: self.windowed.fork(),
+            batch: SampleBatch::new(),
+            first_span: self.first_span,
+            noted: None,
+            context: self.context.clone(),
+        }))
     }
 }
 
@@ -207,17 +236,11 @@ impl RangeOperator {
     }
 }
 
-impl Drop for RangeOperator {
-    fn drop(&mut self) {
-        self.context.limits.release_batch(&self.batch);
-    }
-}
-
 /// `absent_over_time`: 1 at the steps whose window holds no sample of any series.
 struct AbsentOverTime {
     source: Box<dyn SampleSource>,
     windowed: Windowed,
-    metas: [SeriesMeta; 1],
+    metas: Metas,
     context: Context,
 }
 
@@ -227,8 +250,8 @@ impl Operator for AbsentOverTime {
     }
 
     fn read(&mut self, _index: usize, out: &mut Column) -> Result<(), Error> {
-        *out = Column::full(vec![1.0; self.windowed.windows.grid.len]);
-        let (mut batch, mut found) = (SampleBatch::new(), Column::new());
+        out.fill(self.windowed.windows.grid.len, |_| 1.0)?;
+        let (mut batch, mut found) = (SampleBatch::new(), self.context.column());
         for index in 0..self.source.series().len() {
             self.source.read(index, &mut batch)?;
             let notes = Notes { context: &self.context, metric: "", span: Span::default() };
@@ -237,8 +260,11 @@ impl Operator for AbsentOverTime {
                 out.unset(step);
             }
         }
-        self.context.limits.release_batch(&batch);
         Ok(())
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        None
     }
 }
 

@@ -104,16 +104,16 @@ pub(super) fn compute(
             return windowed.compute_floats(times, batch.values(), starts, out);
         }
         F::First => {
-            out.reset(windows.grid.len);
+            out.reset(windows.grid.len)?;
             windows.each(times, |w| set_sample(out, w.step, batch, w.samples.start));
         }
         F::Last => {
-            out.reset(windows.grid.len);
+            out.reset(windows.grid.len)?;
             windows.each(times, |w| set_sample(out, w.step, batch, w.samples.end - 1));
         }
-        F::Resets | F::Changes => count_marks(windowed.function, &windows, batch, starts, out),
+        F::Resets | F::Changes => count_marks(windowed.function, &windows, batch, starts, out)?,
         F::Irate | F::Idelta => {
-            out.reset(windows.grid.len);
+            out.reset(windows.grid.len)?;
             let kind = RateKind::of(windowed.function);
             windows.each(times, |w| last_two(batch, starts, &w, kind, notes, out));
         }
@@ -263,8 +263,8 @@ fn count_marks(
     batch: &SampleBatch,
     starts: Starts<'_>,
     out: &mut Column,
-) {
-    out.reset(windows.grid.len);
+) -> Result<(), Error> {
+    out.reset(windows.grid.len)?;
     let (times, values) = (batch.timestamps(), batch.values());
     let is_marked = |at: usize| match (batch.histogram(at - 1), batch.histogram(at)) {
         (None, None) if function == RangeFunction::Resets => {
@@ -289,4 +289,5 @@ fn count_marks(
             out.set(w.step, count(marks[w.samples.end - 1] - marks[first]));
         }
     });
+    Ok(())
 }

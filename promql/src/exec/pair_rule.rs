@@ -13,8 +13,10 @@ use super::arithmetic::changes_metric;
 use super::batch::{Grid, SeriesMeta};
 use super::context::is_metadata_label;
 use super::matching::{Groups, Signature};
+use super::metas::{Metas, MetasBuilder};
 use crate::Error;
 use crate::ast::{BinaryOp, Side};
+use crate::ledger::Charge;
 use crate::plan::Binary;
 
 /// A side of a pair: a series, or the value that fills in for one.
@@ -49,10 +51,20 @@ pub(super) struct Rule {
 }
 
 /// The output series, each with the pairs that make it up.
-#[derive(Debug, Default)]
 pub(super) struct Outputs {
-    pub(super) metas: Vec<SeriesMeta>,
+    pub(super) metas: Metas,
     pub(super) pairs: Vec<Vec<Pair>>,
+    /// Of the pairs.
+    pub(super) charge: Charge,
+}
+
+/// Bytes of a pair: in a list that has room for four, and the entry of its labels in a table.
+const PAIR_BYTES: usize =
+    4 * size_of::<Pair>() + size_of::<Vec<Pair>>() + 3 * size_of::<(Labels, usize)>();
+
+struct OutputsBuilder {
+    metas: MetasBuilder,
+    pairs: Vec<Vec<Pair>>,
     known: HashMap<Labels, usize>,
 }
 
@@ -104,20 +116,26 @@ impl Rule {
         one: &[SeriesMeta],
         context: &Context,
     ) -> Result<Outputs, Error> {
-        let mut outputs = Outputs::default();
+        let mut charge = context.charge("pairs of series that match");
+        charge.add_each(self.count_pairs(groups), PAIR_BYTES)?;
+        let mut outputs = OutputsBuilder {
+            metas: Metas::builder(context, 0)?,
+            pairs: Vec::new(),
+            known: HashMap::new(),
+        };
         for (index, meta) in many.iter().enumerate() {
             let group = groups.of_left[index];
             let of_many = Operand::Series(index);
             for other in &groups.members[group].right {
                 let labels = self.labels(&meta.labels, &one[*other].labels, context)?;
                 let pair = Pair { many: of_many, one: Operand::Series(*other), group };
-                outputs.add(labels, self.return_bool, pair);
+                outputs.add(labels, self.return_bool, pair)?;
             }
             if self.fill_one.is_some() {
                 let filled = self.signature.of(&meta.labels)?;
                 let labels = self.labels(&meta.labels, &filled, context)?;
                 let pair = Pair { many: of_many, one: Operand::Fill, group };
-                outputs.add(labels, self.return_bool, pair);
+                outputs.add(labels, self.return_bool, pair)?;
             }
         }
         if self.fill_many.is_some() {
@@ -126,10 +144,10 @@ impl Rule {
                 let labels = self.labels(&filled, &meta.labels, context)?;
                 let group = groups.of_right[index];
                 let pair = Pair { many: Operand::Fill, one: Operand::Series(index), group };
-                outputs.add(labels, self.return_bool, pair);
+                outputs.add(labels, self.return_bool, pair)?;
             }
         }
-        Ok(outputs)
+        Ok(Outputs { metas: outputs.metas.build(), pairs: outputs.pairs, charge })
     }
 
     /// Labels of the result of a pair.
@@ -155,14 +173,14 @@ impl Rule {
     }
 }
 
-impl Outputs {
-    fn add(&mut self, labels: Labels, drop_name: bool, pair: Pair) {
+impl OutputsBuilder {
+    fn add(&mut self, labels: Labels, drop_name: bool, pair: Pair) -> Result<(), Error> {
         if let Some(output) = self.known.get(&labels) {
             self.pairs[*output].push(pair);
-            return;
+            return Ok(());
         }
         self.known.insert(labels.clone(), self.metas.len());
-        self.metas.push(SeriesMeta { labels, drop_name });
         self.pairs.push(vec![pair]);
+        self.metas.push_made(SeriesMeta { labels, drop_name })
     }
 }

@@ -6,13 +6,17 @@
 //! expected, and only those, are read and checked when the operator is made.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::batch::{Column, Grid, Presence, SeriesMeta};
 use super::binary::{apply, is_trim};
 use super::histogram_pair::{Operand as Side, Outcome};
 use super::matching::{Groups, Members};
+use super::metas::Metas;
 use super::pair_rule::{Operand, Pair, Rule};
 use super::{BoxOperator, Context, Operator, histogram_pair};
+use crate::ledger::Charge;
+use crate::limits::Limits;
 use crate::plan::Binary;
 use crate::{AnnotationKind, Error, Span};
 
@@ -20,29 +24,47 @@ use crate::{AnnotationKind, Error, Span};
 pub(super) struct Matched {
     many: BoxOperator,
     one: BoxOperator,
-    metas: Vec<SeriesMeta>,
+    metas: Metas,
     /// Pairs per output series.
-    pairs: Vec<Vec<Pair>>,
+    pairs: Arc<Vec<Vec<Pair>>>,
     rule: Rule,
     span: Span,
-    groups: Groups,
+    /// The series of each group.
+    members: Arc<Vec<Members>>,
     /// Columns of series of the "one" side that are needed again, and how often.
-    kept: HashMap<usize, Kept>,
+    kept: Arc<Mutex<HashMap<usize, Kept>>>,
     /// Steps at which a group needs no filling in, by group and side.
     met: HashMap<(usize, bool), Presence>,
     /// Steps at which the "many" side has any value, once that was asked for.
     any_of_many: Option<Presence>,
-    /// Number of all pairs.
-    n_pairs: usize,
     many_column: Column,
     one_column: Column,
+    /// What lists for each step take.
+    scratch: Charge,
     context: Context,
+    shared: Option<Arc<Shared>>,
+}
+
+/// What readers of the same pairs share.
+struct Shared {
+    /// Number of all pairs.
+    n_pairs: usize,
+    _charges: [Charge; 2],
+    limits: Arc<Limits>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.limits.release(self.n_pairs);
+    }
 }
 
 /// A column of the "one" side that several pairs need.
 struct Kept {
     uses: usize,
-    column: Option<Column>,
+    column: Option<Arc<Column>>,
+    /// Number of samples that the column counts as.
+    held: usize,
 }
 
 impl Matched {
@@ -56,58 +78,70 @@ impl Matched {
     ) -> Result<Self, Error> {
         let rule = Rule::new(binary, grid);
         let (many, one) = if rule.swapped { (right, left) } else { (left, right) };
-        let groups = Groups::new(&rule.signature, many.series(), one.series());
+        let mut groups = Groups::new(&rule.signature, many.series(), one.series(), context)?;
+        let mut scratch = context.charge("steps of pairs");
+        // The owner of a step, and the series that clash at it.
+        scratch.add_each(grid.len, size_of::<usize>() + size_of::<Option<(usize, usize)>>())?;
         let mut matched = Self {
             many,
             one,
-            metas: Vec::new(),
-            pairs: Vec::new(),
+            metas: Metas::few(context, Vec::new()),
+            pairs: Arc::default(),
             rule,
             span,
-            groups,
-            kept: HashMap::new(),
+            members: Arc::default(),
+            kept: Arc::default(),
             met: HashMap::new(),
             any_of_many: None,
-            n_pairs: 0,
-            many_column: Column::new(),
-            one_column: Column::new(),
+            many_column: context.column(),
+            one_column: context.column(),
+            scratch,
             context: context.clone(),
+            shared: None,
         };
         // Before any pair is made, for a match that is ambiguous has very many of them.
-        for group in matched.rule.ambiguous(&matched.groups) {
-            matched.check(group)?;
+        for group in matched.rule.ambiguous(&groups) {
+            matched.check(&mut groups.members[group])?;
         }
-        matched.pair_up()?;
+        matched.pair_up(groups)?;
         Ok(matched)
     }
 
     /// Finds the output series and their pairs.
-    fn pair_up(&mut self) -> Result<(), Error> {
-        self.n_pairs = self.rule.count_pairs(&self.groups);
-        self.context.limits.hold(self.n_pairs)?;
+    fn pair_up(&mut self, groups: Groups) -> Result<(), Error> {
+        let limits = Arc::clone(&self.context.limits);
+        let n_pairs = self.rule.count_pairs(&groups);
+        limits.hold(n_pairs)?;
         let (many, one) = (self.many.series(), self.one.series());
-        let outputs = self.rule.outputs(&self.groups, many, one, &self.context)?;
+        let outputs = self.rule.outputs(&groups, many, one, &self.context)?;
+        let mut kept: HashMap<usize, Kept> = HashMap::new();
         for pair in outputs.pairs.iter().flatten() {
             if let Operand::Series(index) = pair.one {
-                self.kept.entry(index).or_insert(Kept { uses: 0, column: None }).uses += 1;
+                let unread = Kept { uses: 0, column: None, held: 0 };
+                kept.entry(index).or_insert(unread).uses += 1;
             }
         }
-        self.kept.retain(|_, kept| kept.uses > 1);
+        kept.retain(|_, kept| kept.uses > 1);
+        self.kept = Arc::new(Mutex::new(kept));
+        let (members, of_groups) = groups.into_members();
+        self.members = Arc::new(members);
         self.metas = outputs.metas;
-        self.pairs = outputs.pairs;
+        self.pairs = Arc::new(outputs.pairs);
+        self.shared =
+            Some(Arc::new(Shared { n_pairs, _charges: [outputs.charge, of_groups], limits }));
         Ok(())
     }
 
     /// Fails if two series stand where the match allows one only.
-    fn check(&mut self, group: usize) -> Result<(), Error> {
+    fn check(&mut self, members: &mut Members) -> Result<(), Error> {
         let len = self.rule.grid.len;
         // In a group, the left side is the "many" one.
-        let Members { left: many, right: one } = self.groups.members[group].clone();
+        let Members { left: many, right: one } = members.clone();
         let mut one_present = Presence::repeat(false, len);
         let mut types_matter = is_trim(self.rule.op);
         if one.len() > 1 {
             let (with_values, any_histograms) = self.check_one_side(&one, &mut one_present)?;
-            self.groups.members[group].right = with_values;
+            members.right = with_values;
             types_matter |= any_histograms;
         } else if let Some(index) = one.first() {
             self.one.read(*index, &mut self.one_column)?;
@@ -236,24 +270,37 @@ impl Matched {
     }
 
     fn read_one(&mut self, index: usize) -> Result<(), Error> {
-        let Some(kept) = self.kept.get_mut(&index) else {
-            return self.one.read(index, &mut self.one_column);
-        };
-        kept.uses = kept.uses.saturating_sub(1);
-        match &kept.column {
-            Some(column) => self.one_column.clone_from(column),
-            None => {
-                self.one.read(index, &mut self.one_column)?;
-                if kept.uses > 0 {
-                    self.context.limits.hold(self.one_column.held())?;
-                    kept.column = Some(self.one_column.clone());
-                }
+        let shared = Arc::clone(&self.kept);
+        let known = {
+            let mut kept = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(kept) = kept.get_mut(&index) else {
+                drop(kept);
+                return self.one.read(index, &mut self.one_column);
+            };
+            kept.uses = kept.uses.saturating_sub(1);
+            if kept.uses == 0 {
+                self.context.limits.release(std::mem::take(&mut kept.held));
+                kept.column.take()
+            } else {
+                kept.column.clone()
             }
+        };
+        if let Some(column) = known {
+            return self.one_column.copy_from(&column);
         }
-        if kept.uses == 0
-            && let Some(column) = kept.column.take()
+        // Read outside of the lock: another thread may read it too, which does no harm.
+        self.one.read(index, &mut self.one_column)?;
+        let mut copy = self.context.column();
+        copy.copy_from(&self.one_column)?;
+        let mut kept = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = kept.get_mut(&index)
+            && kept.uses > 0
+            && kept.column.is_none()
         {
-            self.context.limits.release(column.held());
+            let held = copy.held();
+            kept.held = held;
+            kept.column = Some(Arc::new(copy));
+            self.context.limits.hold(held)?;
         }
         Ok(())
     }
@@ -263,12 +310,15 @@ impl Matched {
         if let Some(met) = self.met.get(&(group, of_many)) {
             return Ok(met.clone());
         }
+        self.scratch
+            .add(self.rule.grid.len.div_ceil(8) + 2 * size_of::<((usize, bool), Presence)>())?;
         let mut met = Presence::repeat(false, self.rule.grid.len);
-        let members = self.groups.members[group].clone();
-        let mut column = Column::new();
-        for index in if of_many { members.left } else { members.right } {
+        let members = Arc::clone(&self.members);
+        let members = &members[group];
+        let mut column = self.context.column();
+        for index in if of_many { &members.left } else { &members.right } {
             let side = if of_many { &mut self.many } else { &mut self.one };
-            side.read(index, &mut column)?;
+            side.read(*index, &mut column)?;
             met |= &*column.presence();
         }
         self.met.insert((group, of_many), met.clone());
@@ -286,26 +336,21 @@ impl Matched {
         let len = self.rule.grid.len;
         if pair.many == Operand::Fill {
             let met = self.steps_met(pair.group, true)?;
-            fill(&mut self.many_column, len, self.rule.fill_many, met);
+            fill(&mut self.many_column, len, self.rule.fill_many, met)?;
         }
         if pair.one == Operand::Fill {
             let met = self.steps_met(pair.group, false)?;
-            fill(&mut self.one_column, len, self.rule.fill_one, met);
+            fill(&mut self.one_column, len, self.rule.fill_one, met)?;
         }
         Ok(())
     }
 }
 
 /// Makes `column` the value that fills in, at all steps but those that are `met`.
-fn fill(column: &mut Column, len: usize, value: Option<f64>, met: Presence) {
-    *column = Column::full(vec![value.unwrap_or(f64::NAN); len]);
+fn fill(column: &mut Column, len: usize, value: Option<f64>, met: Presence) -> Result<(), Error> {
+    column.fill(len, |_| value.unwrap_or(f64::NAN))?;
     column.keep(&!met);
-}
-
-impl Drop for Matched {
-    fn drop(&mut self) {
-        self.context.limits.release(self.n_pairs);
-    }
+    Ok(())
 }
 
 impl Operator for Matched {
@@ -315,7 +360,7 @@ impl Operator for Matched {
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
         let len = self.rule.grid.len;
-        out.reset(len);
+        out.reset(len)?;
         let n_pairs = self.pairs[index].len();
         // Group that was matched at a step, if there is more than one pair to be told apart.
         let mut owner = vec![usize::MAX; if n_pairs > 1 { len } else { 0 }];
@@ -346,6 +391,28 @@ impl Operator for Matched {
             }
         }
         Ok(())
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        let mut scratch = self.scratch.fresh();
+        scratch.add_each(self.rule.grid.len, size_of::<usize>()).ok()?;
+        Some(Box::new(Self {
+            many: self.many.fork()?,
+            one: self.one.fork()?,
+            metas: self.metas.clone(),
+            pairs: Arc::clone(&self.pairs),
+            rule: self.rule.clone(),
+            span: self.span,
+            members: Arc::clone(&self.members),
+            kept: Arc::clone(&self.kept),
+            met: HashMap::new(),
+            any_of_many: None,
+            many_column: self.context.column(),
+            one_column: self.context.column(),
+            scratch,
+            context: self.context.clone(),
+            shared: self.shared.clone(),
+        }))
     }
 }
 
@@ -378,7 +445,10 @@ impl Matched {
             }
             match outcome {
                 Outcome::Float(value) => out.set(step, value),
-                Outcome::Histogram(histogram) => out.set_histogram(step, histogram),
+                Outcome::Histogram(histogram) => {
+                    out.set_histogram(step, histogram);
+                    self.context.limits.check()?;
+                }
                 Outcome::Refused | Outcome::False => {}
             }
         }

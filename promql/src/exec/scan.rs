@@ -6,14 +6,16 @@ use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram};
 use ferula_chunkenc::{SampleBatch, stale};
 
 use super::batch::{Column, Grid, SeriesMeta};
-use super::context::METADATA_LABELS;
+use super::metas::Metas;
 use super::notes::Notes;
-use super::{BoxOperator, Context, Operator, stats};
+use super::reader::{self, Reader};
+use super::{BoxOperator, Context, Operator};
 use crate::ast::Boundary;
 use crate::functions::native::Incompatible;
 use crate::functions::{native_rate, rate};
+use crate::ledger::Site;
 use crate::plan::{Selector, Shift};
-use crate::storage::{SelectHints, SeriesSet};
+use crate::storage::{Budget, SelectHints, SeriesSet, Wanted};
 use crate::{AnnotationKind, Error, Span};
 
 /// What is taken of a sample.
@@ -37,7 +39,7 @@ pub(super) fn instant(
 }
 
 /// Makes the operator of an instant selector for someone who looks at the `needed` labels only, if
-/// there are any given, besides those that describe the metric.
+/// there are any given.
 pub(super) fn instant_with(
     selector: &Selector,
     span: Span,
@@ -63,10 +65,12 @@ pub(super) fn timestamps(
     Ok(Box::new(Scan::new(selector, take, None, grid, context)?))
 }
 
-/// Selects the series of a selector for the steps of `grid`.
+/// Selects the series of a selector for the steps of `grid`, of which the `wanted` samples are looked
+/// at if there is one step only.
 pub(super) fn select(
     selector: &Selector,
     range_ms: Option<i64>,
+    wanted: Wanted,
     grid: Grid,
     context: &Context,
 ) -> Result<Arc<dyn SeriesSet>, Error> {
@@ -75,43 +79,21 @@ pub(super) fn select(
     hints.step_ms = if grid.len > 1 { grid.step } else { 0 };
     hints.window_ms = range_ms.unwrap_or(0);
     selector.used_by.clone_into(&mut hints.function);
+    if grid.len <= 1 && selector.boundary.is_none() {
+        hints.wanted = wanted;
+    }
+    hints.any_order = context.any_order;
+    let site = Site { what: "the selected series", span: context.span };
+    hints.budget = Budget::new(&context.limits, site);
     context.select(&selector.matchers, &hints)
 }
 
-/// Labels of all series of a set: at least those with the `needed` names, if there are any given,
-/// and those that describe the metric.
-pub(super) fn metas(set: &dyn SeriesSet, needed: Option<&[&str]>) -> Vec<SeriesMeta> {
-    let needed = needed.map(|names| [names, &METADATA_LABELS].concat());
-    set.all_labels(needed.as_deref()).into_iter().map(SeriesMeta::new).collect()
-}
-
-/// Reads a series into `batch`, counting its samples instead of those it held. Buckets of histograms
-/// are left behind if only `stats` are asked for.
-pub(super) fn read(
-    set: &dyn SeriesSet,
-    index: usize,
-    batch: &mut SampleBatch,
-    stats_only: bool,
-    context: &Context,
-) -> Result<(), Error> {
-    context.limits.check()?;
-    context.limits.release_batch(batch);
-    batch.clear();
-    set.read(index, batch).map_err(Error::Storage)?;
-    context.limits.count_read(batch.len());
-    if stats_only {
-        stats::leave_buckets(batch);
-    }
-    context.limits.hold_batch(batch)
-}
-
 struct Scan {
-    set: Arc<dyn SeriesSet>,
-    metas: Vec<SeriesMeta>,
+    reader: Reader,
+    metas: Metas,
     grid: Grid,
     shift: Shift,
     take: Take,
-    stats_only: bool,
     batch: SampleBatch,
     context: Context,
 }
@@ -124,17 +106,29 @@ impl Scan {
         grid: Grid,
         context: &Context,
     ) -> Result<Self, Error> {
-        let set = select(selector, None, grid, context)?;
+        let wanted = if take == Take::StartTimestamp { Wanted::All } else { Wanted::Newest };
+        let set = select(selector, None, wanted, grid, context)?;
+        // A copy of the samples if there are staleness markers among those of a smoothed selector.
+        let scratch = if selector.boundary.is_some() { size_of::<(i64, f64)>() } else { 0 };
         Ok(Self {
-            metas: metas(&*set, needed),
-            set,
+            metas: reader::metas_with(&*set, needed, context)?,
+            reader: Reader::new(set, selector.stats_only, scratch, context),
             grid,
             shift: selector.shift,
             take,
-            stats_only: selector.stats_only,
             batch: SampleBatch::new(),
             context: context.clone(),
         })
+    }
+
+    fn fork(&self) -> Self {
+        Self {
+            reader: self.reader.fork(),
+            metas: self.metas.clone(),
+            batch: SampleBatch::new(),
+            context: self.context.clone(),
+            ..*self
+        }
     }
 }
 
@@ -144,8 +138,8 @@ impl Operator for Scan {
     }
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
-        read(&*self.set, index, &mut self.batch, self.stats_only, &self.context)?;
-        out.reset(self.grid.len);
+        self.reader.read(index, &mut self.batch)?;
+        out.reset(self.grid.len)?;
         let (times, values) = (self.batch.timestamps(), self.batch.values());
         let has_histograms = self.batch.has_histograms();
         let mut next = 0;
@@ -171,11 +165,14 @@ impl Operator for Scan {
         }
         Ok(())
     }
-}
 
-impl Drop for Scan {
-    fn drop(&mut self) {
-        self.context.limits.release_batch(&self.batch);
+    fn metric_name(&self, index: usize) -> String {
+        // The label need not be among those that were asked for.
+        self.reader.labels(index).metric_name().to_owned()
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        Some(Box::new(Self::fork(self)))
     }
 }
 
@@ -205,15 +202,18 @@ impl Operator for SmoothedScan {
     }
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
-        let Scan { set, metas, grid, shift, stats_only, batch, context, .. } = &mut self.scan;
-        let metric = metas[index].labels.metric_name();
-        read(&**set, index, batch, *stats_only, context)?;
-        out.reset(grid.len);
+        let metric = self.metric_name(index);
+        let Scan { reader, grid, shift, batch, context, .. } = &mut self.scan;
+        reader.read(index, batch)?;
+        out.reset(grid.len)?;
         let batch = without_stale(batch);
-        let notes = Notes { context, metric, span: self.span };
+        let notes = Notes { context, metric: &metric, span: self.span };
         let lookback = context.lookback_ms;
         let times = batch.timestamps();
         for (step, at) in shift.times(*grid).enumerate() {
+            if batch.has_histograms() {
+                context.limits.check()?;
+            }
             let (from, to) = (at.saturating_sub(lookback), at.saturating_add(lookback));
             let next = times.partition_point(|time| *time < at);
             let after = (next < times.len() && times[next] <= to).then_some(next);
@@ -243,6 +243,14 @@ impl Operator for SmoothedScan {
             }
         }
         Ok(())
+    }
+
+    fn metric_name(&self, index: usize) -> String {
+        self.scan.metric_name(index)
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        Some(Box::new(Self { scan: self.scan.fork(), span: self.span }))
     }
 }
 

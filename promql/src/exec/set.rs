@@ -5,9 +5,11 @@
 
 use super::batch::{Column, Grid, Presence, SeriesMeta};
 use super::matching::{Groups, Signature};
+use super::metas::Metas;
 use super::{BoxOperator, Context, Operator, build, merge_named};
 use crate::Error;
 use crate::ast::BinaryOp;
+use crate::ledger::Charge;
 use crate::plan::Binary;
 
 /// Makes the operator of a set operation.
@@ -19,29 +21,38 @@ pub(super) fn build_set(
     let left = build(&binary.left, grid, context)?;
     let right = build(&binary.right, grid, context)?;
     let signature = Signature::new(binary.matching.labels.as_ref());
-    let groups = Groups::new(&signature, left.series(), right.series());
+    let groups = Groups::new(&signature, left.series(), right.series(), context)?;
+    let mut charge = context.charge("steps at which groups have values");
+    let n_groups = groups.members.len();
+    charge.add_each(n_groups, size_of::<Option<Presence>>() + grid.len.div_ceil(8) + 16)?;
     if binary.op == BinaryOp::Or {
-        let metas = [left.series(), right.series()].concat();
-        let n_left = left.series().len();
+        let (left_series, right_series) = (left.series(), right.series());
+        let mut metas = Metas::builder(context, left_series.len() + right_series.len())?;
+        for meta in left_series.iter().chain(right_series) {
+            metas.push_shared(meta.clone())?;
+        }
+        charge.add(left_series.len())?;
         let union = Union {
-            present: vec![empty(grid); groups.members.len()],
-            seen: vec![false; n_left],
+            present: vec![empty(grid); n_groups],
+            seen: vec![false; left_series.len()],
             left,
             right,
-            metas,
+            metas: metas.build(),
             groups,
-            scratch: Column::new(),
+            scratch: Some(context.column()),
+            _charge: charge,
         };
-        return merge_named(Box::new(union));
+        return merge_named(Box::new(union), context);
     }
     Ok(Box::new(Filter {
-        present: vec![None; groups.members.len()],
+        present: vec![None; n_groups],
         keep: binary.op == BinaryOp::And,
         left,
         right,
         groups,
         grid,
-        scratch: Column::new(),
+        scratch: context.column(),
+        _charge: charge,
     }))
 }
 
@@ -59,6 +70,7 @@ struct Filter {
     keep: bool,
     grid: Grid,
     scratch: Column,
+    _charge: Charge,
 }
 
 impl Filter {
@@ -95,19 +107,25 @@ impl Operator for Filter {
         }
         Ok(())
     }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        None
+    }
 }
 
 /// `or`: the left side, and the right side where the left one has no value.
 struct Union {
     left: BoxOperator,
     right: BoxOperator,
-    metas: Vec<SeriesMeta>,
+    metas: Metas,
     groups: Groups,
     /// Steps at which the left series of a group that were seen have a value.
     present: Vec<Presence>,
     /// Left series that were read.
     seen: Vec<bool>,
-    scratch: Column,
+    /// Always there but while it is read into.
+    scratch: Option<Column>,
+    _charge: Charge,
 }
 
 impl Union {
@@ -132,15 +150,20 @@ impl Operator for Union {
         let group = self.groups.of_right[right];
         for at in 0..self.groups.members[group].left.len() {
             let left = self.groups.members[group].left[at];
-            if !self.seen[left] {
-                let mut column = std::mem::take(&mut self.scratch);
+            if !self.seen[left]
+                && let Some(mut column) = self.scratch.take()
+            {
                 self.left.read(left, &mut column)?;
                 self.note(left, &column);
-                self.scratch = column;
+                self.scratch = Some(column);
             }
         }
         self.right.read(right, out)?;
         out.keep(&!self.present[group].clone());
         Ok(())
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        None
     }
 }

@@ -3,11 +3,15 @@
 //! The result of a range query is ordered by labels, so there the functions do nothing but warn.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use super::batch::{Column, Grid, SeriesMeta};
+use super::metas::Metas;
 use super::unary::{Naming, map_columns};
 use super::{BoxOperator, Context, Operator, read_all};
 use crate::functions::labels::compare_by;
+use crate::ledger::Charge;
+use crate::sorting::sort_within;
 use crate::{AnnotationKind, Error, Span};
 
 /// Orders by value, NaN last. Histograms have no order, and are left out.
@@ -21,13 +25,16 @@ pub(super) fn by_value(
     if is_range(span, grid, context) {
         return map_columns(inner, Naming::Keep, context, Column::drop_histograms);
     }
-    let mut values: Vec<(f64, usize)> = Vec::new();
+    let mut charge = context.charge("what is sorted");
+    // The list, and what a merge sort sets aside.
+    charge.add_each(inner.series().len(), 2 * size_of::<(f64, usize)>())?;
+    let mut values: Vec<(f64, usize)> = Vec::with_capacity(inner.series().len());
     read_all(&mut *inner, context, |index, column| {
         values.extend(column.get(0).map(|value| (value, index)));
         Ok(())
     })?;
-    values.sort_by(|(a, _), (b, _)| by_size(*a, *b, descending));
-    Ok(Box::new(Reordered::new(inner, values.into_iter().map(|(_, index)| index).collect())))
+    sort_within(&mut values, &context.limits, |(a, _), (b, _)| by_size(*a, *b, descending))?;
+    Reordered::boxed(inner, values.into_iter().map(|(_, index)| index), charge, context)
 }
 
 /// Compares numbers, NaN being behind all others either way.
@@ -53,13 +60,30 @@ pub(super) fn by_labels(
     if is_range(span, grid, context) {
         return Ok(inner);
     }
+    let mut charge = context.charge("what is sorted");
+    charge.add_each(inner.series().len(), 3 * size_of::<usize>())?;
     let mut order: Vec<usize> = (0..inner.series().len()).collect();
-    order.sort_by(|a, b| {
+    sort_within(&mut order, &context.limits, |a, b| {
         let (a, b) = (&inner.series()[*a].labels, &inner.series()[*b].labels);
         let order = compare_by(names, a, b);
         if descending { order.reverse() } else { order }
-    });
-    Ok(Box::new(Reordered::new(inner, order)))
+    })?;
+    Reordered::boxed(inner, order.into_iter(), charge, context)
+}
+
+/// Orders by all labels, which is the order of the answer to a range query.
+pub(crate) fn by_all_labels(inner: BoxOperator, context: &Context) -> Result<BoxOperator, Error> {
+    // Storages and most operators keep this order.
+    if inner.series().is_sorted_by(|a, b| a.labels <= b.labels) {
+        return Ok(inner);
+    }
+    let mut charge = context.charge("what is sorted");
+    charge.add_each(inner.series().len(), 3 * size_of::<usize>())?;
+    let mut order: Vec<usize> = (0..inner.series().len()).collect();
+    sort_within(&mut order, &context.limits, |a, b| {
+        inner.series()[*a].labels.cmp(&inner.series()[*b].labels)
+    })?;
+    Reordered::boxed(inner, order.into_iter(), charge, context)
 }
 
 /// Tells whether the order will not be seen, and warns if so.
@@ -73,14 +97,24 @@ fn is_range(span: Span, grid: Grid, context: &Context) -> bool {
 /// Some series of another operator in another order.
 struct Reordered {
     inner: BoxOperator,
-    order: Vec<usize>,
-    metas: Vec<SeriesMeta>,
+    order: Arc<(Vec<usize>, Charge)>,
+    metas: Metas,
 }
 
 impl Reordered {
-    fn new(inner: BoxOperator, order: Vec<usize>) -> Self {
-        let metas = order.iter().map(|index| inner.series()[*index].clone()).collect();
-        Self { inner, order, metas }
+    /// `charge` has taken what the order needs.
+    fn boxed(
+        inner: BoxOperator,
+        order: impl Iterator<Item = usize>,
+        charge: Charge,
+        context: &Context,
+    ) -> Result<BoxOperator, Error> {
+        let order: Vec<usize> = order.collect();
+        let mut metas = Metas::builder(context, order.len())?;
+        for index in &order {
+            metas.push_shared(inner.series()[*index].clone())?;
+        }
+        Ok(Box::new(Self { inner, order: Arc::new((order, charge)), metas: metas.build() }))
     }
 }
 
@@ -90,6 +124,11 @@ impl Operator for Reordered {
     }
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
-        self.inner.read(self.order[index], out)
+        self.inner.read(self.order.0[index], out)
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        let (order, metas) = (Arc::clone(&self.order), self.metas.clone());
+        Some(Box::new(Self { inner: self.inner.fork()?, order, metas }))
     }
 }

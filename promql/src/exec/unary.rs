@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::batch::{Column, Grid, SeriesMeta};
 use super::context::{LabelReader, Unnamed};
+use super::metas::Metas;
 use super::{BoxOperator, Context, Operator, Overlap, build, merge_same};
 use crate::Error;
+use crate::limits::Limits;
 use crate::plan::Node;
 
 /// What happens to metric names.
@@ -20,15 +22,15 @@ pub(super) fn map_columns(
     inner: BoxOperator,
     naming: Naming,
     context: &Context,
-    apply: impl FnMut(&mut Column) + Send + 'static,
+    apply: impl Fn(&mut Column) + Send + Sync + 'static,
 ) -> Result<BoxOperator, Error> {
+    let (apply, limits) = (Arc::new(apply), Arc::clone(&context.limits));
     if naming == Naming::Keep {
-        let metas = inner.series().to_vec();
-        return Ok(Box::new(Mapped { inner, metas, apply }));
+        return Ok(Box::new(Mapped { inner, metas: None, apply, limits }));
     }
     let Unnamed { metas, may_clash } = context.drop_names(inner.series(), LabelReader::Anyone)?;
-    let mapped = Box::new(Mapped { inner, metas, apply });
-    Ok(if may_clash { merge_same(mapped, Overlap::AtSameStep) } else { mapped })
+    let mapped = Box::new(Mapped { inner, metas: Some(metas), apply, limits });
+    if may_clash { merge_same(mapped, Overlap::AtSameStep, context) } else { Ok(mapped) }
 }
 
 /// Turns the signs of a vector.
@@ -46,18 +48,29 @@ pub(super) fn negate(inner: &Node, grid: Grid, context: &Context) -> Result<BoxO
 
 struct Mapped<F> {
     inner: BoxOperator,
-    metas: Vec<SeriesMeta>,
-    apply: F,
+    /// `None` if they are those of `inner`.
+    metas: Option<Metas>,
+    apply: Arc<F>,
+    limits: Arc<Limits>,
 }
 
-impl<F: FnMut(&mut Column) + Send> Operator for Mapped<F> {
+impl<F: Fn(&mut Column) + Send + Sync + 'static> Operator for Mapped<F> {
     fn series(&self) -> &[SeriesMeta] {
-        &self.metas
+        self.metas.as_deref().unwrap_or(self.inner.series())
     }
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
         self.inner.read(index, out)?;
         (self.apply)(out);
-        Ok(())
+        if out.has_histograms() { self.limits.check() } else { Ok(()) }
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        Some(Box::new(Self {
+            inner: self.inner.fork()?,
+            metas: self.metas.clone(),
+            apply: Arc::clone(&self.apply),
+            limits: Arc::clone(&self.limits),
+        }))
     }
 }

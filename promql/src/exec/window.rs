@@ -11,6 +11,7 @@ use super::batch::{Column, Grid};
 use super::notes::Notes;
 use super::{Scalar, mixed};
 use crate::ast::Boundary;
+use crate::functions::extrapolation::Extrapolation;
 use crate::functions::rate::{self, RateKind};
 use crate::functions::sliding::{self, Extreme, SlidingSum};
 use crate::functions::starts::Starts;
@@ -74,6 +75,9 @@ impl Windows {
                     }
                     unchecked = 0;
                 }
+                if self.limits.ledger().is_overdrawn() {
+                    return;
+                }
                 each(Window { step, start, end, samples: low..high });
             }
         }
@@ -104,15 +108,20 @@ impl Windows {
 /// A range function, its scalar arguments, and the memory it reuses from series to series.
 pub(super) struct Windowed {
     pub(super) function: RangeFunction,
-    pub(super) params: Vec<Scalar>,
+    pub(super) params: Arc<[Scalar]>,
     pub(super) windows: Windows,
     marks: Vec<usize>,
     scratch: Vec<f64>,
 }
 
 impl Windowed {
-    pub(super) fn new(function: RangeFunction, params: Vec<Scalar>, windows: Windows) -> Self {
+    pub(super) fn new(function: RangeFunction, params: Arc<[Scalar]>, windows: Windows) -> Self {
         Self { function, params, windows, marks: Vec::new(), scratch: Vec::new() }
+    }
+
+    /// The same with memory of its own.
+    pub(super) fn fork(&self) -> Self {
+        Self::new(self.function, Arc::clone(&self.params), self.windows.clone())
     }
 
     /// Computes the function over all windows of a series.
@@ -165,7 +174,7 @@ impl Windowed {
         out: &mut Column,
     ) -> Result<(), Error> {
         use RangeFunction as F;
-        out.reset(self.windows.grid.len);
+        out.reset(self.windows.grid.len)?;
         let windows = self.windows.clone();
         match self.function {
             F::Rate | F::Increase | F::Delta => self.rate(times, values, starts, out),
@@ -254,13 +263,26 @@ impl Windowed {
                 resets.extend(pairs.filter(is_reset).map(|(before, _)| before));
             }
         }
+        let mut extrapolation = Extrapolation::new(kind);
         // Resets before the current window, which only moves on.
         let mut passed = 0;
         windows.each(times, |w| {
             while passed < resets.len() && resets[passed] < w.samples.start {
                 passed += 1;
             }
-            let last = w.samples.end - 1;
+            let (first, last) = (w.samples.start, w.samples.end - 1);
+            let has_resets = resets.get(passed).is_some_and(|before| *before < last);
+            if starts.is_empty() && !has_resets && first < last {
+                let increase = values[last] - values[first];
+                let factor = extrapolation.factor(
+                    (times[first], times[last]),
+                    last - first,
+                    (w.start, w.end),
+                    (values[first], increase),
+                );
+                out.set(w.step, increase * factor);
+                return;
+            }
             let lost = resets[passed..]
                 .iter()
                 .take_while(|before| **before < last)
@@ -293,7 +315,17 @@ impl Windowed {
         let windows = self.windows.clone();
         let predict = self.function == RangeFunction::PredictLinear;
         let ahead = self.params.first();
+        let moves = windows.grid.len > 1 && windows.shift.at.is_none();
+        let slides = moves && sliding::pays(values, windows.range_ms, windows.grid.step);
+        let mut line = trend::SlidingLine::default();
         windows.each(times, |w| {
+            if slides && w.samples.len() > 1 {
+                let at = windows.grid.time(w.step);
+                let (slope, value) = line.slide(times, values, w.samples, at);
+                let ahead = ahead.map_or(f64::NAN, |ahead| ahead.at(w.step));
+                out.set(w.step, if predict { slope * ahead + value } else { slope });
+                return;
+            }
             let (times, values) = (&times[w.samples.clone()], &values[w.samples]);
             if values.len() < 2 {
                 return;
@@ -310,7 +342,7 @@ impl Windowed {
     }
 
     fn smoothing(&mut self, times: &[i64], values: &[f64], out: &mut Column) -> Result<(), Error> {
-        let [smoothing, trend] = self.params.as_slice() else { return Ok(()) };
+        let [smoothing, trend] = &*self.params else { return Ok(()) };
         let mut failed = None;
         self.windows.each(times, |w| {
             let (smoothing, trend) = (smoothing.at(w.step), trend.at(w.step));

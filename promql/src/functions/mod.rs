@@ -5,6 +5,7 @@
 //! to do with storage.
 
 pub(crate) mod date;
+pub(crate) mod extrapolation;
 pub(crate) mod histogram;
 pub(crate) mod labels;
 pub(crate) mod math;

@@ -3,6 +3,8 @@
 //! Each looks at its window afresh. What can be carried over from one window to the next without
 //! losing digits is in [`sliding`](super::sliding).
 
+use std::cmp::Ordering;
+
 use super::sum::{Mean, Sum};
 
 /// Sum in order of time.
@@ -37,7 +39,7 @@ pub(crate) fn variance(values: &[f64]) -> f64 {
     squares.total() / count
 }
 
-/// The `q`-quantile, interpolated; sorts `values`, NaN first.
+/// The `q`-quantile, interpolated; NaN are the smallest. Leaves `values` in another order.
 #[expect(clippy::cast_precision_loss, reason = "no window holds 2^53 samples")]
 #[expect(
     clippy::cast_possible_truncation,
@@ -54,16 +56,23 @@ pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if q > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_unstable_by(|a, b| match (a.is_nan(), b.is_nan()) {
-        (false, false) => a.total_cmp(b),
-        (a, b) => b.cmp(&a),
-    });
     let n = values.len() as f64;
     let rank = q * (n - 1.0);
     let lower = rank.floor().max(0.0);
-    let upper = (lower + 1.0).min(n - 1.0);
     let weight = rank - rank.floor();
-    values[lower as usize] * (1.0 - weight) + values[upper as usize] * weight
+    // Two neighbours in the order are all that is needed of it.
+    let (_, low, above) = values.select_nth_unstable_by(lower as usize, order);
+    let low = *low;
+    let high = above.iter().copied().min_by(order).unwrap_or(low);
+    low * (1.0 - weight) + high * weight
+}
+
+/// NaN first, then all numbers.
+fn order(a: &f64, b: &f64) -> Ordering {
+    match (a.is_nan(), b.is_nan()) {
+        (false, false) => a.total_cmp(b),
+        (a, b) => b.cmp(&a),
+    }
 }
 
 /// Median of the distances to the median; uses `scratch` for sorting.
@@ -82,7 +91,33 @@ pub(crate) fn median_absolute_deviation(values: &[f64], scratch: &mut Vec<f64>) 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn quantiles_are_those_of_the_sorted_values(
+            values in prop::collection::vec(prop_oneof![
+                8 => -10.0..10.0_f64,
+                4 => (-3..3_i32).prop_map(f64::from),
+                1 => Just(f64::NAN),
+                1 => Just(f64::INFINITY),
+            ], 1..50),
+            q in 0.0..=1.0_f64,
+        ) {
+            let mut sorted = values.clone();
+            sorted.sort_by(order);
+            let last = sorted.len() - 1;
+            let rank = q * last as f64;
+            let lower = (0..=last).rev().find(|at| *at as f64 <= rank).unwrap_or(0);
+            let weight = rank - rank.floor();
+            let expected =
+                sorted[lower] * (1.0 - weight) + sorted[(lower + 1).min(last)] * weight;
+            let found = quantile(q, &mut values.clone());
+            prop_assert!(found == expected || (found.is_nan() && expected.is_nan()));
+        }
+    }
 
     #[test]
     fn quantiles_are_interpolated() {

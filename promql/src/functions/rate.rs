@@ -90,23 +90,36 @@ pub(crate) struct Stretch {
     pub(crate) since: Option<i64>,
 }
 
+/// How many times the usual gap away from its bound a window is taken to begin or end with its
+/// samples.
+const FAR: f64 = 1.1;
+
+/// Seconds between two samples, on average.
+fn average_gap(samples: Stretch) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "no window holds 2^53 samples")]
+    let n_gaps = samples.n_gaps as f64;
+    if samples.n_gaps > 0 { seconds(samples.last - samples.first) / n_gaps } else { 0.0 }
+}
+
+/// How many seconds to extrapolate before the first sample, unless a counter was zero later.
+pub(crate) fn reach_back(samples: Stretch, start: i64) -> f64 {
+    let to_start = seconds(samples.first - start);
+    let average = average_gap(samples);
+    if to_start >= average * FAR { average / 2.0 } else { to_start }
+}
+
 /// By what an increase between samples is multiplied to stand for the whole window, or for a second
 /// of it.
 pub(crate) fn stretch(samples: Stretch, start: i64, end: i64, kind: RateKind) -> f64 {
-    let mut to_start = seconds(samples.first - start);
+    let mut to_start = reach_back(samples, start);
     let mut to_end = seconds(end - samples.last);
     let mut sampled = seconds(samples.last - samples.first);
-    #[expect(clippy::cast_precision_loss, reason = "no window holds 2^53 samples")]
-    let average = if samples.n_gaps > 0 { sampled / samples.n_gaps as f64 } else { 0.0 };
-    // Farther away than this, the series is taken to begin or end within the window.
-    let threshold = average * 1.1;
+    let average = average_gap(samples);
+    let threshold = average * FAR;
     if let Some(since) = samples.since {
         to_start = 0.0;
         sampled = seconds(samples.last - since);
     } else {
-        if to_start >= threshold {
-            to_start = average / 2.0;
-        }
         if let (true, Some(zero)) = (kind.is_counter, samples.zero) {
             to_start = to_start.min(sampled * zero);
         }

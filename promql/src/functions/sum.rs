@@ -12,6 +12,9 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
+    /// The sum of nothing: what is added to it first is kept as it is, the sign of a zero included.
+    pub(crate) const EMPTY: Self = Self::new(-0.0);
+
     pub(crate) const fn new(value: f64) -> Self {
         Self { value, compensation: 0.0 }
     }
@@ -19,13 +22,15 @@ impl Sum {
     #[inline]
     pub(crate) fn add(&mut self, increment: f64) {
         let total = self.value + increment;
-        if total.is_infinite() {
-            self.compensation = 0.0;
-        } else if self.value.abs() >= increment.abs() {
-            self.compensation += (self.value - total) + increment;
+        // Chosen rather than branched to: which of both is larger cannot be predicted, and a loop
+        // over several sums may add to more than one at a time.
+        let (large, small) = if self.value.abs() >= increment.abs() {
+            (self.value, increment)
         } else {
-            self.compensation += (increment - total) + self.value;
-        }
+            (increment, self.value)
+        };
+        let compensation = self.compensation + ((large - total) + small);
+        self.compensation = if total.is_infinite() { 0.0 } else { compensation };
         self.value = total;
     }
 
@@ -52,12 +57,19 @@ pub(crate) struct Mean {
 }
 
 impl Mean {
+    /// The mean of nothing yet.
+    pub(crate) const EMPTY: Self = Self { sum: Sum::EMPTY, count: 0.0, incremental: false };
+
     pub(crate) const fn new(first: f64) -> Self {
         Self { sum: Sum::new(first), count: 1.0, incremental: false }
     }
 
     #[inline]
     pub(crate) fn add(&mut self, value: f64) {
+        if self.count == 0.0 {
+            *self = Self::new(value);
+            return;
+        }
         self.count += 1.0;
         if !self.incremental {
             let mut sum = self.sum;
@@ -96,6 +108,17 @@ mod tests {
             sum.add(term);
         }
         assert_eq!(sum.total(), 2.0);
+    }
+
+    #[test]
+    fn what_is_added_first_is_kept() {
+        for first in [-0.0, 0.0, f64::MIN_POSITIVE, f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+            let (mut sum, mut mean) = (Sum::EMPTY, Mean::EMPTY);
+            sum.add(first);
+            mean.add(first);
+            assert_eq!(sum.value.to_bits(), first.to_bits());
+            assert_eq!(mean.get().to_bits(), Mean::new(first).get().to_bits());
+        }
     }
 
     #[test]

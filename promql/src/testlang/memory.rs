@@ -1,14 +1,20 @@
 //! Samples in memory: the simplest storage, and one that takes the engine at its word.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram, custom_bounds_match};
-use ferula_chunkenc::{Sample, SampleBatch};
+use ferula_chunkenc::{Sample, SampleBatch, stale};
 use ferula_index::{Labels, Matcher};
 
 use super::TestStorage;
-use crate::storage::{Querier, Queryable, SelectHints, SeriesSet, StorageError, TimeRange};
+use crate::storage::{
+    Drawn, Querier, Queryable, Room, SelectHints, SeriesSet, StorageError, TimeRange, Wanted,
+};
+
+/// Samples that are read at a time.
+const PIECE_SAMPLES: usize = 128;
 
 type Series = BTreeMap<Labels, Arc<SampleBatch>>;
 
@@ -186,11 +192,20 @@ impl Querier for MemoryQuerier {
     ) -> Result<Box<dyn SeriesSet>, StorageError> {
         let mint = self.range.mint().max(hints.range.mint());
         let maxt = self.range.maxt().min(hints.range.maxt());
-        let series = self
-            .matching(matchers)
-            .map(|(labels, samples)| (labels.clone(), Arc::clone(samples)))
-            .collect();
-        Ok(Box::new(MemorySeriesSet { series, mint, maxt }))
+        let mut drawn = hints.budget.draw(0)?;
+        let mut series = Vec::new();
+        for (labels, samples) in self.matching(matchers) {
+            hints.budget.check()?;
+            // The list may have grown to twice its size.
+            drawn.add(2 * size_of::<(Labels, Arc<SampleBatch>)>())?;
+            series.push((labels.clone(), Arc::clone(samples)));
+        }
+        // So that it shows if the order matters after all.
+        if hints.any_order {
+            series.reverse();
+        }
+        let wanted = hints.wanted;
+        Ok(Box::new(MemorySeriesSet { series, mint, maxt, wanted, _drawn: drawn }))
     }
 
     fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, StorageError> {
@@ -218,6 +233,31 @@ struct MemorySeriesSet {
     series: Vec<(Labels, Arc<SampleBatch>)>,
     mint: i64,
     maxt: i64,
+    wanted: Wanted,
+    _drawn: Drawn,
+}
+
+impl MemorySeriesSet {
+    /// All samples of a series, and where those of the range are.
+    /// No more than is wanted, so that a hint that asks for too little shows.
+    fn within(&self, index: usize) -> (&SampleBatch, Range<usize>) {
+        let samples = &self.series[index].1;
+        let start = samples.timestamps().partition_point(|time| *time < self.mint);
+        let end = samples.timestamps().partition_point(|time| *time <= self.maxt);
+        let end = end.max(start);
+        let newest = match self.wanted {
+            Wanted::Newest => (start..end).next_back(),
+            Wanted::NewestNotStale => {
+                (start..end).rfind(|at| !stale::is_stale(samples.values()[*at]))
+            }
+            _ => return (samples, start..end),
+        };
+        match newest {
+            Some(at) if samples.histogram(at).is_some() => (samples, start..end),
+            Some(at) => (samples, at..at + 1),
+            None => (samples, end..end),
+        }
+    }
 }
 
 impl SeriesSet for MemorySeriesSet {
@@ -230,10 +270,23 @@ impl SeriesSet for MemorySeriesSet {
     }
 
     fn read(&self, index: usize, batch: &mut SampleBatch) -> Result<(), StorageError> {
-        let samples = &self.series[index].1;
-        let start = samples.timestamps().partition_point(|time| *time < self.mint);
-        let end = samples.timestamps().partition_point(|time| *time <= self.maxt);
-        batch.extend_from_batch(samples, start..end.max(start));
+        let (samples, range) = self.within(index);
+        batch.extend_from_batch(samples, range);
+        Ok(())
+    }
+
+    fn read_within(
+        &self,
+        index: usize,
+        batch: &mut SampleBatch,
+        room: &mut dyn Room,
+    ) -> Result<(), StorageError> {
+        let (samples, range) = self.within(index);
+        for start in range.clone().step_by(PIECE_SAMPLES) {
+            let piece = start..range.end.min(start + PIECE_SAMPLES);
+            room.make(batch, piece.len())?;
+            batch.extend_from_batch(samples, piece);
+        }
         Ok(())
     }
 }

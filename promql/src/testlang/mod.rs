@@ -11,6 +11,7 @@
 
 mod classic;
 mod compare;
+pub mod generate;
 mod histogram;
 mod memory;
 pub mod parse;

@@ -132,7 +132,7 @@ pub(super) fn write_block(
     mint: i64,
     maxt: i64,
 ) -> Result<Option<Block>, Error> {
-    let series = head.select_in_order(mint, maxt - 1);
+    let series = head.select_in_order(mint, maxt - 1)?;
     let chunks = |series: &Series| head.chunks(series, mint, maxt - 1);
     write_series(fs, parent, ulid, options, head, &series, chunks, |oldest, stats| {
         BlockMeta::of_head(ulid, oldest.max(mint), maxt, stats)

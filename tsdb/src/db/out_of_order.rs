@@ -59,7 +59,7 @@ impl Shared {
         let mut write = || {
             for range in head.late_ranges(self.options.block_range_ms, until)? {
                 let (mint, maxt) = (range.start, range.end);
-                let series = head.select_late(mint, maxt - 1, until);
+                let series = head.select_late(mint, maxt - 1, until)?;
                 let chunks = |series: &Series| head.late_chunks(series, mint, maxt - 1, until);
                 let ulid = new_ulid(&*self.options.clock);
                 let describe = |_, stats| BlockMeta::out_of_order(ulid, mint, maxt, stats);

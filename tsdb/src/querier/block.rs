@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ferula_chunkenc::SampleBatch;
 use ferula_index::{ChunkMeta, Labels, Matcher, SeriesRef};
 
+use super::{Draw, MakeRoom};
 use crate::block::Block;
 use crate::error::Error;
 
@@ -23,6 +24,7 @@ pub(crate) fn select(
     matchers: &[Matcher],
     mint: i64,
     maxt: i64,
+    draw: &mut Draw<'_>,
 ) -> Result<Vec<(Labels, BlockPart)>, Error> {
     let mut found = Vec::new();
     let mut chunks = Vec::new();
@@ -36,6 +38,9 @@ pub(crate) fn select(
         };
         let chunks: Box<[ChunkMeta]> = chunks.iter().filter(is_needed).copied().collect();
         if !chunks.is_empty() {
+            // The list may have grown to twice its size, and is merged with others.
+            let entry = 3 * size_of::<(Labels, BlockPart)>() + labels.size_bytes();
+            draw(entry + size_of_val(&*chunks))?;
             found.push((labels, BlockPart { block: Arc::clone(block), series, chunks }));
         }
     }
@@ -44,9 +49,17 @@ pub(crate) fn select(
 
 impl BlockPart {
     /// Appends the samples from `mint` to `maxt`, both inclusive, to `batch`.
-    pub(crate) fn read(&self, mint: i64, maxt: i64, batch: &mut SampleBatch) -> Result<(), Error> {
+    pub(crate) fn read(
+        &self,
+        mint: i64,
+        maxt: i64,
+        batch: &mut SampleBatch,
+        room: &mut MakeRoom<'_>,
+    ) -> Result<(), Error> {
         let start = batch.len();
         for meta in &self.chunks {
+            // How many samples a chunk has is known when it is decoded, and counted before the next one.
+            room(batch, 0)?;
             self.block.read(meta, mint, maxt, batch)?;
         }
         self.block.tombstones().apply(self.series, batch, start);

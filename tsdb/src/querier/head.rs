@@ -4,20 +4,54 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use ferula_chunkenc::SampleBatch;
+use ferula_chunkenc::{Sample, SampleBatch, stale};
 use ferula_index::postings::Postings;
 use ferula_index::{Labels, Matcher, SeriesRef};
 
+use super::{Draw, MakeRoom};
 use crate::block::EncodedChunk;
 use crate::error::Error;
 use crate::head::{
-    DeletedOutOfOrder, Era, Head, PageCursor, ReadGuard, SeenChunks, Series, SeriesView, Sought,
+    DeletedOutOfOrder, Era, Head, PageCursor, ReadGuard, SeenChunks, Series, SeriesView,
+    Sought as LateSought,
 };
 use crate::recode::Recoder;
 use crate::tombstones::{Interval, Tombstones, covers, touches};
 
+/// How many series room is made for at once while they are selected.
+const SELECT_BATCH: usize = 1 << 14;
+
+/// Bytes that a series takes while it is selected: twice in a list, once by its ref, and what sorting
+/// needs.
+const SELECTED_BYTES: usize = 2 * size_of::<Series>() + size_of::<SeriesRef>() + 24;
+
 /// For how many series labels are made at once.
 const LABELS_BATCH: usize = 1024;
+
+/// Which samples somebody is after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sought {
+    /// All.
+    All,
+    /// The newest of each series.
+    Newest,
+    /// The newest of each series that is no staleness marker.
+    NewestNotStale,
+}
+
+/// What is selected, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    /// Bounds of the samples, both inclusive.
+    pub(crate) mint: i64,
+    pub(crate) maxt: i64,
+    pub(crate) sought: Sought,
+    /// Series need not be in label order.
+    pub(crate) any_order: bool,
+}
+
+/// The newest sample of each series, if it is known; empty if nobody asked.
+pub(crate) type Newest = Vec<Option<Sample>>;
 
 /// A view of the head over a range of time.
 #[derive(Clone, Debug)]
@@ -43,57 +77,114 @@ impl HeadReader {
         &self.guard
     }
 
-    /// The series that pass all `matchers` and have samples from `mint` to `maxt`, in label order.
-    pub(crate) fn select(&self, matchers: &[Matcher], mint: i64, maxt: i64) -> Vec<Series> {
-        let late = self.sought(mint, maxt, Era(u64::MAX));
-        self.select_those(matchers, mint, maxt, |series, mint| {
-            self.has_in_order(series, mint, maxt) || late.is_some_and(|l| self.has_late(series, &l))
-        })
-    }
-
     /// The series with samples in order from `mint` to `maxt`, in label order.
-    pub(crate) fn select_in_order(&self, mint: i64, maxt: i64) -> Vec<Series> {
-        self.select_those(&[], mint, maxt, |series, mint| self.has_in_order(series, mint, maxt))
+    pub(crate) fn select_in_order(&self, mint: i64, maxt: i64) -> Result<Vec<Series>, Error> {
+        let request = Request { mint, maxt, sought: Sought::All, any_order: false };
+        let from = mint.max(self.guard.from());
+        let is_wanted = |series: SeriesView<'_>| self.has_in_order(series, from, maxt);
+        Ok(self.select_those(&[], request, is_wanted, &mut |_| Ok(()))?.0)
     }
 
     /// The series with samples out of order that came before the era `until` and lie between `mint`
     /// and `maxt`, in label order.
-    pub(crate) fn select_late(&self, mint: i64, maxt: i64, until: Era) -> Vec<Series> {
+    pub(crate) fn select_late(
+        &self,
+        mint: i64,
+        maxt: i64,
+        until: Era,
+    ) -> Result<Vec<Series>, Error> {
+        let request = Request { mint, maxt, sought: Sought::All, any_order: false };
         let late = self.sought(mint, maxt, until);
-        self.select_those(&[], mint, maxt, |series, _| {
-            late.is_some_and(|late| self.has_late(series, &late))
-        })
+        let is_wanted =
+            |series: SeriesView<'_>| late.is_some_and(|late| self.has_late(series, &late));
+        Ok(self.select_those(&[], request, is_wanted, &mut |_| Ok(()))?.0)
     }
 
     fn has_in_order(&self, series: SeriesView<'_>, mint: i64, maxt: i64) -> bool {
         series.has_samples(mint, maxt, self.guard.seen()) && !self.is_deleted(series, mint, maxt)
     }
 
-    fn has_late(&self, series: SeriesView<'_>, late: &Sought) -> bool {
+    fn has_late(&self, series: SeriesView<'_>, late: &LateSought) -> bool {
         series.has_out_of_order_samples(late, |era| self.deleted.of(series.series_ref(), era))
+    }
+
+    /// The series that pass all `matchers` and have samples in the range, and the newest sample of each
+    /// as far as it is sought and known without decoding a chunk. Memory is asked for with `draw`
+    /// before it is taken.
+    pub(crate) fn select_with(
+        &self,
+        matchers: &[Matcher],
+        request: Request,
+        draw: &mut Draw<'_>,
+    ) -> Result<(Vec<Series>, Newest), Error> {
+        let Request { mint, maxt, .. } = request;
+        let late = self.sought(mint, maxt, Era(u64::MAX));
+        let mint = mint.max(self.guard.from());
+        let is_wanted = |series: SeriesView<'_>| {
+            self.has_in_order(series, mint, maxt)
+                || late.is_some_and(|late| self.has_late(series, &late))
+        };
+        self.select_those(matchers, request, is_wanted, draw)
     }
 
     fn select_those(
         &self,
         matchers: &[Matcher],
-        mint: i64,
-        maxt: i64,
-        is_wanted: impl Fn(SeriesView<'_>, i64) -> bool,
-    ) -> Vec<Series> {
-        let (from, mint) = (mint, mint.max(self.guard.from()));
-        if !self.overlaps(from, maxt) {
-            return Vec::new();
+        request: Request,
+        is_wanted: impl Fn(SeriesView<'_>) -> bool,
+        draw: &mut Draw<'_>,
+    ) -> Result<(Vec<Series>, Newest), Error> {
+        let Request { mint, maxt, sought, any_order } = request;
+        if !self.overlaps(mint, maxt) {
+            return Ok((Vec::new(), Newest::default()));
         }
+        let mint = mint.max(self.guard.from());
         let selected = self.head.index().select(matchers);
-        let has_samples =
-            |series: &Series| series.view(|series| is_wanted(series, mint)).unwrap_or_default();
+        let seen = self.guard.seen();
+        // Whether there are samples, and the newest of them if that is known.
+        let look = |series: SeriesView<'_>| {
+            let newest = series.newest_float(mint, maxt, seen).filter(|_| sought != Sought::All);
+            let is_sought =
+                |newest: &Sample| sought == Sought::Newest || !stale::is_stale(newest.value);
+            let is_kept = || self.tombstones.of(series.series_ref()).is_empty();
+            // One that came late may be newer.
+            let is_newest = || !series.has_out_of_order();
+            let newest = || newest.filter(is_sought).filter(|_| is_kept() && is_newest());
+            is_wanted(series).then(newest)
+        };
         let mut pages = PageCursor::default();
-        let series: Vec<Series> = selected
-            .iter()
-            .filter_map(|series| self.head.series(series, &mut pages).filter(has_samples))
-            .collect();
+        let mut series: Vec<Series> = Vec::new();
+        let mut newest: Newest = Vec::new();
+        let entry_bytes = match sought {
+            Sought::All => SELECTED_BYTES,
+            _ => SELECTED_BYTES + 2 * size_of::<Option<Sample>>(),
+        };
+        for found in &selected {
+            if series.len() == series.capacity() {
+                let additional = series.len().clamp(64, SELECT_BATCH);
+                draw(additional * entry_bytes)?;
+                series.reserve_exact(additional);
+            }
+            let Some(found) = self.head.series(found, &mut pages) else { continue };
+            if let Some(found_newest) = found.view(look).flatten() {
+                series.push(found);
+                if sought != Sought::All {
+                    newest.push(found_newest);
+                }
+            }
+        }
+        if any_order {
+            return Ok((series, newest));
+        }
+        draw(0)?;
         let order = self.head.index().order(&refs_of(&series));
-        order.into_iter().map(|at| series[at as usize].clone()).collect()
+        draw(0)?;
+        let places = || order.iter().map(|at| *at as usize);
+        let newest = match sought {
+            Sought::All => Newest::default(),
+            _ => places().map(|at| newest[at]).collect(),
+        };
+        Ok((places().map(|at| series[at].clone()).collect(), newest))
     }
 
     /// The labels of a series.
@@ -148,9 +239,9 @@ impl HeadReader {
     }
 
     /// What a reader looks for among samples out of order; `None` if there are none.
-    fn sought(&self, mint: i64, maxt: i64, until: Era) -> Option<Sought> {
+    fn sought(&self, mint: i64, maxt: i64, until: Era) -> Option<LateSought> {
         let (seen, from) = (self.guard.seen(), self.guard.era());
-        let sought = Sought { mint, maxt, seen, from, until };
+        let sought = LateSought { mint, maxt, seen, from, until };
         Some(sought).filter(|_| self.head.has_out_of_order())
     }
 
@@ -184,7 +275,7 @@ impl HeadReader {
     /// `until`, by time.
     pub(crate) fn late_ranges(&self, range_ms: i64, until: Era) -> Result<Vec<Range<i64>>, Error> {
         let mut starts = BTreeSet::new();
-        for series in self.select_late(i64::MIN, i64::MAX, until) {
+        for series in self.select_late(i64::MIN, i64::MAX, until)? {
             let recoder = self.late(&series, i64::MIN, i64::MAX, until)?;
             starts.extend(recoder.times().map(|time| time.div_euclid(range_ms)));
         }
@@ -211,10 +302,11 @@ impl HeadReader {
         mint: i64,
         maxt: i64,
         batch: &mut SampleBatch,
+        room: &mut MakeRoom<'_>,
     ) -> Result<(), Error> {
         let late = self.sought(mint, maxt, Era(u64::MAX));
         let late = late.and_then(|late| series.view(|series| series.out_of_order_runs(&late))?);
-        let Some(late) = late else { return self.read_in_order(series, mint, maxt, batch) };
+        let Some(late) = late else { return self.read_in_order(series, mint, maxt, batch, room) };
         let mint = mint.max(self.guard.from());
         let chunks = series.view(|series| series.chunks(mint, maxt, self.guard.seen()));
         let (files, series) = (self.head.files(), series.series_ref());
@@ -226,6 +318,7 @@ impl HeadReader {
             recoder.merge(self.tombstones.of(series));
         }
         late.merge_into(files, |era| self.deleted.of(series, era), &mut recoder)?;
+        room(batch, recoder.times().count())?;
         recoder.read_into(batch);
         Ok(())
     }
@@ -237,12 +330,13 @@ impl HeadReader {
         mint: i64,
         maxt: i64,
         batch: &mut SampleBatch,
+        room: &mut MakeRoom<'_>,
     ) -> Result<(), Error> {
         let mint = mint.max(self.guard.from());
         let chunks = series.view(|series| series.chunks(mint, maxt, self.guard.seen()));
         let start = batch.len();
         if let Some(chunks) = chunks.flatten() {
-            chunks.decode_into(self.head.files(), batch)?;
+            chunks.decode_into(self.head.files(), batch, room)?;
             self.tombstones.apply(series.series_ref(), batch, start);
         }
         Ok(())
@@ -255,8 +349,11 @@ impl HeadReader {
         mint: i64,
         maxt: i64,
         batch: &mut SampleBatch,
+        room: &mut MakeRoom<'_>,
     ) -> Result<(), Error> {
-        self.late(series, mint, maxt, Era(u64::MAX))?.read_into(batch);
+        let mut late = self.late(series, mint, maxt, Era(u64::MAX))?;
+        room(batch, late.times().count())?;
+        late.read_into(batch);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod chunks;
 mod head;
 mod merge;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use ferula_chunkenc::SampleBatch;
@@ -12,11 +13,17 @@ use ferula_index::{Labels, Matcher};
 
 use self::block::BlockPart;
 pub(crate) use self::chunks::decode_between;
-pub(crate) use self::head::HeadReader;
+pub(crate) use self::head::{HeadReader, Newest, Request, Sought};
 use self::merge::{Merged, merge_names, merge_tail};
 use crate::block::Block;
 use crate::error::Error;
 use crate::head::Series;
+
+/// Asks whether so many bytes may be taken; also whether there is still time. Called often.
+pub(crate) type Draw<'a> = dyn FnMut(usize) -> Result<(), Error> + 'a;
+
+/// Asks whether so many samples may be appended to a batch.
+pub(crate) type MakeRoom<'a> = dyn FnMut(&SampleBatch, usize) -> Result<(), Error> + 'a;
 
 /// A consistent view of a database over one range of time: what was committed when it was opened,
 /// and nothing else. Keeps what it reads alive.
@@ -46,36 +53,44 @@ impl Querier {
     /// # Errors
     /// Whatever keeps a block from being read.
     pub fn select(&self, matchers: &[Matcher]) -> Result<SeriesSet, Error> {
-        self.select_within(matchers, self.mint, self.maxt)
+        let (mint, maxt) = (self.mint, self.maxt);
+        let request = Request { mint, maxt, sought: Sought::All, any_order: false };
+        self.select_within(matchers, request, &mut |_| Ok(()))
     }
 
-    /// Selects as [`select`](Self::select) does, in the part of the range from `mint` to `maxt`.
+    /// Selects as [`select`](Self::select) does, in a part of the range. Memory is asked for with `draw` before it is taken.
     pub(crate) fn select_within(
         &self,
         matchers: &[Matcher],
-        mint: i64,
-        maxt: i64,
+        request: Request,
+        draw: &mut Draw<'_>,
     ) -> Result<SeriesSet, Error> {
-        let (mint, maxt) = (mint.max(self.mint), maxt.min(self.maxt));
+        let (mint, maxt) = (request.mint.max(self.mint), request.maxt.min(self.maxt));
         let mut lists: Vec<Vec<(Labels, Part)>> = Vec::new();
         let mut n_whole = 0;
         for block in self.blocks.iter().filter(|block| block.overlaps(mint, maxt)) {
-            let of_block = block::select(block, matchers, mint, maxt)?;
+            let of_block = block::select(block, matchers, mint, maxt, draw)?;
             n_whole += usize::from(!block.meta().compaction.is_of_part());
             lists.push(of_block.into_iter().map(|(l, part)| (l, Part::Block(part))).collect());
         }
-        let of_head = self.head.select(matchers, mint, maxt);
+        let (of_head, newest) =
+            self.head.select_with(matchers, Request { mint, maxt, ..request }, draw)?;
         let found = if lists.iter().all(Vec::is_empty) {
-            Found::Head(of_head)
+            Found::Head(of_head, newest)
         } else {
-            let labels: Vec<Labels> = self.head.labels_of(&of_head).collect();
-            let list = |part: fn(Series) -> Part| {
-                labels.iter().cloned().zip(of_head.iter().cloned().map(part)).collect()
-            };
-            if self.head.has_out_of_order() {
-                lists.push(list(Part::Late));
+            let mut list = Vec::with_capacity(of_head.len());
+            let mut late = Vec::new();
+            let has_late = self.head.has_out_of_order();
+            for (labels, series) in self.head.with_labels(&of_head) {
+                let entry_bytes = labels.size_bytes() + size_of::<(Labels, Part)>();
+                draw(entry_bytes * (1 + usize::from(has_late)))?;
+                if has_late {
+                    late.push((labels.clone(), Part::Late(series.clone())));
+                }
+                list.push((labels, Part::Head(series.clone())));
             }
-            lists.insert(n_whole, list(Part::Head));
+            lists.push(late);
+            lists.insert(n_whole, list);
             Found::Merged(Merged::new(lists))
         };
         Ok(SeriesSet { mint, maxt, head: self.head.clone(), found })
@@ -128,8 +143,9 @@ pub struct SeriesSet {
 /// Series and where they were found.
 #[derive(Debug)]
 enum Found {
-    /// In the head only: labels are made when they are asked for.
-    Head(Vec<Series>),
+    /// In the head only: labels are made when they are asked for. Where only the newest sample is
+    /// sought, it may be known.
+    Head(Vec<Series>, Newest),
     /// In blocks too.
     Merged(Merged<Part>),
 }
@@ -138,7 +154,7 @@ impl SeriesSet {
     /// Number of series.
     pub fn len(&self) -> usize {
         match &self.found {
-            Found::Head(series) => series.len(),
+            Found::Head(series, _) => series.len(),
             Found::Merged(merged) => merged.len(),
         }
     }
@@ -154,7 +170,7 @@ impl SeriesSet {
     /// If `index` is not below [`len`](Self::len).
     pub fn labels(&self, index: usize) -> Labels {
         match &self.found {
-            Found::Head(series) => self.head.labels(&series[index]),
+            Found::Head(series, _) => self.head.labels(&series[index]),
             Found::Merged(merged) => merged.labels(index).clone(),
         }
     }
@@ -162,17 +178,22 @@ impl SeriesSet {
     /// Labels of all series, in order.
     pub fn all_labels(&self) -> Vec<Labels> {
         match &self.found {
-            Found::Head(series) => self.head.labels_of(series).collect(),
+            Found::Head(series, _) => self.head.labels_of(series).collect(),
             Found::Merged(merged) => merged.all_labels().to_vec(),
         }
     }
 
-    /// Labels of all series, in order, of which only those that have one of `names` are needed:
-    /// where they would have to be made, others are left out.
-    pub fn labels_among(&self, names: &[&str]) -> Vec<Labels> {
-        match &self.found {
-            Found::Head(series) => self.head.labels_among(series, names),
-            Found::Merged(merged) => merged.all_labels().to_vec(),
+    /// Labels of the series in `range`, in order. If only those that have one of `needed` are asked for,
+    /// others are left out where label sets have to be made.
+    ///
+    /// # Panics
+    /// If the range exceeds [`len`](Self::len).
+    pub fn labels_in(&self, range: Range<usize>, needed: Option<&[&str]>) -> Vec<Labels> {
+        match (&self.found, needed) {
+            (_, Some([])) => vec![Labels::empty(); range.len()],
+            (Found::Head(series, _), Some(names)) => self.head.labels_among(&series[range], names),
+            (Found::Head(series, _), None) => self.head.labels_of(&series[range]).collect(),
+            (Found::Merged(merged), _) => merged.all_labels()[range].to_vec(),
         }
     }
 
@@ -185,9 +206,24 @@ impl SeriesSet {
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     pub fn read(&self, index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
+        self.read_within(index, batch, &mut |_, _| Ok(()))
+    }
+
+    /// Reads as [`read`](Self::read) does; `room` is asked before each piece that is appended.
+    pub(crate) fn read_within(
+        &self,
+        index: usize,
+        batch: &mut SampleBatch,
+        room: &mut MakeRoom<'_>,
+    ) -> Result<(), Error> {
         let merged = match &self.found {
-            Found::Head(series) => {
-                return self.head.read(&series[index], self.mint, self.maxt, batch);
+            Found::Head(series, newest) => {
+                if let Some(newest) = newest.get(index).copied().flatten() {
+                    room(batch, 1)?;
+                    batch.push(newest.timestamp, newest.value);
+                    return Ok(());
+                }
+                return self.head.read(&series[index], self.mint, self.maxt, batch, room);
             }
             Found::Merged(merged) => merged,
         };
@@ -195,11 +231,13 @@ impl SeriesSet {
         for part in merged.parts(index) {
             let middle = batch.len();
             match part {
-                Part::Block(part) => part.read(self.mint, self.maxt, batch)?,
+                Part::Block(part) => part.read(self.mint, self.maxt, batch, room)?,
                 Part::Head(series) => {
-                    self.head.read_in_order(series, self.mint, self.maxt, batch)?;
+                    self.head.read_in_order(series, self.mint, self.maxt, batch, room)?;
                 }
-                Part::Late(series) => self.head.read_late(series, self.mint, self.maxt, batch)?,
+                Part::Late(series) => {
+                    self.head.read_late(series, self.mint, self.maxt, batch, room)?;
+                }
             }
             merge_tail(batch, start, middle);
         }

@@ -6,7 +6,7 @@
 use ferula_chunkenc::SampleBatch;
 use ferula_chunkenc::histogram::{Bucket, FloatHistogram};
 use ferula_index::Labels;
-use ferula_promql::{MatrixSeries, Value, VectorSample};
+use ferula_promql::{MatrixSeries, Part, VectorSample};
 
 use crate::number;
 
@@ -186,51 +186,85 @@ fn push_point_value(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(b"\"]");
 }
 
-/// Writes type and contents of a query's value: the fields `resultType` and `result`.
-pub(super) fn push_value(out: &mut Vec<u8>, value: &Value) {
-    let kind = match value {
-        Value::Scalar(_) => "scalar",
-        Value::String { .. } => "string",
-        Value::Vector(_) => "vector",
-        _ => "matrix",
-    };
-    out.extend_from_slice(b"\"resultType\":\"");
-    out.extend_from_slice(kind.as_bytes());
-    out.extend_from_slice(b"\",\"result\":");
-    match value {
-        Value::Scalar(sample) => {
-            out.push(b'[');
-            push_seconds(out, sample.timestamp);
-            out.extend_from_slice(b",\"");
-            // Scalars never have an exponent.
-            number::push_plain(out, sample.value);
-            out.extend_from_slice(b"\"]");
-        }
-        Value::String { timestamp, text } => {
-            out.push(b'[');
-            push_seconds(out, *timestamp);
-            out.push(b',');
-            push_string(out, text);
-            out.push(b']');
-        }
-        Value::Vector(vector) => {
-            out.reserve(vector.iter().map(|sample| size_hint(&sample.labels, 1)).sum());
-            let mut starts = PointStarts::default();
-            push_list(out, vector, |out, sample| push_sample(out, sample, &mut starts));
-        }
-        Value::Matrix(matrix) => {
-            let sizes = matrix.iter().map(|series| size_hint(&series.labels, series.samples.len()));
-            out.reserve(sizes.sum());
-            let mut starts = PointStarts::default();
-            push_list(out, matrix, |out, series| push_series(out, series, &mut starts));
-        }
-        other => unreachable!("the engine answered {other:?}, which the API does not know"),
-    }
+/// Writes type and contents of a query's answer, the fields `resultType` and `result`, as its parts
+/// come.
+pub(super) struct AnswerWriter {
+    starts: PointStarts,
+    /// Series that were written, of a list that is to be closed.
+    n_series: Option<usize>,
+    /// Most series that are written.
+    limit: usize,
+    is_cut: bool,
 }
 
-/// About how many bytes a series with so many points takes. Short values are the rule.
-fn size_hint(labels: &Labels, n_points: usize) -> usize {
-    32 + labels.size_bytes() * 3 / 2 + n_points * 24
+impl AnswerWriter {
+    /// A writer of no more than `limit` series.
+    pub(super) fn new(limit: Option<usize>) -> Self {
+        let limit = limit.unwrap_or(usize::MAX);
+        Self { starts: PointStarts::default(), n_series: None, limit, is_cut: false }
+    }
+
+    /// Writes the next part.
+    pub(super) fn push(&mut self, out: &mut Vec<u8>, part: &Part) {
+        match part {
+            Part::Scalar(sample) => {
+                out.extend_from_slice(b"\"resultType\":\"scalar\",\"result\":[");
+                push_seconds(out, sample.timestamp);
+                out.extend_from_slice(b",\"");
+                // Scalars never have an exponent.
+                number::push_plain(out, sample.value);
+                out.extend_from_slice(b"\"]");
+            }
+            Part::String { timestamp, text } => {
+                out.extend_from_slice(b"\"resultType\":\"string\",\"result\":[");
+                push_seconds(out, *timestamp);
+                out.push(b',');
+                push_string(out, text);
+                out.push(b']');
+            }
+            Part::Vector => {
+                out.extend_from_slice(b"\"resultType\":\"vector\",\"result\":[");
+                self.n_series = Some(0);
+            }
+            Part::Matrix => {
+                out.extend_from_slice(b"\"resultType\":\"matrix\",\"result\":[");
+                self.n_series = Some(0);
+            }
+            Part::Sample(sample) => {
+                if self.begin_series(out) {
+                    push_sample(out, sample, &mut self.starts);
+                }
+            }
+            Part::Series(series) => {
+                if self.begin_series(out) {
+                    push_series(out, series, &mut self.starts);
+                }
+            }
+            other => unreachable!("the engine answered {other:?}, which the API does not know"),
+        }
+    }
+
+    /// Tells whether another series is written.
+    fn begin_series(&mut self, out: &mut Vec<u8>) -> bool {
+        let n_series = self.n_series.get_or_insert(0);
+        if *n_series == self.limit {
+            self.is_cut = true;
+            return false;
+        }
+        if *n_series > 0 {
+            out.push(b',');
+        }
+        *n_series += 1;
+        true
+    }
+
+    /// Ends the answer, and tells whether there were more series than the limit.
+    pub(super) fn finish(self, out: &mut Vec<u8>) -> bool {
+        if self.n_series.is_some() {
+            out.push(b']');
+        }
+        self.is_cut
+    }
 }
 
 fn push_sample(out: &mut Vec<u8>, sample: &VectorSample, starts: &mut PointStarts) {
@@ -328,8 +362,49 @@ mod tests {
 
     use ferula_chunkenc::Sample;
     use ferula_chunkenc::histogram::Span;
+    use ferula_promql::Value;
 
     use super::*;
+
+    fn push_value(out: &mut Vec<u8>, value: &Value) {
+        let mut writer = AnswerWriter::new(None);
+        match value.clone() {
+            Value::Scalar(sample) => writer.push(out, &Part::Scalar(sample)),
+            Value::String { timestamp, text } => {
+                writer.push(out, &Part::String { timestamp, text });
+            }
+            Value::Vector(vector) => {
+                writer.push(out, &Part::Vector);
+                vector.into_iter().for_each(|sample| writer.push(out, &Part::Sample(sample)));
+            }
+            Value::Matrix(matrix) => {
+                writer.push(out, &Part::Matrix);
+                matrix.into_iter().for_each(|series| writer.push(out, &Part::Series(series)));
+            }
+            _ => unreachable!("no other kind"),
+        }
+        assert!(!writer.finish(out));
+    }
+
+    #[test]
+    fn no_more_series_than_the_limit_are_written() {
+        let series = |value: &str| {
+            let labels = Labels::from_pairs([("a", value)]).unwrap();
+            Part::Series(MatrixSeries { labels, samples: SampleBatch::new() })
+        };
+        for (limit, expected, is_cut) in [
+            (2, r#"[{"metric":{"a":"1"}},{"metric":{"a":"2"}}]"#, false),
+            (1, r#"[{"metric":{"a":"1"}}]"#, true),
+            (0, "[]", true),
+        ] {
+            let mut writer = AnswerWriter::new(Some(limit));
+            let written = text(|out| {
+                [Part::Matrix, series("1"), series("2")].iter().for_each(|p| writer.push(out, p));
+                assert_eq!(writer.finish(out), is_cut);
+            });
+            assert_eq!(written, format!(r#""resultType":"matrix","result":{expected}"#));
+        }
+    }
 
     fn text(push: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();

@@ -1,11 +1,12 @@
 //! Evaluating queries: `query`, `query_range`, `format_query`.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::response::Response;
 use ferula_index::labels::quoted;
-use ferula_promql::{CancelHandle, Error, Query, QueryStats, Value};
+use ferula_promql::{CancelHandle, Error, Query, QueryStats};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
@@ -154,7 +155,14 @@ async fn run(
 
 fn evaluate(query: &Query, params: &QueryParams, queued: Duration) -> Result<Vec<u8>, ApiError> {
     let start = Instant::now();
-    let mut result = query.run().map_err(|error| {
+    let mut out = Success::begin();
+    out.push(b'{');
+    let mut writer = json::AnswerWriter::new(params.limit);
+    let summary = query.stream(|part| {
+        writer.push(&mut out, &part);
+        ControlFlow::Continue(())
+    });
+    let summary = summary.map_err(|error| {
         let kind = match error {
             Error::Cancelled => ErrorKind::Canceled,
             Error::Timeout => ErrorKind::Timeout,
@@ -164,10 +172,10 @@ fn evaluate(query: &Query, params: &QueryParams, queued: Duration) -> Result<Vec
         ApiError::new(kind, chain(&error))
     })?;
     let mut success = Success {
-        warnings: result.annotations.warnings(query.text()),
-        infos: result.annotations.infos(query.text()),
+        warnings: summary.annotations.warnings(query.text()),
+        infos: summary.annotations.infos(query.text()),
     };
-    if truncate(&mut result.value, params.limit) {
+    if writer.finish(&mut out) {
         success.warnings.push("results truncated due to limit".to_owned());
     }
     if !matches!(params.stats.as_str(), "" | "true" | "all") {
@@ -177,25 +185,11 @@ fn evaluate(query: &Query, params: &QueryParams, queued: Duration) -> Result<Vec
             quoted(&params.stats)
         ));
     }
-    let evaluated = start.elapsed();
-    Ok(success.encode(|out| {
-        out.push(b'{');
-        json::push_value(out, &result.value);
-        if !params.stats.is_empty() {
-            push_stats(out, &result.stats, evaluated, queued);
-        }
-        out.push(b'}');
-    }))
-}
-
-/// Cuts a value to `limit` series and tells whether something was cut.
-fn truncate(value: &mut Value, limit: Option<usize>) -> bool {
-    match (value, limit) {
-        (Value::Vector(vector), Some(limit)) if vector.len() > limit => vector.truncate(limit),
-        (Value::Matrix(matrix), Some(limit)) if matrix.len() > limit => matrix.truncate(limit),
-        _ => return false,
+    if !params.stats.is_empty() {
+        push_stats(&mut out, &summary.stats, start.elapsed(), queued);
     }
-    true
+    out.push(b'}');
+    Ok(success.finish(out))
 }
 
 /// Writes the field `stats`. Preparation and sorting are part of the evaluation here.

@@ -97,9 +97,20 @@ pub(super) struct Success {
 impl Success {
     /// Writes the answer around the data that `push` writes.
     pub(super) fn encode(self, push: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = Self::begin();
+        push(&mut out);
+        self.finish(out)
+    }
+
+    /// What stands before the data.
+    pub(super) fn begin() -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         out.extend_from_slice(b"{\"status\":\"success\",\"data\":");
-        push(&mut out);
+        out
+    }
+
+    /// Writes what stands behind the data.
+    pub(super) fn finish(self, mut out: Vec<u8>) -> Vec<u8> {
         for (name, kind, notes) in
             [("warnings", "warning", self.warnings), ("infos", "info", self.infos)]
         {

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use ferula_promql::storage::Queryable;
 use ferula_promql::{Clock, Engine, EngineOptions};
-use ferula_tsdb::Stats;
+use ferula_tsdb::{QueryThreads, Stats};
 use tokio::sync::Semaphore;
 
 use super::write::BODY_BUDGET_KIB;
@@ -61,7 +61,7 @@ impl ApiState {
         ApiBuilder {
             app_name: "Ferula".to_owned(),
             storage,
-            engine: Engine::new(EngineOptions::default().clock(Arc::new(MonotonicClock::new()))),
+            engine: default_engine(),
             query_concurrency: DEFAULT_QUERY_CONCURRENCY,
             write_concurrency: DEFAULT_WRITE_CONCURRENCY,
             enable_remote_write: false,
@@ -79,6 +79,16 @@ impl ApiState {
             retention: String::new(),
         }
     }
+}
+
+/// An engine with a clock, whose queries run on all processors.
+fn default_engine() -> Engine {
+    let options = EngineOptions::default().clock(Arc::new(MonotonicClock::new()));
+    // Without further threads queries run on one.
+    Engine::new(match QueryThreads::for_this_machine() {
+        Ok(threads) => options.threads(Arc::new(threads)),
+        Err(_) => options,
+    })
 }
 
 /// Collects what an [`ApiState`] is made of.
@@ -111,7 +121,8 @@ impl ApiBuilder {
         self
     }
 
-    /// Sets the engine; by default one with the default options and a clock for timeouts.
+    /// Sets the engine; by default one with the default options, a clock for timeouts, and threads that
+    /// help queries.
     pub fn engine(mut self, engine: Engine) -> Self {
         self.engine = engine;
         self

@@ -152,6 +152,15 @@ impl SeriesView<'_> {
         (visible >= self.oldest()? && visible != i64::MIN).then_some(visible)
     }
 
+    /// The newest sample, if it is a float from `mint` to `maxt`, both inclusive, that a reader of
+    /// `seen` may see.
+    pub(crate) fn newest_float(&self, mint: i64, maxt: i64, seen: BatchId) -> Option<Sample> {
+        let Newest::Float(newest) = self.newest()? else { return None };
+        let isolated = self.page.isolated();
+        let is_seen = isolated.newest_seen(self.number, self.slot.newest_before, seen).is_none();
+        (is_seen && mint <= newest.timestamp && newest.timestamp <= maxt).then_some(newest)
+    }
+
     fn open_range(&self) -> Option<(i64, i64)> {
         self.newest().map(|newest| (self.slot.open_mint, newest.timestamp()))
     }

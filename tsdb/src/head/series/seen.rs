@@ -4,11 +4,12 @@ use bytes::Bytes;
 use ferula_chunkenc::{Chunk, ChunkIterator, Encoding, SampleBatch};
 use ferula_index::SeriesRef;
 
+use super::cutting::MAX_SAMPLES_PER_CHUNK;
 use super::full::{ChunkData, Stored};
 use crate::block::EncodedChunk;
 use crate::error::Error;
 use crate::head::chunk_files::ChunkFiles;
-use crate::querier::decode_between;
+use crate::querier::{MakeRoom, decode_between};
 use crate::recode::Recoder;
 use crate::tombstones::Interval;
 
@@ -60,22 +61,27 @@ impl SeenChunks {
         self,
         files: Option<&ChunkFiles>,
         batch: &mut SampleBatch,
+        room: &mut MakeRoom<'_>,
     ) -> Result<(), Error> {
         let Self { series, mint, maxt, chunks } = self;
+        let failed = |source| Error::HeadChunk { series, source };
         for seen in chunks {
             let is_whole = mint <= seen.mint && seen.maxt <= maxt;
             let decoded = match seen.data {
                 // The usual case of a new chunk; nothing is made of it but samples.
                 Stored::Kept(ChunkData { encoding: Encoding::Xor, data }) if is_whole => {
+                    room(batch, MAX_SAMPLES_PER_CHUNK.into())?;
                     let samples = ChunkIterator::new(Encoding::Xor, &data);
                     samples.and_then(|samples| samples.decode_into(batch))
                 }
                 _ => {
                     let chunk = seen.into_chunk(files)?;
+                    let n_samples = chunk.sample_count().map_err(failed)?;
+                    room(batch, n_samples.into())?;
                     decode_between(&chunk, mint, maxt, batch)
                 }
             };
-            decoded.map_err(|source| Error::HeadChunk { series, source })?;
+            decoded.map_err(failed)?;
         }
         Ok(())
     }

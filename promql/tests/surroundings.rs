@@ -1,0 +1,56 @@
+//! The crate brings no thread, clock, file or randomness of its own, so that it runs wherever its
+//! caller does, `wasm32-unknown-unknown` included. `benches/tests/workspace.rs` says the same of what
+//! it links.
+
+use std::path::Path;
+
+/// What would reach around the caller.
+const OUTSIDE: [&str; 14] = [
+    "thread::spawn",
+    "thread::scope",
+    "thread::sleep",
+    "thread::Builder",
+    "available_parallelism",
+    "Instant",
+    "SystemTime",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::io",
+    "RandomState",
+    "extern \"C\"",
+];
+
+fn walk(dir: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(dir).expect("the sources are readable") {
+        let path = entry.expect("and so is each of them").path();
+        // The runner of test scripts reads these from files.
+        if path.file_name().is_some_and(|name| name == "testlang") {
+            continue;
+        }
+        if path.is_dir() {
+            walk(&path, found);
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("sources are text");
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+            let reaches = |outside: &&&str| match outside.contains([':', ' ']) {
+                true => line.contains(**outside),
+                false => words.contains(*outside),
+            };
+            if let Some(outside) = OUTSIDE.iter().find(reaches) {
+                found.push(format!("{}: {outside}: {line}", path.display()));
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_reaches_around_the_caller() {
+    let mut found = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    assert_eq!(found, [""; 0]);
+}
