@@ -24,24 +24,16 @@ const SELECTED_BYTES: usize = 2 * size_of::<Series>() + size_of::<SeriesRef>() +
 /// For how many series labels are made at once.
 const LABELS_BATCH: usize = 1024;
 
-/// Which samples somebody is after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sought {
-    /// All.
-    All,
-    /// The newest of each series.
-    Newest,
-    /// The newest of each series that is no staleness marker.
-    NewestNotStale,
-}
-
 /// What is selected, and how.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Request {
     /// Bounds of the samples, both inclusive.
     pub(crate) mint: i64,
     pub(crate) maxt: i64,
-    pub(crate) sought: Sought,
+    /// Only the newest sample of each series is looked at.
+    pub(crate) newest_only: bool,
+    /// Staleness markers are passed over when the newest is looked for.
+    pub(crate) skips_stale: bool,
     /// Series need not be in label order.
     pub(crate) any_order: bool,
 }
@@ -80,19 +72,19 @@ impl HeadReader {
         maxt: i64,
         draw: &mut Draw<'_>,
     ) -> Result<Vec<Series>, Error> {
-        let request = Request { mint, maxt, sought: Sought::All, any_order: false };
+        let request = Request { mint, maxt, ..Request::default() };
         Ok(self.select_with(matchers, request, draw)?.0)
     }
 
     /// Selects as [`select`](Self::select) does, and tells the newest sample of each series as far as
-    /// it is `sought` and known without decoding a chunk.
+    /// it is asked for and known without decoding a chunk.
     pub(crate) fn select_with(
         &self,
         matchers: &[Matcher],
         request: Request,
         draw: &mut Draw<'_>,
     ) -> Result<(Vec<Series>, Newest), Error> {
-        let Request { mint, maxt, sought, any_order } = request;
+        let Request { mint, maxt, newest_only, skips_stale, any_order } = request;
         let mint = mint.max(self.guard.from());
         if !self.overlaps(mint, maxt) {
             return Ok((Vec::new(), Newest::default()));
@@ -103,19 +95,16 @@ impl HeadReader {
         let look = |series: SeriesView<'_>| {
             let has_samples =
                 series.has_samples(mint, maxt, seen) && !self.is_deleted(series, mint, maxt);
-            let newest = series.newest_float(mint, maxt, seen).filter(|_| sought != Sought::All);
-            let is_sought =
-                |newest: &Sample| sought == Sought::Newest || !stale::is_stale(newest.value);
+            let newest = series.newest_float(mint, maxt, seen).filter(|_| newest_only);
+            let is_sought = |newest: &Sample| !skips_stale || !stale::is_stale(newest.value);
             let is_kept = || self.tombstones.of(series.series_ref()).is_empty();
             has_samples.then(|| newest.filter(is_sought).filter(|_| is_kept()))
         };
         let mut pages = PageCursor::default();
         let mut series: Vec<Series> = Vec::new();
         let mut newest: Newest = Vec::new();
-        let entry_bytes = match sought {
-            Sought::All => SELECTED_BYTES,
-            _ => SELECTED_BYTES + 2 * size_of::<Option<Sample>>(),
-        };
+        let of_newest = if newest_only { 2 * size_of::<Option<Sample>>() } else { 0 };
+        let entry_bytes = SELECTED_BYTES + of_newest;
         for found in &selected {
             if series.len() == series.capacity() {
                 let additional = series.len().clamp(64, SELECT_BATCH);
@@ -125,7 +114,7 @@ impl HeadReader {
             let Some(found) = self.head.series(found, &mut pages) else { continue };
             if let Some(found_newest) = found.view(look).flatten() {
                 series.push(found);
-                if sought != Sought::All {
+                if newest_only {
                     newest.push(found_newest);
                 }
             }
@@ -137,9 +126,9 @@ impl HeadReader {
         let order = self.head.index().order(&refs_of(&series));
         draw(0)?;
         let places = || order.iter().map(|at| *at as usize);
-        let newest = match sought {
-            Sought::All => Newest::default(),
-            _ => places().map(|at| newest[at]).collect(),
+        let newest = match newest_only {
+            false => Newest::default(),
+            true => places().map(|at| newest[at]).collect(),
         };
         Ok((places().map(|at| series[at].clone()).collect(), newest))
     }
