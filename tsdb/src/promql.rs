@@ -11,7 +11,7 @@ use ferula_promql::storage::{
 
 use crate::db::{Db, ReadOnlyDb};
 use crate::error::Error;
-use crate::querier::{Querier, Request, SeriesSet, Sought};
+use crate::querier::{Querier, Request, SeriesSet};
 
 impl Queryable for Db {
     fn querier(&self, range: TimeRange) -> Result<Box<dyn StorageQuerier>, StorageError> {
@@ -37,13 +37,14 @@ impl StorageQuerier for Querier {
             asked.map_err(Error::Stopped)
         };
         let range = hints.range;
-        let sought = match hints.wanted {
-            Wanted::Newest => Sought::Newest,
-            Wanted::NewestNotStale => Sought::NewestNotStale,
-            _ => Sought::All,
-        };
         let (mint, maxt) = (range.mint(), range.maxt());
-        let request = Request { mint, maxt, sought, any_order: hints.any_order };
+        let request = Request {
+            mint,
+            maxt,
+            newest_only: matches!(hints.wanted, Wanted::Newest | Wanted::NewestNotStale),
+            skips_stale: hints.wanted == Wanted::NewestNotStale,
+            any_order: hints.any_order,
+        };
         let set = self.select_within(matchers, request, &mut draw);
         Ok(Box::new(Selected { set: set.map_err(of_reader)?, _drawn: drawn }))
     }

@@ -12,8 +12,7 @@ use super::{Draw, MakeRoom};
 use crate::block::EncodedChunk;
 use crate::error::Error;
 use crate::head::{
-    DeletedOutOfOrder, Era, Head, PageCursor, ReadGuard, SeenChunks, Series, SeriesView,
-    Sought as LateSought,
+    DeletedOutOfOrder, Era, Head, PageCursor, ReadGuard, SeenChunks, Series, SeriesView, Sought,
 };
 use crate::recode::Recoder;
 use crate::tombstones::{Interval, Tombstones, covers, touches};
@@ -28,24 +27,16 @@ const SELECTED_BYTES: usize = 2 * size_of::<Series>() + size_of::<SeriesRef>() +
 /// For how many series labels are made at once.
 const LABELS_BATCH: usize = 1024;
 
-/// Which samples somebody is after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sought {
-    /// All.
-    All,
-    /// The newest of each series.
-    Newest,
-    /// The newest of each series that is no staleness marker.
-    NewestNotStale,
-}
-
 /// What is selected, and how.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Request {
     /// Bounds of the samples, both inclusive.
     pub(crate) mint: i64,
     pub(crate) maxt: i64,
-    pub(crate) sought: Sought,
+    /// Only the newest sample of each series is looked at.
+    pub(crate) newest_only: bool,
+    /// Staleness markers are passed over when the newest is looked for.
+    pub(crate) skips_stale: bool,
     /// Series need not be in label order.
     pub(crate) any_order: bool,
 }
@@ -79,7 +70,7 @@ impl HeadReader {
 
     /// The series with samples in order from `mint` to `maxt`, in label order.
     pub(crate) fn select_in_order(&self, mint: i64, maxt: i64) -> Result<Vec<Series>, Error> {
-        let request = Request { mint, maxt, sought: Sought::All, any_order: false };
+        let request = Request { mint, maxt, ..Request::default() };
         let from = mint.max(self.guard.from());
         let is_wanted = |series: SeriesView<'_>| self.has_in_order(series, from, maxt);
         Ok(self.select_those(&[], request, is_wanted, &mut |_| Ok(()))?.0)
@@ -93,7 +84,7 @@ impl HeadReader {
         maxt: i64,
         until: Era,
     ) -> Result<Vec<Series>, Error> {
-        let request = Request { mint, maxt, sought: Sought::All, any_order: false };
+        let request = Request { mint, maxt, ..Request::default() };
         let late = self.sought(mint, maxt, until);
         let is_wanted =
             |series: SeriesView<'_>| late.is_some_and(|late| self.has_late(series, &late));
@@ -104,7 +95,7 @@ impl HeadReader {
         series.has_samples(mint, maxt, self.guard.seen()) && !self.is_deleted(series, mint, maxt)
     }
 
-    fn has_late(&self, series: SeriesView<'_>, late: &LateSought) -> bool {
+    fn has_late(&self, series: SeriesView<'_>, late: &Sought) -> bool {
         series.has_out_of_order_samples(late, |era| self.deleted.of(series.series_ref(), era))
     }
 
@@ -134,7 +125,7 @@ impl HeadReader {
         is_wanted: impl Fn(SeriesView<'_>) -> bool,
         draw: &mut Draw<'_>,
     ) -> Result<(Vec<Series>, Newest), Error> {
-        let Request { mint, maxt, sought, any_order } = request;
+        let Request { mint, maxt, newest_only, skips_stale, any_order } = request;
         if !self.overlaps(mint, maxt) {
             return Ok((Vec::new(), Newest::default()));
         }
@@ -143,9 +134,8 @@ impl HeadReader {
         let seen = self.guard.seen();
         // Whether there are samples, and the newest of them if that is known.
         let look = |series: SeriesView<'_>| {
-            let newest = series.newest_float(mint, maxt, seen).filter(|_| sought != Sought::All);
-            let is_sought =
-                |newest: &Sample| sought == Sought::Newest || !stale::is_stale(newest.value);
+            let newest = series.newest_float(mint, maxt, seen).filter(|_| newest_only);
+            let is_sought = |newest: &Sample| !skips_stale || !stale::is_stale(newest.value);
             let is_kept = || self.tombstones.of(series.series_ref()).is_empty();
             // One that came late may be newer.
             let is_newest = || !series.has_out_of_order();
@@ -155,10 +145,8 @@ impl HeadReader {
         let mut pages = PageCursor::default();
         let mut series: Vec<Series> = Vec::new();
         let mut newest: Newest = Vec::new();
-        let entry_bytes = match sought {
-            Sought::All => SELECTED_BYTES,
-            _ => SELECTED_BYTES + 2 * size_of::<Option<Sample>>(),
-        };
+        let of_newest = if newest_only { 2 * size_of::<Option<Sample>>() } else { 0 };
+        let entry_bytes = SELECTED_BYTES + of_newest;
         for found in &selected {
             if series.len() == series.capacity() {
                 let additional = series.len().clamp(64, SELECT_BATCH);
@@ -168,7 +156,7 @@ impl HeadReader {
             let Some(found) = self.head.series(found, &mut pages) else { continue };
             if let Some(found_newest) = found.view(look).flatten() {
                 series.push(found);
-                if sought != Sought::All {
+                if newest_only {
                     newest.push(found_newest);
                 }
             }
@@ -180,9 +168,9 @@ impl HeadReader {
         let order = self.head.index().order(&refs_of(&series));
         draw(0)?;
         let places = || order.iter().map(|at| *at as usize);
-        let newest = match sought {
-            Sought::All => Newest::default(),
-            _ => places().map(|at| newest[at]).collect(),
+        let newest = match newest_only {
+            false => Newest::default(),
+            true => places().map(|at| newest[at]).collect(),
         };
         Ok((places().map(|at| series[at].clone()).collect(), newest))
     }
@@ -239,9 +227,9 @@ impl HeadReader {
     }
 
     /// What a reader looks for among samples out of order; `None` if there are none.
-    fn sought(&self, mint: i64, maxt: i64, until: Era) -> Option<LateSought> {
+    fn sought(&self, mint: i64, maxt: i64, until: Era) -> Option<Sought> {
         let (seen, from) = (self.guard.seen(), self.guard.era());
-        let sought = LateSought { mint, maxt, seen, from, until };
+        let sought = Sought { mint, maxt, seen, from, until };
         Some(sought).filter(|_| self.head.has_out_of_order())
     }
 

@@ -13,7 +13,7 @@ use ferula_index::{Labels, Matcher};
 
 use self::block::BlockPart;
 pub(crate) use self::chunks::decode_between;
-pub(crate) use self::head::{HeadReader, Newest, Request, Sought};
+pub(crate) use self::head::{HeadReader, Newest, Request};
 use self::merge::{Merged, merge_names, merge_tail};
 use crate::block::Block;
 use crate::error::Error;
@@ -54,7 +54,7 @@ impl Querier {
     /// Whatever keeps a block from being read.
     pub fn select(&self, matchers: &[Matcher]) -> Result<SeriesSet, Error> {
         let (mint, maxt) = (self.mint, self.maxt);
-        let request = Request { mint, maxt, sought: Sought::All, any_order: false };
+        let request = Request { mint, maxt, ..Request::default() };
         self.select_within(matchers, request, &mut |_| Ok(()))
     }
 
