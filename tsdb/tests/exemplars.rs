@@ -103,6 +103,24 @@ fn each_refusal_has_its_reason() {
 }
 
 #[test]
+fn the_window_out_of_order_holds_for_exemplars() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::builder().out_of_order_window_ms(100).build().unwrap();
+    let db = Db::open(dir.path(), options.clone()).unwrap();
+    assert_eq!(commit(&db, "a", &[exemplar(1000, 1.0, "x"), exemplar(901, 2.0, "y")]), 2);
+    let mut batch = db.appender();
+    let refused = batch.append_exemplar(&series("a"), exemplar(900, 3.0, "z"));
+    assert_eq!(refused, Err(ExemplarError::OutOfOrder { timestamp: 900, newest: 1000 }));
+    drop(batch);
+    let all = expected(&[("a", &[901, 1000])]);
+    assert_eq!(everything(&db), all);
+    db.close().unwrap();
+    let db = Db::open(dir.path(), options).unwrap();
+    assert_eq!(everything(&db), all, "it is there after a restart");
+    assert_eq!(commit(&db, "a", &[exemplar(950, 3.0, "z")]), 1);
+}
+
+#[test]
 fn none_are_taken_if_none_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let off = Options::builder().maintenance_interval(None).max_exemplars(0).build().unwrap();

@@ -117,7 +117,7 @@ impl Appender {
     /// appender.append_ref_with_start(series, 500, 2_000, 9.0)?;
     /// appender.commit()?;
     /// let mut batch = SampleBatch::new();
-    /// db.querier(0, 2_000).select(&[])?.read(0, &mut batch)?;
+    /// db.querier(0, 2_000)?.select(&[])?.read(0, &mut batch)?;
     /// assert_eq!(batch.start_timestamps(), [500, 500]);
     /// # db.close()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

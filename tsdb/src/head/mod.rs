@@ -153,9 +153,11 @@ impl Head {
         }
     }
 
-    /// Takes samples out of order from now on, as far back as `window_ms` says; none if it is zero.
+    /// Has an empty head take samples and exemplars out of order, as far back as `window_ms` says; none if it
+    /// is zero.
     pub(crate) fn set_out_of_order_window(&mut self, window_ms: i64) {
         self.out_of_order = OutOfOrderState::new(window_ms);
+        self.exemplars = Exemplars::new(self.limits.exemplars, window_ms);
     }
 
     /// Encodes floats without start timestamps as those with from now on, or no longer.
