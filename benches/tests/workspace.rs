@@ -40,7 +40,7 @@ const NOT_IN_LIBRARIES: [&str; 8] =
 
 /// What a crate brings that has threads, clocks, files or randomness of its own: matters of the
 /// callers of the engine, which runs in a browser, too.
-const NOT_IN_ENGINE: [&str; 12] = [
+const NOT_IN_ENGINE: [&str; 11] = [
     "rayon",
     "crossbeam",
     "threadpool",
@@ -52,7 +52,6 @@ const NOT_IN_ENGINE: [&str; 12] = [
     "chrono",
     "time",
     "rustix",
-    "parking_lot",
 ];
 
 const LICENCES: [&str; 11] = [
