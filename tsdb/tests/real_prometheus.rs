@@ -18,7 +18,7 @@ use std::time::Duration;
 use common::{labels, names, options};
 use ferula_chunkenc::SampleBatch;
 use ferula_chunkenc::histogram::{Histogram, Span};
-use ferula_tsdb::{Db, Options};
+use ferula_tsdb::{BlockFormat, Db, Options};
 use serde_json::Value;
 
 /// Times and values, or counts of histograms, by series.
@@ -168,6 +168,7 @@ fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
 fn with_window() -> Options {
     let mut options = options();
     options.out_of_order_window_ms = 3_600_000;
+    options.block_format = BlockFormat::Prometheus;
     options
 }
 
