@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p ferula-benches --bin scale -- --series 1000000 --minutes 120`
 //!
-//! Scrapes a computed fleet ([`ferula_benches::scrape`]) into a database in this process, log on,
+//! Scrapes a computed fleet ([`ferula_benches::fleet`]) into a database in this process, log on,
 //! in simulated time as fast as it goes, and prints one line of JSON. One scrape of one target is
 //! one batch, by ref but for the first. With `--cut` it then goes on appending while a block is
 //! cut. With `--open` it measures only how long a directory left by `--leave` takes to open.
