@@ -328,7 +328,9 @@ enum Kept {
 struct NewestMetadata {
     bodies: Vec<Arc<[u8]>>,
     known: HashMap<Arc<[u8]>, usize>,
-    of_series: HashMap<SeriesRef, usize>,
+    /// Which entry of the log it is, counted from one, and its body.
+    of_series: HashMap<SeriesRef, (u64, usize)>,
+    n_entries: u64,
 }
 
 impl NewestMetadata {
@@ -343,16 +345,18 @@ impl NewestMetadata {
                 self.bodies.len() - 1
             }
         };
-        self.of_series.insert(series, body).is_some()
+        self.n_entries += 1;
+        self.of_series.insert(series, (self.n_entries, body)).is_some()
     }
 
-    /// Logs what is left, by series.
+    /// Logs what is left, the oldest first: a series that was removed and made anew has several refs, and
+    /// what was said last under any of them holds.
     fn log(&self, target: &Wal) -> Result<(), Error> {
         let mut entries: Vec<_> =
-            self.of_series.iter().map(|(&series, &body)| (series, body)).collect();
+            self.of_series.iter().map(|(&series, &(at, body))| (at, series, body)).collect();
         entries.sort_unstable();
         let mut record = Vec::new();
-        for (series, body) in entries {
+        for (_, series, body) in entries {
             if record.is_empty() {
                 metadata::begin_raw(&mut record);
             }

@@ -299,3 +299,25 @@ fn unfinished_checkpoints_are_removed() {
     assert_eq!(entries.len(), 8);
     assert_eq!(names(&fs), ["00000000", "00000001"]);
 }
+
+#[test]
+fn metadata_that_was_said_last_stays_last() {
+    let fs = FaultFs::new();
+    let (wal, _) = open(&fs);
+    // A series that was made anew as 2 and is known by its first ref again since a restart.
+    for (n, help) in [(1, "first"), (2, "second"), (1, "third")] {
+        let said = RefMetadata {
+            series: SeriesRef(n),
+            metric_type: MetricType::Gauge,
+            unit: "".into(),
+            help: help.into(),
+        };
+        let mut record = Vec::new();
+        metadata::encode([said], &mut record);
+        wal.log(&[&record]).unwrap();
+    }
+    wal.rotate().unwrap();
+    wal.checkpoint(0, 0, |_| true).unwrap();
+    wal.close().unwrap();
+    assert_eq!(open(&fs).1, ["metadata 2 second", "metadata 1 third"]);
+}
