@@ -51,11 +51,13 @@ impl Wal {
         mint: i64,
         keep: impl FnMut(SeriesRef) -> bool,
     ) -> Result<CheckpointReport, Error> {
-        self.condense(through, mint, keep, None::<fn(&RefExemplar) -> bool>)
+        let exemplars = None::<(fn(SeriesRef) -> bool, fn(&RefExemplar) -> bool)>;
+        self.condense(through, mint, keep, exemplars)
     }
 
     /// Does what [`checkpoint`](Self::checkpoint) does, but for exemplars: those stay that
-    /// `keep_exemplar` accepts, whatever their times. `keep` must accept their series.
+    /// `keep_exemplar` accepts, whatever their times. Their series are those that `keep_labels` accepts, of
+    /// which the labels stay too; all else of a series stays only if `keep` accepts it.
     ///
     /// # Errors
     /// Those of [`checkpoint`](Self::checkpoint).
@@ -64,9 +66,10 @@ impl Wal {
         through: u32,
         mint: i64,
         keep: impl FnMut(SeriesRef) -> bool,
+        keep_labels: impl FnMut(SeriesRef) -> bool,
         keep_exemplar: impl FnMut(&RefExemplar) -> bool,
     ) -> Result<CheckpointReport, Error> {
-        self.condense(through, mint, keep, Some(keep_exemplar))
+        self.condense(through, mint, keep, Some((keep_labels, keep_exemplar)))
     }
 
     fn condense(
@@ -74,7 +77,7 @@ impl Wal {
         through: u32,
         mint: i64,
         keep: impl FnMut(SeriesRef) -> bool,
-        keep_exemplar: Option<impl FnMut(&RefExemplar) -> bool>,
+        exemplars: Option<(impl FnMut(SeriesRef) -> bool, impl FnMut(&RefExemplar) -> bool)>,
     ) -> Result<CheckpointReport, Error> {
         let _maintenance = self.maintenance();
         let current = self.current_segment();
@@ -97,7 +100,7 @@ impl Wal {
         let mut filter = Filter {
             mint,
             keep,
-            keep_exemplar,
+            exemplars,
             report: &mut report,
             metadata: NewestMetadata::default(),
             record: Vec::new(),
@@ -135,18 +138,20 @@ fn remove_dirs(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<(), Error> {
 const METADATA_RECORD_BYTES: usize = 1 << 20;
 
 /// Copies records, leaving out what is not wanted any more.
-struct Filter<'a, K, E> {
+struct Filter<'a, K, L, E> {
     mint: i64,
     keep: K,
-    keep_exemplar: Option<E>,
+    /// Which exemplars stay whatever their times, and the labels of which series for them.
+    exemplars: Option<(L, E)>,
     report: &'a mut CheckpointReport,
     metadata: NewestMetadata,
     record: Vec<u8>,
 }
 
-impl<K, E> Filter<'_, K, E>
+impl<K, L, E> Filter<'_, K, L, E>
 where
     K: FnMut(SeriesRef) -> bool,
+    L: FnMut(SeriesRef) -> bool,
     E: FnMut(&RefExemplar) -> bool,
 {
     fn copy(&mut self, mut reader: LogReader, target: &Wal) -> Result<(), Error> {
@@ -193,7 +198,9 @@ where
         let mut n = 0;
         while let Some((series, labels)) = entries.next()? {
             n += 1;
-            if (self.keep)(series) {
+            let is_for_exemplars =
+                self.exemplars.as_mut().is_some_and(|(keep_labels, _)| keep_labels(series));
+            if is_for_exemplars || (self.keep)(series) {
                 kept.push((series, labels));
             }
         }
@@ -246,8 +253,8 @@ where
         let mut n = 0;
         while let Some(exemplar) = entries.next()? {
             n += 1;
-            let is_kept = match &mut self.keep_exemplar {
-                Some(keep_exemplar) => keep_exemplar(&exemplar),
+            let is_kept = match &mut self.exemplars {
+                Some((_, keep_exemplar)) => keep_exemplar(&exemplar),
                 None => self.reaches(exemplar.series, exemplar.timestamp),
             };
             if is_kept {

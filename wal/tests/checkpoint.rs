@@ -321,3 +321,36 @@ fn metadata_that_was_said_last_stays_last() {
     wal.close().unwrap();
     assert_eq!(open(&fs).1, ["metadata 2 second", "metadata 1 third"]);
 }
+
+#[test]
+fn a_series_that_stays_for_its_exemplars_keeps_nothing_else() {
+    let fs = FaultFs::new();
+    let (wal, _) = open(&fs);
+    let labels = Labels::from_pairs([("a", "b")]).unwrap();
+    let said = RefMetadata {
+        series: SeriesRef(1),
+        metric_type: MetricType::Gauge,
+        unit: "".into(),
+        help: "old".into(),
+    };
+    let exemplar = |timestamp| RefExemplar {
+        series: SeriesRef(1),
+        timestamp,
+        value: 1.0,
+        labels: Labels::default(),
+    };
+    let mut records = [const { Vec::new() }; 4];
+    series::encode([(SeriesRef(1), &labels)], &mut records[0]);
+    let sample = RefSample { series: SeriesRef(1), timestamp: 200, value: 1.0 };
+    samples::encode([sample], &mut records[1]);
+    exemplars::encode(&[exemplar(50), exemplar(60)], &mut records[2]);
+    metadata::encode([said], &mut records[3]);
+    for record in &records {
+        wal.log(&[record]).unwrap();
+    }
+    wal.rotate().unwrap();
+    let kept = |exemplar: &RefExemplar| exemplar.timestamp == 60;
+    wal.checkpoint_with_exemplars(0, 100, |_| false, |_| true, kept).unwrap();
+    wal.close().unwrap();
+    assert_eq!(open(&fs).1, [format!("series 1 {labels}"), "exemplar 1 60".to_owned()]);
+}

@@ -108,9 +108,13 @@ impl Shared {
         }
         // Exemplars that come from now on are in later segments, of series that are there.
         let wanted = self.head.exemplars().wanted();
-        let keep = |series| self.head.needs_record_of(series) || wanted.has_series(series);
+        // What is left of a series for its exemplars must not say what it said of its metric once: it may
+        // have said something newer under another ref, which goes.
+        let keep = |series| self.head.needs_record_of(series);
+        let keep_labels = |series| wanted.has_series(series);
         let keep_exemplar = |exemplar: &RefExemplar| wanted.has(exemplar);
-        let condensed = wal.checkpoint_with_exemplars(through, mint, keep, keep_exemplar);
+        let condensed =
+            wal.checkpoint_with_exemplars(through, mint, keep, keep_labels, keep_exemplar);
         condensed.map(drop).map_err(failed)
     }
 }
