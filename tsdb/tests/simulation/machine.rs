@@ -361,9 +361,19 @@ impl Machine<'_> {
         let beside = taken.first().map(|sample| sample.serial);
         exemplars.iter_mut().for_each(|noted| noted.beside = beside);
         self.exemplars.noted.extend(exemplars);
+        let newest = self.model.newest();
+        let newest_of_all = newest.values().max().copied().unwrap_or(i64::MIN);
+        let oldest_in_order = newest_of_all.saturating_sub(self.schedule.config.block_range_ms / 2);
         for noted in &mut metadata {
-            let own = taken.iter().find(|sample| sample.series == noted.series);
-            noted.beside = own.map(|sample| (sample.serial, sample.timestamp));
+            let mut own = taken.iter().filter(|sample| sample.series == noted.series);
+            let newest = newest.get(&noted.series);
+            let is_in_order = |sample: &Written| {
+                newest.is_none_or(|newest| *newest < sample.timestamp)
+                    && sample.timestamp >= oldest_in_order
+            };
+            let first = own.clone().next();
+            noted.in_order_at = own.find(|sample| is_in_order(sample)).map(|s| s.timestamp);
+            noted.beside = first.map(|sample| sample.serial);
         }
         self.metadata.noted.extend(metadata);
         self.model.batches.push(of_batch);
@@ -383,8 +393,14 @@ impl Machine<'_> {
             self.next_serial += 1;
             let updated = batch.update_metadata(&self.labels_of(series), &metadata_of(serial));
             updated.map_err(|error| format!("metadata of series {series}: {error}"))?;
-            let (beside, is_certain, is_durable) = (None, false, false);
-            added.push(NotedMetadata { series, serial, beside, is_certain, is_durable });
+            added.push(NotedMetadata {
+                series,
+                serial,
+                beside: None,
+                in_order_at: None,
+                is_certain: false,
+                is_durable: false,
+            });
         }
         Ok(added)
     }

@@ -126,8 +126,11 @@ pub(crate) fn exemplar_of(serial: u32) -> Exemplar {
 pub(crate) struct NotedMetadata {
     pub(crate) series: u16,
     pub(crate) serial: u32,
-    /// Serial and time of a sample of the series in the same batch, if that was kept.
-    pub(crate) beside: Option<(u32, i64)>,
+    /// The serial of a sample of the series in the same batch, if that kept one.
+    pub(crate) beside: Option<u32>,
+    /// Time of such a sample that is newer than those before it. One that came out of order leaves
+    /// the head with the next cut, whatever its time, and its series with it if it has no others.
+    pub(crate) in_order_at: Option<i64>,
     /// Whether it was acknowledged or found. If not, it may be found or not.
     pub(crate) is_certain: bool,
     /// Whether it must be found even after the power was cut.
@@ -149,7 +152,7 @@ impl MetadataNotes {
     }
 
     /// Checks what is found of each series beside the samples in `content`, and takes it for what
-    /// there is from now on. A series with a sample from `valid_from` on is in the head.
+    /// there is from now on. A series with a sample in order from `valid_from` on is in the head.
     pub(crate) fn check(
         &mut self,
         found_of: impl Fn(u16) -> Result<Option<Metadata>, String>,
@@ -164,15 +167,15 @@ impl MetadataNotes {
         for series in series {
             let of_series = || self.noted.iter().filter(|noted| noted.series == series);
             let is_kept = |noted: &&NotedMetadata| {
-                let is_there = noted.beside.is_some_and(|(serial, _)| has_sample(serial));
+                let is_there = noted.beside.is_some_and(has_sample);
                 noted.is_certain && (gap != Gap::Power || noted.is_durable || is_there)
             };
             let kept = of_series().rfind(is_kept);
             let Some(found) = found_of(series)? else {
                 let is_in_head = |noted: &NotedMetadata| {
-                    noted.beside.is_some_and(|(_, time)| time >= valid_from)
+                    noted.in_order_at.is_some_and(|time| time >= valid_from)
                 };
-                ensure!(!kept.is_some_and(is_in_head), "{kept:?} is lost");
+                ensure!(!of_series().filter(is_kept).any(is_in_head), "{kept:?} is lost");
                 if gap != Gap::None {
                     // What the log has of a series that left the head may come back with it.
                     let of_series = self.noted.iter_mut().filter(|noted| noted.series == series);
