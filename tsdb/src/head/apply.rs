@@ -98,7 +98,6 @@ impl Head {
             let end = start + floats[start..range.end].iter().take_while(is_near).count();
             let found = self.page_of_pinned(number);
             found.change(|page| {
-                page.warm(floats[start..end].iter().map(F::series));
                 for at in start..end {
                     let sample = floats[at];
                     if applied.append(page, sample, context) {

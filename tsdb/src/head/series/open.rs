@@ -150,27 +150,17 @@ impl Open {
         }
     }
 
-    /// Reads a byte of what the next sample is written to.
-    #[inline]
-    pub(super) fn touch(&self, cells: &Pool<Cell>) -> u8 {
-        match self {
-            Self::Empty | Self::Histograms(_) => 0,
-            Self::Xor { chain, .. } => cells.touch(*chain),
-            Self::Xor2(open) => cells.touch(open.chain),
-        }
-    }
-
     /// Copies the samples so far.
     pub(super) fn to_data(&self, cells: &Pool<Cell>) -> Option<ChunkData> {
         match self {
             Self::Empty => None,
             Self::Xor { state, chain } => {
-                let data = data_of(cells, *chain, &state.header(), state.last_byte());
+                let data = data_of(cells, chain, &state.header(), state.last_byte());
                 Some(ChunkData { encoding: Encoding::Xor, data })
             }
             Self::Xor2(open) => {
                 let OpenXor2 { state, chain } = &**open;
-                let data = data_of(cells, *chain, &state.header(), state.last_byte());
+                let data = data_of(cells, chain, &state.header(), state.last_byte());
                 Some(ChunkData { encoding: Encoding::Xor2, data })
             }
             Self::Histograms(open) => {
@@ -183,8 +173,8 @@ impl Open {
     pub(super) fn clear(&mut self, cells: &mut Pool<Cell>) {
         match std::mem::take(self) {
             Self::Empty | Self::Histograms(_) => {}
-            Self::Xor { chain, .. } => cells.release(chain),
-            Self::Xor2(open) => cells.release(open.chain),
+            Self::Xor { chain, .. } => cells.release(&chain),
+            Self::Xor2(open) => cells.release(&open.chain),
         }
     }
 
@@ -192,8 +182,8 @@ impl Open {
     pub(super) fn move_to(&mut self, from: &Pool<Cell>, to: &mut Pool<Cell>) {
         match self {
             Self::Empty | Self::Histograms(_) => {}
-            Self::Xor { chain, .. } => *chain = from.move_to(to, *chain),
-            Self::Xor2(open) => open.chain = from.move_to(to, open.chain),
+            Self::Xor { chain, .. } => *chain = from.move_to(to, chain),
+            Self::Xor2(open) => open.chain = from.move_to(to, &open.chain),
         }
     }
 
@@ -221,7 +211,7 @@ fn chain_of(cells: &mut Pool<Cell>, header_bytes: usize, appended: &[u8]) -> Cha
 }
 
 /// The data of a chunk, all but the ends of which lie in cells.
-fn data_of(cells: &Pool<Cell>, chain: Chain, header: &[u8], last_byte: Option<u8>) -> Arc<[u8]> {
+fn data_of(cells: &Pool<Cell>, chain: &Chain, header: &[u8], last_byte: Option<u8>) -> Arc<[u8]> {
     let mut data = Vec::with_capacity(chain.len() + 1);
     cells.copy_to(chain, &mut data);
     data[..header.len()].copy_from_slice(header);

@@ -5,7 +5,6 @@
 //! gaps, and a word of bits tells which there are. What a page has too much of when series leave is
 //! given back.
 
-use std::hint::black_box;
 use std::sync::Arc;
 
 use ferula_chunkenc::{Chunk, Encoding, Error};
@@ -174,20 +173,6 @@ impl PageState {
         let number = slot_number(series);
         let index = self.index_of(number)?;
         Some(SeriesMut { page: self, index, number, series })
-    }
-
-    /// Reads a byte of the open chunk of each of `series`, to which a batch is about to append. In a
-    /// large head none of them is near; read in a row they come at the same time, and not each when
-    /// the one before is done with.
-    #[inline]
-    pub(crate) fn warm(&self, series: impl Iterator<Item = SeriesRef>) {
-        let mut seen = 0;
-        for series in series {
-            if let Some(index) = self.index_of(slot_number(series)) {
-                seen ^= self.slots[index].open.touch(&self.cells);
-            }
-        }
-        black_box(seen);
     }
 
     /// Adds a series without samples. Does nothing if there is one.

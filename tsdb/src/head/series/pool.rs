@@ -162,111 +162,126 @@ fn narrow(number: u32) -> u16 {
     if number == NONE { u16::MAX } else { u16::try_from(number).expect("below 65,535 cells") }
 }
 
-/// Bytes that lie in a list of cells.
+/// Bytes that lie in a list of cells, the last few of them here. In a large head a cell is far from
+/// memory that is near, and most samples take two or three bytes: so only some of them go to a cell.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain {
     first: u16,
     last: u16,
+    /// Number of bytes; all but a rest of whole words lie in cells.
     len: u16,
+    /// The rest, and zeros behind it.
+    rest: [u8; WORD_BYTES],
 }
+
+/// Bytes that go to a cell together.
+const WORD_BYTES: usize = 8;
 
 impl Chain {
     /// No bytes.
-    pub(super) const EMPTY: Self = Self { first: u16::MAX, last: u16::MAX, len: 0 };
+    pub(super) const EMPTY: Self =
+        Self { first: u16::MAX, last: u16::MAX, len: 0, rest: [0; WORD_BYTES] };
 
     /// Number of bytes.
     pub(super) fn len(self) -> usize {
         usize::from(self.len)
     }
+
+    /// Number of bytes that lie in cells.
+    #[inline]
+    fn len_in_cells(self) -> usize {
+        self.len() / WORD_BYTES * WORD_BYTES
+    }
 }
 
 impl Pool<Cell> {
-    /// Adds the first `n` bytes of `word` to a chain. What lies behind them is overwritten later.
+    /// Adds the first `n` bytes of `word` to a chain.
     #[inline]
-    fn push(&mut self, chain: &mut Chain, word: [u8; 8], n: usize) {
+    fn push(&mut self, chain: &mut Chain, word: [u8; WORD_BYTES], n: usize) {
         if n == 0 {
             return;
         }
-        let used = chain.len() % CELL_BYTES;
-        if used == 0 || used + word.len() > CELL_BYTES {
-            self.push_across(chain, used, word, n);
+        let n_rest = chain.len() % WORD_BYTES;
+        let word = u64::from_be_bytes(word) & (u64::MAX << (8 * (WORD_BYTES - n)));
+        let joined = u64::from_be_bytes(chain.rest) | word >> (8 * n_rest);
+        let is_whole = n_rest + n >= WORD_BYTES;
+        if is_whole {
+            self.push_word(chain, joined.to_be_bytes());
+        }
+        let rest = match (is_whole, n_rest) {
+            (false, _) => joined,
+            (true, 0) => 0,
+            (true, n_rest) => word << (8 * (WORD_BYTES - n_rest)),
+        };
+        chain.rest = rest.to_be_bytes();
+        chain.len += u16::try_from(n).expect("a chunk of 240 samples has some thousand bytes");
+    }
+
+    /// Puts a word behind those of a chain that lie in cells.
+    #[inline]
+    fn push_word(&mut self, chain: &mut Chain, word: [u8; WORD_BYTES]) {
+        let used = chain.len_in_cells() % CELL_BYTES;
+        if used == 0 || used + WORD_BYTES > CELL_BYTES {
+            self.push_across(chain, used, word);
             return;
         }
         let cell = self.get_mut(u32::from(chain.last));
-        cell.bytes[used..used + word.len()].copy_from_slice(&word);
-        chain.grow(n);
+        cell.bytes[used..used + WORD_BYTES].copy_from_slice(&word);
     }
 
     /// The same where the word does not fit the last cell, of which `used` bytes are taken, or there
     /// is none or a full one. Whole words are stored here too, for to copy a few bytes takes longer.
-    fn push_across(&mut self, chain: &mut Chain, used: usize, word: [u8; 8], n: usize) {
-        let mut rest = u64::from_be_bytes(word);
-        let mut left = n;
+    fn push_across(&mut self, chain: &mut Chain, used: usize, word: [u8; WORD_BYTES]) {
+        let mut left = u64::from_be_bytes(word);
         if used > 0 {
             let cell = self.get_mut(u32::from(chain.last));
             for byte in &mut cell.bytes[used..] {
-                *byte = rest.to_be_bytes()[0];
-                rest <<= 8;
+                *byte = left.to_be_bytes()[0];
+                left <<= 8;
             }
-            left = n.saturating_sub(CELL_BYTES - used);
         }
-        if left > 0 {
-            let taken = self.take();
-            if chain.len == 0 {
-                chain.first = narrow(taken);
-            } else {
-                self.get_mut(u32::from(chain.last)).set_next(taken);
-            }
-            chain.last = narrow(taken);
-            self.get_mut(taken).bytes[..8].copy_from_slice(&rest.to_be_bytes());
+        let taken = self.take();
+        if chain.len_in_cells() == 0 {
+            chain.first = narrow(taken);
+        } else {
+            self.get_mut(u32::from(chain.last)).set_next(taken);
         }
-        chain.grow(n);
-    }
-
-    /// Reads a byte of the last cell of a chain, which has some.
-    #[inline]
-    pub(super) fn touch(&self, chain: Chain) -> u8 {
-        self.get(u32::from(chain.last)).bytes[0]
+        chain.last = narrow(taken);
+        self.get_mut(taken).bytes[..WORD_BYTES].copy_from_slice(&left.to_be_bytes());
     }
 
     /// Appends the bytes of a chain to `out`.
-    pub(super) fn copy_to(&self, chain: Chain, out: &mut Vec<u8>) {
-        let (mut left, mut number) = (chain.len(), u32::from(chain.first));
-        out.reserve(left);
+    pub(super) fn copy_to(&self, chain: &Chain, out: &mut Vec<u8>) {
+        out.reserve(chain.len());
+        let (mut left, mut number) = (chain.len_in_cells(), u32::from(chain.first));
         while left > 0 {
             let cell = self.get(number);
             let n = left.min(CELL_BYTES);
             out.extend_from_slice(&cell.bytes[..n]);
             (left, number) = (left - n, cell.next());
         }
+        out.extend_from_slice(&chain.rest[..chain.len() % WORD_BYTES]);
     }
 
     /// Gives back the cells of a chain.
-    pub(super) fn release(&mut self, chain: Chain) {
-        if chain.len > 0 {
-            let n = chain.len().div_ceil(CELL_BYTES);
+    pub(super) fn release(&mut self, chain: &Chain) {
+        let n = chain.len_in_cells().div_ceil(CELL_BYTES);
+        if n > 0 {
             self.give_back(u32::from(chain.first), u32::from(chain.last), n);
         }
     }
 
     /// Copies a chain to another pool.
-    pub(super) fn move_to(&self, target: &mut Self, chain: Chain) -> Chain {
+    pub(super) fn move_to(&self, target: &mut Self, chain: &Chain) -> Chain {
         let mut bytes = Vec::new();
         self.copy_to(chain, &mut bytes);
         let mut moved = Chain::EMPTY;
-        for bytes in bytes.chunks(8) {
-            let mut word = [0; 8];
+        for bytes in bytes.chunks(WORD_BYTES) {
+            let mut word = [0; WORD_BYTES];
             word[..bytes.len()].copy_from_slice(bytes);
             target.push(&mut moved, word, bytes.len());
         }
         moved
-    }
-}
-
-impl Chain {
-    #[inline]
-    fn grow(&mut self, n: usize) {
-        self.len += u16::try_from(n).expect("a chunk of 240 samples has some thousand bytes");
     }
 }
 
@@ -289,7 +304,7 @@ mod tests {
 
     fn bytes_of(cells: &Pool<Cell>, chain: Chain) -> Vec<u8> {
         let mut bytes = Vec::new();
-        cells.copy_to(chain, &mut bytes);
+        cells.copy_to(&chain, &mut bytes);
         bytes
     }
 
@@ -311,15 +326,15 @@ mod tests {
             assert_eq!(&bytes_of(&cells, *chain), expected);
         }
         let mut other = Pool::<Cell>::default();
-        let moved = cells.move_to(&mut other, chains[1]);
+        let moved = cells.move_to(&mut other, &chains[1]);
         assert_eq!(bytes_of(&other, moved), expected[1]);
         let full = cells.size_bytes();
-        cells.release(chains[0]);
-        cells.release(chains[2]);
+        cells.release(&chains[0]);
+        cells.release(&chains[2]);
         assert_eq!(bytes_of(&cells, chains[1]), expected[1]);
         assert!(cells.is_sparse());
-        cells.release(chains[1]);
-        cells.release(Chain::EMPTY);
+        cells.release(&chains[1]);
+        cells.release(&Chain::EMPTY);
         assert_eq!((cells.n_used(), cells.used_bytes()), (0, 0));
         let mut again = Chain::EMPTY;
         for _ in 0..1000 {

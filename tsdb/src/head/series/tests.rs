@@ -46,8 +46,8 @@ fn ranges(page: &Page) -> Vec<(i64, i64)> {
 }
 
 #[test]
-fn a_series_takes_72_bytes() {
-    assert_eq!((size_of::<Slot>(), size_of::<Link>()), (72, 24));
+fn a_series_takes_80_bytes() {
+    assert_eq!((size_of::<Slot>(), size_of::<Link>()), (80, 24));
 }
 
 #[test]
