@@ -173,29 +173,37 @@ struct Run {
 /// Gathers which pairs are had by series in sequence.
 #[derive(Default)]
 struct Runs {
-    /// Those that the last series has.
+    /// Those that the last series has, in the order of its pairs.
     open: Vec<Run>,
     done: Vec<Run>,
+    spare: Vec<Run>,
 }
 
 impl Runs {
     fn add(&mut self, series: SeriesRef, pairs: &[PairId]) {
-        let n_open = self.open.len();
-        for &pair in pairs {
-            let goes_on = |run: &&mut Run| run.pair == pair && run.first.0 + run.len == series.0;
-            match self.open[..n_open].iter_mut().find(goes_on) {
-                Some(run) => run.len += 1,
-                None => self.open.push(Run { pair, first: series, len: 1 }),
+        let Self { open, done, spare } = self;
+        let goes_on = |run: &Run| run.first.0 + run.len == series.0;
+        let is_same = open.len() == pairs.len() && open.iter().all(goes_on);
+        if is_same {
+            // Mostly a label or two differ, and stand where they stood.
+            for (run, &pair) in open.iter_mut().zip(pairs) {
+                if run.pair == pair {
+                    run.len += 1;
+                } else {
+                    done.push(std::mem::replace(run, Run { pair, first: series, len: 1 }));
+                }
             }
+            return;
         }
-        let Self { open, done } = self;
-        open.retain(|run| {
-            let goes_on = run.first.0 + run.len - 1 == series.0;
-            if !goes_on {
-                done.push(*run);
-            }
-            goes_on
-        });
+        std::mem::swap(open, spare);
+        for &pair in pairs {
+            let before = spare.iter().position(|run| run.pair == pair && goes_on(run));
+            open.push(match before.map(|at| spare.swap_remove(at)) {
+                Some(run) => Run { len: run.len + 1, ..run },
+                None => Run { pair, first: series, len: 1 },
+            });
+        }
+        done.append(spare);
     }
 
     fn finish(mut self) -> Vec<Run> {

@@ -113,19 +113,28 @@ pub(super) fn read_log(
     log_dir: &Path,
     mut apply: impl FnMut(&LogRecord<'_>) -> Result<bool, Error>,
 ) -> Result<(), Error> {
+    walk_log(fs, log_dir, |log| match log.next_record() {
+        Ok(Some(record)) => apply(&record).map(Ok),
+        Ok(None) => Ok(Ok(false)),
+        Err(error) => Ok(Err(error)),
+    })
+}
+
+/// The same with what `next` does, until that is false.
+pub(super) fn walk_log(
+    fs: &Arc<dyn Fs>,
+    log_dir: &Path,
+    mut next: impl FnMut(&mut LogReader) -> Result<Result<bool, ferula_wal::Error>, Error>,
+) -> Result<(), Error> {
     if !fs.exists(log_dir).map_err(Error::io("inspect", log_dir))? {
         return Ok(());
     }
     let failed = |source| Error::Wal { op: "read", source };
     let mut log = LogReader::open(Arc::clone(fs), log_dir).map_err(failed)?;
     loop {
-        match log.next_record() {
-            Ok(Some(record)) => {
-                if !apply(&record)? {
-                    return Ok(());
-                }
-            }
-            Ok(None) => return Ok(()),
+        match next(&mut log)? {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
             // The end of the last segment is what its writer is about to write, or was when it
             // crashed.
             Err(ferula_wal::Error::Damaged { file, .. }) if is_last(&**fs, log_dir, &file)? => {

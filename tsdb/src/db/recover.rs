@@ -4,14 +4,17 @@
 //! was made; chunk files only as far as the log vouches for them. Whatever does not fit is left
 //! aside, with the reason in the report, and made anew.
 
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::{self, Builder};
 
 use ferula_chunkenc::cursor::crc32c;
 use ferula_wal::fs::{Fs, OpenMode};
 use ferula_wal::{LogReader, Recovery, SyncPolicy, Wal};
 
-use super::open::{WAL_DIR, WBL_DIR, read_log};
+use super::open::{WAL_DIR, WBL_DIR, read_log, walk_log};
 use crate::error::{Error, SnapshotFault};
 use crate::head::{
     CHUNKS_HEAD_DIR, ChunkFiles, ChunkFilesReport, ChunkLoader, FoundChunk, Head, LateReplay,
@@ -19,6 +22,12 @@ use crate::head::{
 };
 use crate::options::Options;
 use crate::stats::OpenReport;
+
+/// Chunks of files that are handed over together.
+const CHUNK_BATCH: usize = 4096;
+
+/// Such batches that wait at most.
+const MAX_WAITING: usize = 4;
 
 /// Bytes at the end of the log that a snapshot names.
 const TAIL_BYTES: u64 = 32 << 10;
@@ -64,9 +73,7 @@ pub(super) fn recover(
             let mut head = new_head();
             let loaded = load(fs, dir, from, &mut head, ChunkFiles::open, report)?;
             let replayed = head.replay(loaded, |replay: &mut Replay| {
-                while let Some(record) = recovery.next_record().map_err(failed)? {
-                    replay.apply(&record);
-                }
+                while replay.take(|record| recovery.next_packed(record)).map_err(failed)? {}
                 Ok(())
             })?;
             match replayed {
@@ -77,9 +84,7 @@ pub(super) fn recover(
                     replay_alone(&mut head, report, |replay| {
                         let log = LogReader::open(Arc::clone(fs), &dir.join(WAL_DIR));
                         let mut log = log.map_err(failed)?;
-                        while let Some(record) = log.next_record().map_err(failed)? {
-                            replay.apply(&record);
-                        }
+                        while replay.take(|record| log.next_packed(record)).map_err(failed)? {}
                         Ok(())
                     })?;
                 }
@@ -159,10 +164,7 @@ pub(super) fn recover_read_only(
 ) -> Result<Head, Error> {
     let (wal_dir, wbl_dir) = (dir.join(WAL_DIR), dir.join(WBL_DIR));
     let read = |replay: &mut Replay| {
-        read_log(fs, &wal_dir, |record| {
-            replay.apply(record);
-            Ok(true)
-        })
+        walk_log(fs, &wal_dir, |log| Ok(replay.take(|record| log.next_packed(record))))
     };
     let mut head = new_head();
     let loaded = load(fs, dir, from, &mut head, ChunkFiles::open_read_only, report)?;
@@ -216,9 +218,28 @@ fn load(
     ) -> Result<(ChunkFiles, ChunkFilesReport), Error>,
     report: &mut OpenReport,
 ) -> Result<Loaded, Error> {
-    let mut loader = ChunkLoader::new(head, from);
-    let opened = open(Arc::clone(fs), dir.join(CHUNKS_HEAD_DIR), &mut |found| loader.add(&found));
-    let loaded = loader.finish();
+    let (opened, loaded) = thread::scope(|scope| {
+        // One thread checks the files, the other one takes the chunks over.
+        let (chunks, found) = sync_channel::<Vec<FoundChunk>>(MAX_WAITING);
+        let mut loader = ChunkLoader::new(head, from);
+        let load = move || {
+            found.into_iter().flatten().for_each(|found| loader.add(&found));
+            loader.finish()
+        };
+        let thread = Builder::new().name("ferula-chunks".to_owned()).spawn_scoped(scope, load);
+        let thread = thread.map_err(Error::io("start a thread for", "chunk files".as_ref()))?;
+        let mut batch = Vec::with_capacity(CHUNK_BATCH);
+        let opened = open(Arc::clone(fs), dir.join(CHUNKS_HEAD_DIR), &mut |found| {
+            batch.push(found);
+            if batch.len() == CHUNK_BATCH {
+                let full = mem::replace(&mut batch, Vec::with_capacity(CHUNK_BATCH));
+                chunks.send(full).expect("it takes all");
+            }
+        });
+        chunks.send(batch).expect("it takes all");
+        drop(chunks);
+        Ok((opened, thread.join().expect("taking chunks over does not panic")))
+    })?;
     let (files, found) = opened?;
     head.set_files(files);
     report.loaded_chunks = loaded.n_chunks;

@@ -84,7 +84,8 @@ impl<'a> SamplesDecoder<'a> {
     /// # Errors
     /// [`Error::RecordBytes`] if the entry is cut short.
     #[expect(clippy::should_implement_trait, reason = "an error ends the walk; `?` reads better")]
-    #[inline]
+    // A replay does little else for most of its samples.
+    #[inline(always)]
     pub fn next(&mut self) -> Result<Option<RefSample>, Error> {
         let entry = self.record[self.at..].first_chunk().and_then(short_entry);
         let (to_ref, to_timestamp, value, len) = match entry {
@@ -101,6 +102,7 @@ impl<'a> SamplesDecoder<'a> {
     }
 
     /// Reads an entry of any length.
+    #[cold]
     fn long_entry(&self) -> Result<Entry, Error> {
         let mut fields = Fields::at(self.record, self.at, KIND);
         let (to_ref, to_timestamp) = (fields.varint()?, fields.varint()?);
@@ -114,7 +116,7 @@ type Entry = (i64, i64, f64, usize);
 
 /// Reads an entry whose differences take four bytes at most: within a batch nearly all do, and
 /// without errors to carry this takes a third of the time.
-#[inline]
+#[inline(always)]
 fn short_entry(bytes: &[u8; 16]) -> Option<Entry> {
     let (to_ref, at) = short_varint([bytes[0], bytes[1], bytes[2], bytes[3]])?;
     let (to_timestamp, len) =
@@ -124,7 +126,7 @@ fn short_entry(bytes: &[u8; 16]) -> Option<Entry> {
 }
 
 /// Reads a signed integer of up to four bytes, and tells how many it takes.
-#[inline]
+#[inline(always)]
 fn short_varint(bytes: [u8; 4]) -> Option<(i64, usize)> {
     let [a, b, c, d] = bytes.map(u32::from);
     let (zig_zag, len) = if a < 0x80 {

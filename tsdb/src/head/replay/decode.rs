@@ -1,19 +1,19 @@
 //! Decoding records in the order of the log: series are made here, samples handed to the workers.
 
-use std::mem;
 use std::sync::atomic::Ordering;
 
-use ferula_index::{Labels, METRIC_NAME, SeriesRef};
+use ferula_index::{METRIC_NAME, SeriesRef};
 use ferula_wal::LogRecord;
 use ferula_wal::record::Record;
 use ferula_wal::record::exemplars::RefExemplar;
 use ferula_wal::record::histograms::RefHistogram;
 use ferula_wal::record::metadata::RefMetadata;
-use ferula_wal::record::samples::RefSample;
+use ferula_wal::record::samples::{RefSample, SamplesDecoder};
 use ferula_wal::record::samples_v2::RefStartedSample;
 use ferula_wal::record::tombstones::Tombstone;
 
 use super::known::{KnownSeries, Named};
+use super::making::{Made, Maker};
 use super::worker::{Job, Workers};
 use super::{Loaded, ReplayStats};
 use crate::error::Error;
@@ -25,9 +25,6 @@ use crate::head::metadata::Description;
 use crate::head::series::page_number;
 use crate::head::{Head, is_valid_time};
 use crate::histogram::NativeHistogram;
-
-/// Series that are made together at most.
-const NAMED_BATCH: usize = 1024;
 
 /// Series of a record whose metadata is taken at once.
 const DESCRIBED_AT_ONCE: usize = 1024;
@@ -47,15 +44,21 @@ pub(super) struct Decoder<'a> {
     n_late: u64,
     /// What is deleted, for samples out of order, each with the number of the batch before it.
     deleted: Vec<(u64, Tombstone)>,
-    /// Series that a record named and that are not made yet.
-    named: Vec<(SeriesRef, Labels)>,
+    /// Series that records named.
+    maker: Maker<'a>,
 }
 
 impl<'a> Decoder<'a> {
     /// Begins with the first record.
-    pub(super) fn new(head: &'a Head, workers: Workers<'a>, loaded: Loaded) -> Self {
+    pub(super) fn new(
+        head: &'a Head,
+        maker: Maker<'a>,
+        workers: Workers<'a>,
+        loaded: Loaded,
+    ) -> Self {
         Self {
             head,
+            maker,
             workers,
             loaded,
             stats: ReplayStats::default(),
@@ -64,7 +67,6 @@ impl<'a> Decoder<'a> {
             newest_late: 0,
             n_late: 0,
             deleted: Vec::new(),
-            named: Vec::new(),
         }
     }
 
@@ -81,7 +83,11 @@ impl<'a> Decoder<'a> {
             self.n_late -= 1;
             return Ok(());
         }
-        match record.decode().map_err(failed)? {
+        let record = record.decode().map_err(failed)?;
+        if !self.maker.is_idle() && !matches!(record, Record::Series(_)) {
+            self.note_made()?;
+        }
+        match record {
             Record::OutOfOrder(announced) => {
                 self.newest_late = self.newest_late.max(announced.number);
                 self.n_late = announced.n_records;
@@ -93,18 +99,10 @@ impl<'a> Decoder<'a> {
                         self.stats.skipped_records += 1;
                         continue;
                     }
-                    self.named.push((series, labels));
-                    if self.named.len() >= NAMED_BATCH {
-                        self.add_named()?;
-                    }
-                }
-                self.add_named()?;
-            }
-            Record::Samples(mut samples) => {
-                while let Some(sample) = samples.next().map_err(failed)? {
-                    self.add_sample(sample);
+                    self.maker.put(series, labels);
                 }
             }
+            Record::Samples(samples) => self.add_samples(samples).map_err(failed)?,
             Record::SamplesV2(mut samples) => {
                 while let Some(sample) = samples.next().map_err(failed)? {
                     self.add_started_sample(sample);
@@ -153,44 +151,34 @@ impl<'a> Decoder<'a> {
         &mut self.loaded.known
     }
 
-    /// Makes the series that a record named.
-    fn add_named(&mut self) -> Result<(), Error> {
-        let named = mem::take(&mut self.named);
-        let Some((first, _)) = named.first() else { return Ok(()) };
-        let head = self.head;
-        let aliases = head.index.insert_all(&named).map_err(Error::index_all(*first))?;
-        let mut next_alias = aliases.iter().copied().peekable();
-        for (series, _) in &named {
-            head.note_ref(*series);
-            if next_alias.next_if(|(alias, _)| alias == series).is_some() {
-                continue;
+    /// Notes the series that records named, when they are made.
+    fn note_made(&mut self) -> Result<(), Error> {
+        while let Some(Made { series, aliases }) = self.maker.next_made()? {
+            let mut next_alias = aliases.iter().copied().peekable();
+            for series in series {
+                if next_alias.next_if(|(alias, _)| *alias == series).is_none() {
+                    self.known().add(series);
+                }
             }
-            head.stripes.insert(*series);
-            if let Some(page) = head.stripes.page(page_number(*series))
-                && let Some(mut made) = page.lock().series_mut(*series)
-            {
-                made.publish();
+            // A series that was removed and made anew has two refs in the log.
+            for (alias, known) in aliases {
+                if self.known().until(alias).is_some() {
+                    self.workers.put(page_number(known), Job::Adopt(alias, known));
+                }
+                self.known().add_alias(alias, known);
+                self.head.aliases.lock().insert(alias, known);
             }
-            self.known().add(*series);
         }
-        // A series that was removed and made anew has two refs in the log.
-        for (alias, known) in aliases {
-            if self.known().until(alias).is_some() {
-                self.workers.put(page_number(known), Job::Adopt(alias, known));
-            }
-            self.known().add_alias(alias, known);
-            head.aliases.lock().insert(alias, known);
-        }
-        self.named = named;
-        self.named.clear();
         Ok(())
     }
 
-    #[inline]
-    fn add_sample(&mut self, sample: RefSample) {
-        if let Some(series) = self.find(sample.series, sample.timestamp) {
-            self.workers.put_sample(RefSample { series, ..sample });
+    fn add_samples(&mut self, mut samples: SamplesDecoder<'_>) -> Result<(), ferula_wal::Error> {
+        while let Some(sample) = samples.next()? {
+            if let Some(series) = self.find(sample.series, sample.timestamp) {
+                self.workers.put_sample(RefSample { series, ..sample });
+            }
         }
+        Ok(())
     }
 
     fn add_started_sample(&mut self, sample: RefStartedSample) {
@@ -244,7 +232,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// The series of a sample that is to be appended, and not in a block or a chunk already.
-    #[inline]
+    #[inline(always)]
     fn find(&mut self, series: SeriesRef, timestamp: i64) -> Option<SeriesRef> {
         if timestamp < self.valid_from || !is_valid_time(timestamp) {
             self.stats.covered_samples += 1;
@@ -260,8 +248,10 @@ impl<'a> Decoder<'a> {
     }
 
     /// Ends the replay, when the workers are done. `None` if chunks do not go together with the log.
-    pub(super) fn finish(self) -> Result<Option<ReplayStats>, Error> {
-        let Self { head, workers, mut loaded, mut stats, newest_late, deleted, .. } = self;
+    pub(super) fn finish(mut self) -> Result<Option<ReplayStats>, Error> {
+        self.note_made()?;
+        let Self { head, maker, workers, mut loaded, mut stats, newest_late, deleted, .. } = self;
+        maker.finish();
         head.out_of_order.note_logged(newest_late, deleted);
         let done = workers.finish()?;
         let is_usable = !loaded.is_unusable() && !done.is_at_odds;

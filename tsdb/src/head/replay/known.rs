@@ -23,45 +23,117 @@ pub(super) enum Named {
 }
 
 /// The series that the log has named, and what their chunks in files hold.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct KnownSeries {
-    pages: HashMap<u64, Known, std::hash::BuildHasherDefault<NumberHasher>>,
+    /// Where in `pages` each page is, by its number.
+    places: HashMap<u64, usize, std::hash::BuildHasherDefault<NumberHasher>>,
+    pages: Vec<Known>,
     aliases: HashMap<SeriesRef, SeriesRef>,
-    /// The page looked at last, which is not in the map meanwhile.
-    page: Known,
+    /// The page looked at last.
     number: u64,
+    place: usize,
 }
 
-/// The refs of one page, a bit for each.
-#[derive(Debug, Default)]
+impl Default for KnownSeries {
+    fn default() -> Self {
+        let pages = vec![Known::default()];
+        Self { places: HashMap::default(), pages, aliases: HashMap::new(), number: 0, place: NONE }
+    }
+}
+
+/// Where a page is of which nothing is known; it stays empty.
+const NONE: usize = 0;
+
+/// The refs of one page, a bit for each. It fills a cache line: what most samples are asked of it
+/// is answered without looking at `until`.
+#[derive(Debug)]
+#[repr(align(64))]
 struct Known {
+    number: u64,
     series: u64,
     aliases: u64,
+    /// Series with chunks.
+    chunked: u64,
     /// Series of which the log has the last sample of their chunks.
     vouched: u64,
-    /// Times of the last samples of chunks, `i64::MIN` without any.
+    /// The earliest and the latest time at which the chunks of one of the series end.
+    first_until: i64,
+    last_until: i64,
+    /// Times of the last samples of chunks, `i64::MAX` without any.
     until: Option<Box<[i64; PAGE_LEN]>>,
 }
 
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            number: 0,
+            series: 0,
+            aliases: 0,
+            chunked: 0,
+            vouched: 0,
+            first_until: i64::MAX,
+            last_until: i64::MIN,
+            until: None,
+        }
+    }
+}
+
 impl Known {
-    fn is_empty(&self) -> bool {
-        self.series | self.aliases == 0 && self.until.is_none()
+    /// To which time the chunks of a series go, if it has some.
+    fn until(&self, series: SeriesRef) -> Option<i64> {
+        let until = self.until.as_deref().filter(|_| self.chunked & bit(series) != 0)?;
+        Some(until[slot(series)])
+    }
+
+    /// Whether a sample at `timestamp` of a series is in a chunk.
+    #[inline(always)]
+    fn is_in_chunk(&mut self, series: SeriesRef, timestamp: i64) -> bool {
+        if timestamp > self.last_until || self.chunked & bit(series) == 0 {
+            return false;
+        }
+        timestamp < self.first_until || self.is_in_chunk_of(series, timestamp)
+    }
+
+    #[cold]
+    fn is_in_chunk_of(&mut self, series: SeriesRef, timestamp: i64) -> bool {
+        let until = self.until(series).unwrap_or(i64::MIN);
+        self.vouched |= if timestamp == until { bit(series) } else { 0 };
+        timestamp <= until
+    }
+
+    /// Notes that the chunks of a series go to the time `until`.
+    fn add_chunk(&mut self, series: SeriesRef, until: i64) {
+        let before = self.until(series);
+        if before.is_some_and(|before| before >= until) {
+            return;
+        }
+        self.chunked |= bit(series);
+        self.vouched &= !bit(series);
+        let untils = self.until.get_or_insert_with(|| Box::new([i64::MAX; PAGE_LEN]));
+        untils[slot(series)] = until;
+        self.last_until = self.last_until.max(until);
+        self.first_until = if before == Some(self.first_until) {
+            untils.iter().copied().min().unwrap_or(until)
+        } else {
+            self.first_until.min(until)
+        };
     }
 }
 
 impl KnownSeries {
     /// Notes that the log names a series.
     pub(super) fn add(&mut self, series: SeriesRef) {
-        self.turn_to(series).series |= bit(series);
+        self.page_mut(series).series |= bit(series);
     }
 
     /// Notes that `alias` stands for `series`, which is known, and gets its chunks.
     pub(super) fn add_alias(&mut self, alias: SeriesRef, series: SeriesRef) {
         let until = self.until(alias);
-        let page = self.turn_to(alias);
+        let page = self.page_mut(alias);
         page.aliases |= bit(alias);
+        page.chunked &= !bit(alias);
         if let Some(until) = &mut page.until {
-            until[slot(alias)] = i64::MIN;
+            until[slot(alias)] = i64::MAX;
         }
         self.aliases.insert(alias, series);
         if let Some(until) = until {
@@ -71,36 +143,22 @@ impl KnownSeries {
 
     /// Notes that the chunks of a series go to the time `until`.
     pub(super) fn add_chunk(&mut self, series: SeriesRef, until: i64) {
-        let page = self.turn_to(series);
-        let untils = page.until.get_or_insert_with(|| Box::new([i64::MIN; PAGE_LEN]));
-        let of_series = &mut untils[slot(series)];
-        if until > *of_series {
-            *of_series = until;
-            page.vouched &= !bit(series);
-        }
+        self.page_mut(series).add_chunk(series, until);
     }
 
     /// To which time the chunks of a series go, if it has some.
     pub(super) fn until(&mut self, series: SeriesRef) -> Option<i64> {
-        let until = self.turn_to(series).until.as_ref()?[slot(series)];
-        (until != i64::MIN).then_some(until)
+        self.turn_to(series).until(series)
     }
 
     /// What a ref stands for that comes with a sample at `timestamp`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&mut self, series: SeriesRef, timestamp: i64) -> Named {
         let page = self.turn_to(series);
         if page.series & bit(series) == 0 {
             return self.find_alias(series, timestamp);
         }
-        if let Some(until) = &page.until {
-            let until = until[slot(series)];
-            if timestamp <= until {
-                page.vouched |= if timestamp == until { bit(series) } else { 0 };
-                return Named::InChunk;
-            }
-        }
-        Named::Series(series)
+        if page.is_in_chunk(series, timestamp) { Named::InChunk } else { Named::Series(series) }
     }
 
     #[cold]
@@ -126,22 +184,36 @@ impl KnownSeries {
         self.turn_to(series).vouched & bit(series) != 0
     }
 
-    #[inline]
+    /// The page of a series, to look at and to note what it vouches for.
+    #[inline(always)]
     fn turn_to(&mut self, series: SeriesRef) -> &mut Known {
         let number = page_number(series);
         if self.number != number {
-            self.change_page(number);
+            self.turn_page(number);
         }
-        &mut self.page
+        &mut self.pages[self.place]
     }
 
-    fn change_page(&mut self, number: u64) {
-        let next = self.pages.remove(&number).unwrap_or_default();
-        let before = std::mem::replace(&mut self.page, next);
-        if !before.is_empty() {
-            self.pages.insert(self.number, before);
-        }
+    #[cold]
+    fn turn_page(&mut self, number: u64) {
         self.number = number;
+        // Most logs name series in the order of their refs, and have samples of them in that order.
+        let next = self.place + 1;
+        self.place = match self.pages.get(next) {
+            Some(page) if page.number == number => next,
+            _ => self.places.get(&number).copied().unwrap_or(NONE),
+        };
+    }
+
+    /// The page of a series, to note something of it.
+    fn page_mut(&mut self, series: SeriesRef) -> &mut Known {
+        self.turn_to(series);
+        if self.place == NONE {
+            self.place = self.pages.len();
+            self.pages.push(Known { number: self.number, ..Known::default() });
+            self.places.insert(self.number, self.place);
+        }
+        &mut self.pages[self.place]
     }
 }
 

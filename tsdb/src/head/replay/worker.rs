@@ -16,11 +16,12 @@ use crate::head::float::Float;
 use crate::head::isolation::{BatchId, Views};
 use crate::head::series::{AppendContext, PageState, page_number};
 
-/// Workers at most; one core is left to the thread that reads the log.
+/// Workers at most. There is one for each core: while the log is passed over they have nothing to do,
+/// and while samples are appended the threads before them wait for them.
 const MAX_WORKERS: usize = 8;
 
 /// Samples that are handed over together.
-const BATCH_SAMPLES: usize = 8192;
+const BATCH_SAMPLES: usize = 4096;
 
 /// Histograms that are handed over together.
 const BATCH_HISTOGRAMS: usize = 256;
@@ -95,7 +96,7 @@ impl<'scope> Workers<'scope> {
         head: &'env Head,
         scope: &'scope Scope<'scope, 'env>,
     ) -> Result<Self, Error> {
-        let n_workers = available_parallelism().map_or(1, |n| n.get() - 1).clamp(1, MAX_WORKERS);
+        let n_workers = available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
         let (give_back, spare) = channel();
         let start = |_| {
             let (jobs, todo) = sync_channel(MAX_WAITING);
