@@ -217,3 +217,38 @@ fn it_goes_with_its_series_and_stays_with_others() {
     batch.commit().unwrap();
     assert_eq!(db.metadata_of(&series("gone", 1)).unwrap(), None);
 }
+
+/// A series that was removed and made anew has two refs in the log. What it says after a restart is
+/// logged under the first one, whose record must stay as long as that does.
+#[test]
+fn what_a_series_said_last_holds_when_the_log_is_condensed() {
+    let fs = FaultFs::new();
+    let options = || {
+        let builder = Options::builder().sync(SyncPolicy::Never).maintenance_interval(None);
+        builder.block_range_ms(RANGE).head_snapshot(false).build().unwrap()
+    };
+    let open = || Db::open_with(Arc::new(fs.clone()), "/data", options()).unwrap();
+    let said = |db: &Db| db.metadata_of(&series("a", 1)).unwrap().map(|metadata| metadata.help);
+    let db = open();
+    commit(&db, "a", 1, &gauge("first"));
+    db.compact_head().unwrap();
+    assert_eq!(said(&db), None, "it left the head");
+    drop(db);
+    // Each opening begins a segment.
+    for n in 0..2 {
+        commit(&open(), "b", n, &gauge("other"));
+    }
+    commit(&open(), "a", 1, &gauge("second"));
+    let db = open();
+    assert_eq!(said(&db).as_deref(), Some("second"));
+    commit(&db, "a", 1, &gauge("third"));
+    // The log is condensed up to where the series got its second ref, and not beyond.
+    db.compact_head().unwrap();
+    let names = fs.list("/data/wal".as_ref()).unwrap();
+    assert!(names.iter().any(|entry| entry.name == "checkpoint.00000002"), "{names:?}");
+    let mut batch = db.appender();
+    batch.append(&series("a", 1), db.stats().head_from + 1, 1.0).unwrap();
+    batch.commit().unwrap();
+    drop(db);
+    assert_eq!(said(&open()).as_deref(), Some("third"));
+}

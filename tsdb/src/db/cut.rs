@@ -110,12 +110,14 @@ impl Shared {
         let wanted = self.head.exemplars().wanted();
         // What is left of a series for its exemplars must not say what it said of its metric once: it may
         // have said something newer under another ref, which goes.
-        let keep = |series| self.head.needs_record_of(series);
+        let keep = |series| self.head.needs_record_of(series, through);
         let keep_labels = |series| wanted.has_series(series);
         let keep_exemplar = |exemplar: &RefExemplar| wanted.has(exemplar);
         let condensed =
             wal.checkpoint_with_exemplars(through, mint, keep, keep_labels, keep_exemplar);
-        condensed.map(drop).map_err(failed)
+        condensed.map_err(failed)?;
+        self.head.note_condensed(through);
+        Ok(())
     }
 }
 

@@ -4,14 +4,57 @@
 //! while such a reader is open; the next call removes them. A series stays while a
 //! batch holds samples of it, for it is about to be appended to.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::atomic::Ordering;
 
 use ferula_index::SeriesRef;
 use ferula_index::postings::Postings;
+use ferula_wal::Wal;
+use parking_lot::Mutex;
 
 use super::Head;
 use super::series::{SeriesView, page_number};
 use crate::error::Error;
+
+/// What was removed of the series that the log still names.
+///
+/// The log may say more of them after the part of it that is condensed, under their refs: without
+/// their records that would be lost, and what was said before of the same labels, under an earlier
+/// ref, would be taken for the newest.
+#[derive(Debug, Default)]
+pub(super) struct Removed {
+    /// The refs, with the segment that was written when they were removed: none after it names them.
+    by_segment: Mutex<BTreeMap<u32, Postings>>,
+    /// The segment that was written first. What was removed before then is not known.
+    first: u32,
+}
+
+impl Removed {
+    /// Knows nothing of segments before `first`.
+    pub(super) fn since(first: u32) -> Self {
+        Self { first, ..Self::default() }
+    }
+
+    fn add(&self, segment: Option<u32>, series: Vec<SeriesRef>) {
+        let Some(segment) = segment.filter(|_| !series.is_empty()) else { return };
+        let mut by_segment = self.by_segment.lock();
+        let removed = by_segment.entry(segment).or_default();
+        series.into_iter().for_each(|series| {
+            removed.insert(series);
+        });
+    }
+
+    fn is_named_after(&self, series: SeriesRef, segment: u32) -> bool {
+        let is_unknown = segment < self.first;
+        let after = (Bound::Excluded(segment), Bound::Unbounded);
+        is_unknown || self.by_segment.lock().range(after).any(|(_, gone)| gone.contains(series))
+    }
+
+    fn forget_until(&self, segment: u32) {
+        self.by_segment.lock().retain(|removed_at, _| *removed_at > segment);
+    }
+}
 
 /// Series removed under one hold of the lock that appenders need for new series.
 const REMOVAL_BATCH: usize = 1024;
@@ -90,14 +133,27 @@ impl Head {
             self.index.remove(&gone);
             self.metadata.remove(&gone);
             unpublished.forget(|series| gone.contains(series));
-            self.aliases.lock().retain(|_, known| !gone.contains(*known));
+            let mut called: Vec<SeriesRef> = gone.iter().collect();
+            self.aliases.lock().retain(|alias, known| {
+                let is_gone = gone.contains(*known);
+                called.extend(is_gone.then_some(*alias));
+                !is_gone
+            });
+            self.removed.add(self.wal.as_ref().map(Wal::current_segment), called);
         }
     }
 
-    /// Tells whether the log must keep the record of a series when it is condensed.
-    pub(crate) fn needs_record_of(&self, series: SeriesRef) -> bool {
+    /// Tells whether the log must keep the record of a series when it is condensed up to and with the
+    /// segment `through`.
+    pub(crate) fn needs_record_of(&self, series: SeriesRef, through: u32) -> bool {
         self.has_opaque_records
             || self.stripes.has(series)
             || self.aliases.lock().contains_key(&series)
+            || self.removed.is_named_after(series, through)
+    }
+
+    /// Notes that the log was condensed up to and with the segment `through`.
+    pub(crate) fn note_condensed(&self, through: u32) {
+        self.removed.forget_until(through);
     }
 }

@@ -56,6 +56,7 @@ use commit::Commit;
 use create::Unpublished;
 use exemplars::Exemplars;
 use full_chunks::FullChunkQueue;
+use gc::Removed;
 use isolation::Isolation;
 use metadata::SeriesMetadata;
 use out_of_order::OutOfOrderState;
@@ -76,6 +77,8 @@ pub(crate) struct Head {
     unpublished: Mutex<Unpublished>,
     /// Refs that the log knows a series by beside its own, with that one.
     aliases: Mutex<HashMap<SeriesRef, SeriesRef>>,
+    /// Series that were removed and that the log still names.
+    removed: Removed,
     next_ref: AtomicU64,
     /// Whether the log has records that are not decoded here. They name series by ref, so the log
     /// keeps what it knows of those.
@@ -127,6 +130,7 @@ impl Head {
             isolation: Arc::default(),
             unpublished: Mutex::default(),
             aliases: Mutex::default(),
+            removed: Removed::default(),
             next_ref: AtomicU64::new(1),
             has_opaque_records: false,
             times: Times {
@@ -167,6 +171,7 @@ impl Head {
 
     /// Logs batches to `wal` from now on.
     pub(crate) fn set_wal(&mut self, wal: Wal) {
+        self.removed = Removed::since(wal.current_segment());
         self.wal = Some(wal);
     }
 
