@@ -221,6 +221,15 @@ pub enum Error {
         #[source]
         source: ferula_chunkenc::Error,
     },
+    /// A sample that no store would take.
+    #[error("sample of {labels} is refused")]
+    Refused {
+        /// Its series.
+        labels: Labels,
+        /// Why.
+        #[source]
+        source: AppendError,
+    },
     /// The database was closed.
     #[error("the database is closed")]
     Closed,

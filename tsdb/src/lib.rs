@@ -81,6 +81,7 @@
 #![deny(unsafe_code)]
 
 mod analyze;
+mod backfill;
 mod block;
 mod clock;
 mod compact;
@@ -106,6 +107,10 @@ mod tombstones;
 mod verify;
 
 pub use analyze::{Analysis, AnalysisRequest, Counted, DEFAULT_ANALYSIS_TOP};
+pub use backfill::{
+    Backfill, BackfillOptions, BackfillReport, DEFAULT_BACKFILL_MEMORY_BYTES,
+    MIN_BACKFILL_MEMORY_BYTES,
+};
 pub use block::{
     BlockCompaction, BlockFormat, BlockMeta, BlockParent, BlockStats, FerulaSection, META_VERSION,
 };

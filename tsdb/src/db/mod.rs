@@ -27,7 +27,7 @@ use ulid::Ulid;
 use self::background::Background;
 use self::compaction::{CompactionCounts, Deletion};
 use self::open::Opened;
-pub(crate) use self::open::{WAL_DIR, WBL_DIR};
+pub(crate) use self::open::{WAL_DIR, WBL_DIR, create_dir};
 pub use self::read_only::ReadOnlyDb;
 use self::retention::Retained;
 use crate::analyze::{Analysis, AnalysisRequest, analyze};
