@@ -116,7 +116,7 @@ pub use block::{
 };
 pub use clock::{Clock, SystemClock};
 pub use compact::Progress;
-pub use db::{Db, ReadOnlyDb};
+pub use db::{Db, ImportReport, ReadOnlyDb};
 pub use error::{AppendError, BlockFault, Error, SnapshotFault};
 pub use exemplar::{Exemplar, ExemplarError, SeriesExemplars};
 pub use ferula_wal::record::samples::RefSample;

@@ -8,6 +8,7 @@ mod completions;
 mod convert;
 mod delete;
 mod dump;
+mod import;
 mod list;
 mod output;
 mod query;
@@ -49,6 +50,8 @@ enum Command {
     Delete(delete::Flags),
     /// Write samples as text, one per line.
     Dump(dump::Flags),
+    /// Make blocks of a text, or take over those of another directory.
+    Import(import::Flags),
     /// List the blocks with their time ranges and sizes, and what the log holds beyond them.
     List(list::Flags),
     /// Evaluate a PromQL expression at one time or over a range.
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Command::Convert(flags) => convert::run(&flags),
         Command::Delete(flags) => delete::run(&flags),
         Command::Dump(flags) => dump::run(&flags),
+        Command::Import(flags) => import::run(&flags),
         Command::List(flags) => list::run(&flags),
         Command::Query(flags) => query::run(&flags),
         Command::Verify(flags) => verify::run(&flags),

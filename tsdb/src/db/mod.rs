@@ -5,6 +5,7 @@ mod compaction;
 mod cut;
 mod delete;
 mod exemplars;
+mod import;
 mod metadata;
 mod open;
 mod out_of_order;
@@ -26,6 +27,7 @@ use ulid::Ulid;
 
 use self::background::Background;
 use self::compaction::{CompactionCounts, Deletion};
+pub use self::import::ImportReport;
 use self::open::Opened;
 pub(crate) use self::open::{WAL_DIR, WBL_DIR, create_dir};
 pub use self::read_only::ReadOnlyDb;
@@ -285,6 +287,22 @@ impl Db {
     /// keeps a block from being written or linked.
     pub fn snapshot(&self, dir: impl AsRef<Path>) -> Result<Vec<Ulid>, Error> {
         self.shared.snapshot(dir.as_ref())
+    }
+
+    /// Takes over the blocks in the directory `from`, of either format, after reading them whole. They
+    /// are linked where the file system can do it, so that their files must not be changed in place
+    /// any more, and copied otherwise. Blocks that are here already, or of which one here was made, are
+    /// passed over. `on_progress` is called now and then with how many bytes were read, and of how
+    /// many.
+    ///
+    /// # Errors
+    /// If the directory cannot be listed, or a block not be linked; those taken over before stay.
+    pub fn import_blocks(
+        &self,
+        from: impl AsRef<Path>,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<ImportReport, Error> {
+        self.shared.import_blocks(from.as_ref(), on_progress)
     }
 
     /// What the database holds now.

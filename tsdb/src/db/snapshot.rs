@@ -74,7 +74,8 @@ fn link_block(fs: &dyn Fs, block: &Block, parent: &Path) -> Result<(), Error> {
     fs.sync_dir(parent).map_err(Error::io("sync", parent))
 }
 
-fn link_dir(fs: &dyn Fs, from: &Path, to: &Path) -> Result<(), Error> {
+/// Gives all files in the directory `from` second names in `to`, or copies them to another file system.
+pub(super) fn link_dir(fs: &dyn Fs, from: &Path, to: &Path) -> Result<(), Error> {
     fs.create_dir_all(to).map_err(Error::io("create", to))?;
     let mut pending = vec![(from.to_path_buf(), to.to_path_buf())];
     while let Some((from, to)) = pending.pop() {
