@@ -57,7 +57,7 @@ fn fill(backfill: &mut Backfill, n: u64, seed: u64) -> Model {
         let series = labels(&[("__name__", "m"), ("n", &at.to_string())]);
         let time =
             i64::try_from(number(10 * RANGE.unsigned_abs() / 100)).unwrap() * 100 - 3 * RANGE;
-        let is_histogram = at % 10 == 0;
+        let is_histogram = at.is_multiple_of(10);
         if is_histogram && at == 0 {
             backfill.append_histogram(&series, time, histogram(i + 1)).unwrap();
         } else if is_histogram {
