@@ -376,6 +376,33 @@ impl Error {
         }
     }
 
+    /// The file or directory that the error is about, and where in it, as far as that is known.
+    pub fn location(&self) -> Option<(&Path, Option<u64>)> {
+        use ferula_index::Error::Corrupt;
+        match self {
+            Self::Index { file, source: Corrupt { offset, .. }, .. } => Some((file, Some(*offset))),
+            Self::Magic { file, .. } => Some((file, Some(0))),
+            Self::Chunk { file, offset, .. } => Some((file, Some(*offset))),
+            Self::Io { file, .. }
+            | Self::Index { file, .. }
+            | Self::Version { file, .. }
+            | Self::TooLarge { file, .. }
+            | Self::Meta { file, .. }
+            | Self::BlockFormat { file, .. }
+            | Self::MetaRange { file, .. }
+            | Self::Decode { file, .. }
+            | Self::Snapshot { file, .. }
+            | Self::SnapshotRecord { file, .. }
+            | Self::Missing { file } => Some((file, None)),
+            Self::ChunkRef { dir, .. }
+            | Self::Block { dir, .. }
+            | Self::Locked { dir, .. }
+            | Self::SnapshotTarget { dir } => Some((dir, None)),
+            Self::Wal { source, .. } | Self::LogStopped { source } => source.location(),
+            _ => None,
+        }
+    }
+
     /// The error and its causes in one line.
     pub(crate) fn to_string_with_causes(&self) -> String {
         let mut text = self.to_string();

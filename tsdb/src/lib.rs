@@ -80,6 +80,7 @@
 
 #![deny(unsafe_code)]
 
+mod analyze;
 mod block;
 mod clock;
 mod compact;
@@ -102,7 +103,9 @@ mod repair;
 mod retention;
 mod stats;
 mod tombstones;
+mod verify;
 
+pub use analyze::{Analysis, AnalysisRequest, Counted, DEFAULT_ANALYSIS_TOP};
 pub use block::{
     BlockCompaction, BlockFormat, BlockMeta, BlockParent, BlockStats, FerulaSection, META_VERSION,
 };
@@ -131,3 +134,4 @@ pub use querier::{Querier, SeriesSet};
 pub use query_threads::QueryThreads;
 pub use retention::{Retention, RetentionRule};
 pub use stats::{CompactionStats, MemoryUsage, OpenReport, Quarantined, Stats};
+pub use verify::{Finding, MAX_FINDINGS, Verification, verify};

@@ -19,7 +19,7 @@ use ferula_wal::fs::Fs;
 use super::ferula::{FerulaReader, FerulaWriter};
 use super::meta::{BlockMeta, FerulaSection, META_FILE};
 use super::prometheus::{PrometheusReader, PrometheusWriter};
-use super::stored::{BlockChunk, StoredChunk};
+use super::stored::{BlockChunk, ChunkSize, PageSizes, StoredChunk};
 use crate::error::Error;
 
 /// Name of ferula's own format in meta.json.
@@ -70,6 +70,10 @@ pub(crate) trait SeriesReader: fmt::Debug + Send + Sync {
         maxt: i64,
         batch: &mut SampleBatch,
     ) -> Result<(), Error>;
+
+    /// Samples of a chunk and the room that it takes in its file. `page` keeps what was read for it, for
+    /// the next one.
+    fn chunk_size(&self, chunk: ChunkRef, page: &mut PageSizes) -> Result<ChunkSize, Error>;
 
     /// Adds to an error of the chunk at `chunk` where that is.
     fn chunk_error(&self, chunk: ChunkRef, source: ferula_chunkenc::Error) -> Error;

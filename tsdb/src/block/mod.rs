@@ -35,8 +35,10 @@ pub use self::meta::{
     BlockCompaction, BlockMeta, BlockParent, BlockStats, FerulaSection, META_VERSION,
 };
 pub(crate) use self::output::{OutputFile, replace_file, size_of_dir};
-pub(crate) use self::stored::{BlockChunk, ColumnValues, Columns, EncodedChunk, StoredChunk};
-pub(crate) use self::verify::Depth;
+pub(crate) use self::stored::{
+    BlockChunk, ChunkSize, ColumnValues, Columns, EncodedChunk, PageSizes, StoredChunk,
+};
+pub(crate) use self::verify::{Depth, walk};
 pub(crate) use self::writer::{BlockWriter, CREATION_SUFFIX, DELETION_SUFFIX, WrittenBlock};
 use crate::error::Error;
 use crate::stats::Quarantined;
@@ -190,6 +192,16 @@ impl Block {
         batch: &mut SampleBatch,
     ) -> Result<(), Error> {
         self.noting_damage(self.reader.read(chunk, mint, maxt, batch))
+    }
+
+    /// Samples of a chunk and the room that it takes in its file. `page` keeps what was read for it, for
+    /// the next one.
+    pub(crate) fn chunk_size(
+        &self,
+        chunk: &ChunkMeta,
+        page: &mut PageSizes,
+    ) -> Result<ChunkSize, Error> {
+        self.noting_damage(self.reader.chunk_size(chunk.chunk, page))
     }
 
     /// Size of its files in bytes, when it was opened.

@@ -12,8 +12,8 @@ use ferula_wal::fs::Fs;
 use super::chunks::{ChunkReader, ChunkWriter};
 use super::format::{ChunkStream, SeriesCursor, SeriesReader, SeriesWriter};
 use super::output::OutputFile;
-use super::segments::CHUNKS_DIR;
-use super::stored::{BlockChunk, StoredChunk};
+use super::segments::{CHUNKS_DIR, record_bytes};
+use super::stored::{BlockChunk, ChunkSize, PageSizes, StoredChunk};
 use crate::error::Error;
 use crate::mmap::open_bytes;
 use crate::querier::decode_between;
@@ -89,6 +89,12 @@ impl SeriesReader for PrometheusReader {
             decode_between(&chunk, mint, maxt, batch)
         };
         decoded.map_err(|source| self.chunks.error(meta.chunk, source))
+    }
+
+    fn chunk_size(&self, chunk: ChunkRef, _: &mut PageSizes) -> Result<ChunkSize, Error> {
+        let data = self.chunks.read(chunk)?;
+        let n_samples = data.sample_count().map_err(|source| self.chunks.error(chunk, source))?;
+        Ok(ChunkSize { n_samples: n_samples.into(), bytes: record_bytes(data.data.len()) })
     }
 
     fn chunk_error(&self, chunk: ChunkRef, source: ferula_chunkenc::Error) -> Error {

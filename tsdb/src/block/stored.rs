@@ -4,6 +4,7 @@ use ferula_chunkenc::histogram::{FloatHistogram, Histogram};
 use ferula_chunkenc::{Chunk, Encoding, Error, SampleBatch};
 
 use super::ferula::PagedChunk;
+use super::segments::Place;
 
 /// A chunk as the head encodes it, with the times of its first and its last sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,34 @@ pub(crate) enum ColumnValues {
     Floats(Vec<f64>),
     Histograms(Vec<Histogram>),
     FloatHistograms(Vec<FloatHistogram>),
+}
+
+/// What a chunk holds and takes in its file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChunkSize {
+    pub(crate) n_samples: u64,
+    pub(crate) bytes: u64,
+}
+
+/// The chunks of the page that was looked at last, where a block has pages.
+#[derive(Debug, Default)]
+pub(crate) struct PageSizes {
+    /// Where the page is.
+    pub(super) place: Option<Place>,
+    /// Its length in the file.
+    pub(super) bytes: u64,
+    /// Samples of each of its chunks.
+    pub(super) samples: Vec<u16>,
+}
+
+impl PageSizes {
+    /// Of a chunk of the page the samples and its share of the bytes: a page is compressed as a
+    /// whole, so that is by samples.
+    pub(super) fn of(&self, chunk: usize) -> Option<ChunkSize> {
+        let n_samples = u64::from(*self.samples.get(chunk)?);
+        let all: u64 = self.samples.iter().map(|n| u64::from(*n)).sum();
+        Some(ChunkSize { n_samples, bytes: self.bytes * n_samples / all.max(1) })
+    }
 }
 
 impl StoredChunk {

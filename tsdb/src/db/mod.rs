@@ -27,8 +27,10 @@ use ulid::Ulid;
 use self::background::Background;
 use self::compaction::{CompactionCounts, Deletion};
 use self::open::Opened;
+pub(crate) use self::open::{WAL_DIR, WBL_DIR};
 pub use self::read_only::ReadOnlyDb;
 use self::retention::Retained;
+use crate::analyze::{Analysis, AnalysisRequest, analyze};
 use crate::block::{Block, size_of_dir};
 use crate::compact::Control;
 use crate::error::Error;
@@ -294,6 +296,22 @@ impl Db {
     /// index, which is walked through page by page: some milliseconds for a million series.
     pub fn memory(&self) -> MemoryUsage {
         self.shared.head.memory()
+    }
+
+    /// Counts series, samples and bytes by metric, label and label pair, over blocks and head. Every
+    /// chunk is looked at, a series at a time. `on_progress` is called now and then with how many
+    /// series were read, and of how many.
+    ///
+    /// # Errors
+    /// Whatever keeps a block from being read.
+    pub fn analyze(
+        &self,
+        request: &AnalysisRequest,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Analysis, Error> {
+        self.shared.check_open()?;
+        let (reader, blocks) = self.shared.read();
+        analyze(&reader, &blocks, request, on_progress)
     }
 
     /// Counts the series of the head by metric, label and label pair, and keeps the `top` largest of

@@ -18,10 +18,10 @@ use crate::repair::{
 use crate::stats::OpenReport;
 
 /// Directory of the log.
-pub(super) const WAL_DIR: &str = "wal";
+pub(crate) const WAL_DIR: &str = "wal";
 
 /// Directory of the log of samples that came out of order.
-pub(super) const WBL_DIR: &str = "wbl";
+pub(crate) const WBL_DIR: &str = "wbl";
 
 /// How often a directory is read again because its writer has changed it meanwhile.
 const READ_ATTEMPTS: usize = 5;

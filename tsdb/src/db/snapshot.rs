@@ -59,7 +59,7 @@ impl Shared {
         Ok(ulids)
     }
 
-    fn read(&self) -> (HeadReader, Arc<[Arc<Block>]>) {
+    pub(super) fn read(&self) -> (HeadReader, Arc<[Arc<Block>]>) {
         let view = self.view.read();
         (view.reader(&self.head), Arc::clone(&view.blocks))
     }

@@ -1,6 +1,7 @@
 //! Exposition formats: how a process tells its metrics.
 
 mod error;
+pub mod line;
 pub mod text;
 pub mod write;
 

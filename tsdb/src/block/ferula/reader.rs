@@ -19,7 +19,10 @@ use super::stream::PageStream;
 use crate::block::chunks::chunk_of;
 use crate::block::format::{ChunkStream, SeriesCursor, SeriesReader};
 use crate::block::prometheus::INDEX_FILE;
-use crate::block::segments::{CHUNKS_DIR, Place, Record, SegmentReader, segment_name};
+use crate::block::segments::{
+    CHUNKS_DIR, Place, Record, SegmentReader, record_bytes, segment_name,
+};
+use crate::block::stored::{ChunkSize, PageSizes};
 use crate::error::Error;
 use crate::mmap::open_bytes;
 use crate::querier::decode_between;
@@ -201,6 +204,24 @@ impl SeriesReader for FerulaReader {
         let read = self.read_page(&mut open, at, mint, maxt, batch);
         self.cache.put(open);
         read
+    }
+
+    fn chunk_size(&self, chunk: ChunkRef, sizes: &mut PageSizes) -> Result<ChunkSize, Error> {
+        let (place, at) = split(chunk);
+        if sizes.place != Some(place) {
+            let (record, place, _) = self.read_record(chunk)?;
+            let failed = |source| self.error(place, source);
+            let bytes = record_bytes(record.data.len());
+            if record.kind != PAGE {
+                let n_samples = chunk_of(record).and_then(|chunk| chunk.sample_count());
+                return Ok(ChunkSize { n_samples: n_samples.map_err(failed)?.into(), bytes });
+            }
+            let page = Page::parse(&record.data).map_err(failed)?;
+            let count = |chunk| page.times(chunk).map(|times| times.count);
+            let samples = (0..page.len()).map(count).collect::<Result<_, _>>().map_err(failed)?;
+            *sizes = PageSizes { place: Some(place), bytes, samples };
+        }
+        sizes.of(at.into()).ok_or_else(|| self.nowhere(chunk))
     }
 
     fn chunk_error(&self, chunk: ChunkRef, source: DecodeError) -> Error {
