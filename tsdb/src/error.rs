@@ -271,6 +271,17 @@ pub enum BlockFault {
         /// The chunk.
         chunk: ChunkRef,
     },
+    /// The values of a chunk are others than the index says: the first, the last, the smallest or
+    /// the largest.
+    #[error(
+        "chunk {chunk} of {labels} has other first, last, smallest or largest values than the index says"
+    )]
+    ChunkBounds {
+        /// The series.
+        labels: Labels,
+        /// The chunk.
+        chunk: ChunkRef,
+    },
     /// A page of chunks does not hold the samples that it was made from: a mistake of this crate, or
     /// of the memory.
     #[error("page at offset {offset} of segment {segment} holds other samples than it should")]

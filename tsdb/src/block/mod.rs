@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use ferula_chunkenc::SampleBatch;
+use ferula_index::ferula::ChunkEntry;
 use ferula_index::postings::Postings;
 use ferula_index::{ChunkMeta, Labels, Matcher, SeriesRef};
 use ferula_wal::fs::Fs;
@@ -83,6 +84,16 @@ impl BlockCursor<'_> {
         chunks: &mut Vec<ChunkMeta>,
     ) -> Result<(), Error> {
         self.block.noting_damage(self.series.numbered_series(series, labels, chunks))
+    }
+
+    /// Fills `entries` with what the index says of the chunks of a series, in time order; with
+    /// nothing if that is no more than times and places.
+    pub(crate) fn entries(
+        &mut self,
+        series: SeriesRef,
+        entries: &mut Vec<ChunkEntry>,
+    ) -> Result<(), Error> {
+        self.block.noting_damage(self.series.entries(series, entries))
     }
 }
 

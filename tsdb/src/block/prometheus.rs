@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ferula_chunkenc::SampleBatch;
 use ferula_index::block::{IndexReader, IndexWriter};
+use ferula_index::ferula::ChunkEntry;
 use ferula_index::postings::Postings;
 use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, SeriesRef};
 use ferula_wal::fs::Fs;
@@ -123,6 +124,11 @@ impl SeriesCursor for PrometheusCursor<'_> {
     ) -> Result<(), Error> {
         self.0.of_index(self.0.index.numbered_series(series, labels, chunks))
     }
+
+    fn entries(&mut self, _: SeriesRef, entries: &mut Vec<ChunkEntry>) -> Result<(), Error> {
+        entries.clear();
+        Ok(())
+    }
 }
 
 /// Writes a block as Prometheus stores it.
@@ -167,14 +173,12 @@ impl<'a> PrometheusWriter<'a> {
 }
 
 impl SeriesWriter for PrometheusWriter<'_> {
-    fn add(&mut self, labels: &Labels, chunks: &[BlockChunk]) -> Result<u64, Error> {
-        self.write(chunks)?;
-        let added = self.index.add_series(labels, &self.metas);
-        added.map_err(|source| Error::Index { op: "write", file: self.file.clone(), source })?;
-        Ok(self.metas.len() as u64)
+    fn numbers_of(&self, labels: &Labels) -> Result<Vec<(u32, u32)>, Error> {
+        let numbers = self.index.numbers_of(labels);
+        numbers.map_err(|source| Error::Index { op: "write", file: self.file.clone(), source })
     }
 
-    fn add_numbered(&mut self, labels: &[(u32, u32)], chunks: &[BlockChunk]) -> Result<u64, Error> {
+    fn add(&mut self, labels: &[(u32, u32)], chunks: &[BlockChunk]) -> Result<u64, Error> {
         self.write(chunks)?;
         let added = self.index.add_numbered_series(labels, &self.metas);
         added.map_err(|source| Error::Index { op: "write", file: self.file.clone(), source })?;

@@ -3,6 +3,7 @@
 use ferula_chunkenc::histogram::{FloatHistogram, Histogram};
 use ferula_chunkenc::{Chunk, Encoding, Error, SampleBatch};
 
+use super::ferula::PagedChunk;
 use super::segments::Place;
 
 /// A chunk as the head encodes it, with the times of its first and its last sample.
@@ -34,6 +35,8 @@ pub(crate) enum StoredChunk {
     Encoded(Chunk),
     /// Decoded, from a format in which a chunk does not stand alone.
     Columns(Columns),
+    /// The same, of floats, not decoded yet.
+    Paged(PagedChunk),
 }
 
 /// Samples of one kind.
@@ -89,6 +92,7 @@ impl StoredChunk {
         match self {
             Self::Encoded(chunk) => chunk.sample_count().map(u64::from),
             Self::Columns(columns) => Ok(columns.times.len() as u64),
+            Self::Paged(paged) => Ok(paged.n_samples() as u64),
         }
     }
 
@@ -103,6 +107,7 @@ impl StoredChunk {
                     | Encoding::FloatHistogramSt
             ),
             Self::Columns(columns) => !matches!(columns.values, ColumnValues::Floats(_)),
+            Self::Paged(_) => false,
         }
     }
 
@@ -111,6 +116,8 @@ impl StoredChunk {
         let columns = match self {
             Self::Encoded(chunk) => return chunk.data.len(),
             Self::Columns(columns) => columns,
+            // Its page is shared with its neighbours.
+            Self::Paged(paged) => return size_of_val(paged) + paged.size_bytes(),
         };
         let n = columns.times.len() * if columns.starts.is_some() { 2 } else { 1 };
         let values = match &columns.values {
@@ -128,6 +135,7 @@ impl StoredChunk {
             Self::Encoded(chunk) => chunk.data.len() as u64,
             // Mostly they are one or two bytes each in the block.
             Self::Columns(columns) => 2 * columns.times.len() as u64,
+            Self::Paged(paged) => paged.size_bytes() as u64,
         }
     }
 
@@ -146,6 +154,7 @@ impl StoredChunk {
                 Ok(check(Some(batch.timestamps())))
             }
             Self::Columns(columns) => Ok(check(Some(&columns.times))),
+            Self::Paged(paged) => Ok(check(Some(&paged.times()?))),
         }
     }
 }

@@ -1,15 +1,19 @@
 //! Reading a whole block back: does it hold what its description and its index say?
 //!
 //! This is done before the sources of a block are given up, so nothing is trusted: every checksum,
-//! the order of series and chunks, the times of every sample that is newly encoded, and all counts.
+//! the order of series and chunks, the times of every sample that is newly encoded, all counts, and
+//! what an index says of values.
 
 use std::cell::Cell;
 
-use ferula_chunkenc::SampleBatch;
+use ferula_chunkenc::columnar::ValueStats;
+use ferula_chunkenc::{Error as DecodeError, SampleBatch};
 use ferula_index::ChunkMeta;
+use ferula_index::ferula::ValueBounds;
 use ferula_wal::fs::Fs;
 
 use super::Block;
+use super::stored::{ColumnValues, Columns, StoredChunk};
 use crate::error::{BlockFault, Error};
 
 /// How much of a block is verified.
@@ -17,7 +21,7 @@ use crate::error::{BlockFault, Error};
 pub(crate) enum Depth {
     /// Everything, the times of all samples included: what is in the chunks is new.
     Samples,
-    /// Everything but what is in the chunks. For a block whose chunks were copied from others, or
+    /// Everything that need not be decoded. For a block whose chunks were copied from others, or
     /// decoded again right after they were made: their checksums tell that they are the same.
     Chunks,
 }
@@ -56,7 +60,7 @@ pub(crate) fn walk(
     let mut walked = Walked::default();
     // As numbers, labels are in the same order as they are as text.
     let (mut labels, mut last) = (Vec::new(), Vec::new());
-    let mut chunks = Vec::new();
+    let (mut chunks, mut entries) = (Vec::new(), Vec::new());
     let mut batch = SampleBatch::new();
     if let Err(error) = block.noting_damage(block.reader.verify()) {
         on_fault(error)?;
@@ -76,13 +80,17 @@ pub(crate) fn walk(
             on_fault(error)?;
             continue;
         }
+        if let Err(error) = cursor.entries(series, &mut entries) {
+            on_fault(error)?;
+        }
         let labels_of = || block.cursor().series(series, &mut Vec::new());
         if labels <= last {
             on_fault(fault(BlockFault::SeriesOrder { labels: labels_of()? }))?;
         }
         let mut after = None;
-        for chunk in &chunks {
-            let mut check = || -> Result<(bool, u64), Error> {
+        for (at, chunk) in chunks.iter().enumerate() {
+            let entry = entries.get(at);
+            let mut check = || -> Result<(Found, u64), Error> {
                 let data = stream.read(chunk)?;
                 let mut is_valid = has_range(block, chunk, after);
                 if depth == Depth::Samples {
@@ -90,15 +98,34 @@ pub(crate) fn walk(
                         times.is_none_or(|times| has_times_of(chunk, times))
                     };
                     is_valid &= block.of_chunk(chunk, data.with_times(&mut batch, has_times))?;
+                } else if let StoredChunk::Paged(paged) = &data {
+                    // Where times stand apart from values, reading them is no decoding of these.
+                    let found = block.of_chunk(chunk, paged.time_bounds())?;
+                    is_valid &= found == (chunk.mint, chunk.maxt);
                 }
-                Ok((is_valid, block.of_chunk(chunk, data.sample_count())?))
+                let n_samples = block.of_chunk(chunk, data.sample_count())?;
+                is_valid &= entry.is_none_or(|entry| u64::from(entry.n_samples) == n_samples);
+                let bounds = entry.and_then(|entry| entry.bounds.as_ref());
+                let has_bounds = block.of_chunk(chunk, has_bounds(&data, bounds, depth))?;
+                let found = match (is_valid, has_bounds) {
+                    (true, true) => Found::AsNamed,
+                    (true, false) => Found::OtherValues,
+                    (false, _) => Found::OtherSamples,
+                };
+                Ok((found, n_samples))
             };
             match check() {
-                Ok((is_valid, n_samples)) => {
+                Ok((found, n_samples)) => {
                     walked.n_samples += n_samples;
-                    if !is_valid {
-                        let (labels, chunk) = (labels_of()?, chunk.chunk);
-                        on_fault(fault(BlockFault::ChunkRange { labels, chunk }))?;
+                    let (labels, chunk) = (labels_of, chunk.chunk);
+                    match found {
+                        Found::AsNamed => {}
+                        Found::OtherSamples => {
+                            on_fault(fault(BlockFault::ChunkRange { labels: labels()?, chunk }))?;
+                        }
+                        Found::OtherValues => {
+                            on_fault(fault(BlockFault::ChunkBounds { labels: labels()?, chunk }))?;
+                        }
                     }
                 }
                 Err(error) => on_fault(error)?,
@@ -124,6 +151,13 @@ pub(crate) fn walk(
     Ok(walked)
 }
 
+/// What a chunk was found to hold, beside what the index names.
+enum Found {
+    AsNamed,
+    OtherSamples,
+    OtherValues,
+}
+
 /// Tells whether a chunk lies in the block and after the chunk before.
 fn has_range(block: &Block, chunk: &ChunkMeta, after: Option<i64>) -> bool {
     let meta = block.meta();
@@ -131,6 +165,35 @@ fn has_range(block: &Block, chunk: &ChunkMeta, after: Option<i64>) -> bool {
         && chunk.mint <= chunk.maxt
         && meta.mint <= chunk.mint
         && chunk.maxt < meta.maxt
+}
+
+/// Tells whether the values of a chunk are such as the index says, if it does.
+fn has_bounds(
+    data: &StoredChunk,
+    bounds: Option<&ValueBounds>,
+    depth: Depth,
+) -> Result<bool, DecodeError> {
+    let are_of = |values: &[f64]| bounds.is_none_or(|_| ValueBounds::of(values).as_ref() == bounds);
+    match data {
+        StoredChunk::Paged(paged) if depth == Depth::Samples => {
+            // What cannot be decoded is found out whatever the index says.
+            paged.values(0..paged.n_samples()).map(|values| are_of(&values))
+        }
+        StoredChunk::Paged(paged) => {
+            let Some(bounds) = bounds else { return Ok(true) };
+            let ValueStats { first, last, min, max, .. } = paged.stats()?;
+            // Zeros of both signs are the same here, and so are all NaNs.
+            let is_like = |a: f64, b: f64| a == b || a.is_nan() && b.is_nan();
+            Ok((first.to_bits(), last.to_bits()) == (bounds.first.to_bits(), bounds.last.to_bits())
+                && is_like(min, bounds.min)
+                && is_like(max, bounds.max))
+        }
+        StoredChunk::Columns(Columns { values: ColumnValues::Floats(values), .. }) => {
+            Ok(are_of(values))
+        }
+        // Of others nothing is said.
+        StoredChunk::Columns(_) | StoredChunk::Encoded(_) => Ok(bounds.is_none()),
+    }
 }
 
 /// Tells whether the samples of a chunk ascend, and begin and end as the index says.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ferula_chunkenc::columnar::{ColumnField, Page, TimeTable};
 use ferula_chunkenc::cursor::Cursor;
 use ferula_chunkenc::{Error as DecodeError, SampleBatch};
-use ferula_index::ferula::{IndexReader, SeriesCursor as IndexCursor};
+use ferula_index::ferula::{ChunkEntry, IndexReader, SeriesCursor as IndexCursor};
 use ferula_index::postings::Postings;
 use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, SeriesRef};
 use ferula_wal::fs::Fs;
@@ -93,7 +93,7 @@ impl FerulaReader {
     }
 
     /// The times of a segment, whose checksum is verified when they are first read.
-    fn table(&self, segment: u32) -> Result<(Place, &Bytes), Error> {
+    pub(super) fn table(&self, segment: u32) -> Result<(Place, &Bytes), Error> {
         let missing = || Error::Missing { file: self.segments.dir().join(segment_name(segment)) };
         let table = usize::try_from(segment).ok().and_then(|segment| self.tables.get(segment));
         let (place, table) = table.ok_or_else(missing)?;
@@ -231,7 +231,19 @@ impl SeriesReader for FerulaReader {
     fn verify(&self) -> Result<(), Error> {
         self.of_index(self.index.verify())?;
         for segment in 0..u32::try_from(self.tables.len()).unwrap_or(u32::MAX) {
-            self.table(segment)?;
+            let (place, bytes) = self.table(segment)?;
+            let ascending = || {
+                let table = TimeTable::parse(bytes)?;
+                for column in 0..u32::try_from(table.len()).unwrap_or(u32::MAX) {
+                    let times = table.decode(column)?;
+                    if let Some(index) = times.windows(2).position(|pair| pair[0] >= pair[1]) {
+                        let (last, timestamp) = (times[index], times[index + 1]);
+                        return Err(DecodeError::OutOfOrder { timestamp, last });
+                    }
+                }
+                Ok(())
+            };
+            ascending().map_err(|source| self.error(place, source))?;
         }
         Ok(())
     }
@@ -256,5 +268,11 @@ impl SeriesCursor for FerulaCursor<'_> {
         chunks: &mut Vec<ChunkMeta>,
     ) -> Result<(), Error> {
         self.reader.of_index(self.index.numbered_series(series, labels, chunks))
+    }
+
+    fn entries(&mut self, series: SeriesRef, entries: &mut Vec<ChunkEntry>) -> Result<(), Error> {
+        entries.clear();
+        entries.extend_from_slice(self.reader.of_index(self.index.chunks(series))?);
+        Ok(())
     }
 }
