@@ -206,6 +206,12 @@ pub enum Error {
         /// The directory.
         dir: PathBuf,
     },
+    /// A directory is to be made that is there and holds something.
+    #[error("{dir} is there and not empty", dir = dir.display())]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// A file of a block is missing.
     #[error("{file} is missing", file = file.display())]
     Missing {
@@ -406,6 +412,7 @@ impl Error {
             Self::ChunkRef { dir, .. }
             | Self::Block { dir, .. }
             | Self::Locked { dir, .. }
+            | Self::NotEmpty { dir }
             | Self::SnapshotTarget { dir } => Some((dir, None)),
             Self::Wal { source, .. } | Self::LogStopped { source } => source.location(),
             _ => None,

@@ -116,7 +116,7 @@ pub use block::{
 };
 pub use clock::{Clock, SystemClock};
 pub use compact::Progress;
-pub use db::{Db, ImportReport, ReadOnlyDb};
+pub use db::{CopyReport, Db, ImportReport, ReadOnlyDb, clone_dir};
 pub use error::{AppendError, BlockFault, Error, SnapshotFault};
 pub use exemplar::{Exemplar, ExemplarError, SeriesExemplars};
 pub use ferula_wal::record::samples::RefSample;

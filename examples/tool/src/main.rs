@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod analyze;
+mod backup;
 mod compact;
 mod completions;
 mod convert;
@@ -40,6 +41,10 @@ struct Flags {
 enum Command {
     /// Count series, samples and bytes by metric, label and label pair.
     Analyze(analyze::Flags),
+    /// Back up a directory, even while another program writes to it, as a directory of blocks.
+    Backup(backup::Flags),
+    /// Make a second directory of one that no program writes to, log and all.
+    Clone(backup::Flags),
     /// Compact the blocks that are due, or cut the head and clean up first.
     Compact(compact::Flags),
     /// Write a completion script for a shell to standard output.
@@ -56,6 +61,8 @@ enum Command {
     List(list::Flags),
     /// Evaluate a PromQL expression at one time or over a range.
     Query(query::Flags),
+    /// Make a data directory of a backup, after reading all of that.
+    Restore(backup::Flags),
     /// Read everything in a directory, and tell what is damaged.
     Verify(verify::Flags),
 }
@@ -72,6 +79,8 @@ enum Outcome {
 fn main() -> ExitCode {
     let outcome = match Flags::parse().command {
         Command::Analyze(flags) => analyze::run(&flags),
+        Command::Backup(flags) => backup::back_up(&flags),
+        Command::Clone(flags) => backup::clone(&flags),
         Command::Compact(flags) => compact::run(&flags),
         Command::Completions(flags) => completions::run(&flags),
         Command::Convert(flags) => convert::run(&flags),
@@ -80,6 +89,7 @@ fn main() -> ExitCode {
         Command::Import(flags) => import::run(&flags),
         Command::List(flags) => list::run(&flags),
         Command::Query(flags) => query::run(&flags),
+        Command::Restore(flags) => backup::restore(&flags),
         Command::Verify(flags) => verify::run(&flags),
     };
     match outcome {

@@ -12,8 +12,8 @@ use serde::Serialize;
 use ulid::Ulid;
 
 use super::Shared;
+use super::copy::CopyReport;
 use super::open::{WAL_DIR, WBL_DIR};
-use super::snapshot::link_dir;
 use crate::block::{Block, BlockMeta, CREATION_SUFFIX, Depth, walk};
 use crate::error::Error;
 use crate::repair::{covered_until, open_settled_blocks};
@@ -100,7 +100,7 @@ impl Shared {
             meta.compaction.mark_as_part();
         }
         let publish = || -> Result<Block, Error> {
-            link_dir(&*self.fs, block.dir(), &tmp)?;
+            CopyReport::default().link_dir(&*self.fs, block.dir(), &tmp)?;
             meta.replace(&*self.fs, &tmp)?;
             self.fs.rename(&tmp, &dir).map_err(Error::io("rename", &tmp))?;
             self.fs.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;

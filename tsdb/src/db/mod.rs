@@ -1,7 +1,9 @@
 //! Opening, closing and everything between: the database as its owner sees it.
 
 mod background;
+mod backup;
 mod compaction;
+mod copy;
 mod cut;
 mod delete;
 mod exemplars;
@@ -26,7 +28,9 @@ use parking_lot::{Mutex, RwLock};
 use ulid::Ulid;
 
 use self::background::Background;
+pub use self::backup::clone_dir;
 use self::compaction::{CompactionCounts, Deletion};
+pub use self::copy::CopyReport;
 pub use self::import::ImportReport;
 use self::open::Opened;
 pub(crate) use self::open::{WAL_DIR, WBL_DIR, create_dir};
