@@ -80,6 +80,8 @@
 
 #![deny(unsafe_code)]
 
+mod analyze;
+mod backfill;
 mod block;
 mod clock;
 mod compact;
@@ -102,13 +104,19 @@ mod repair;
 mod retention;
 mod stats;
 mod tombstones;
+mod verify;
 
+pub use analyze::{Analysis, AnalysisRequest, Counted, DEFAULT_ANALYSIS_TOP};
+pub use backfill::{
+    Backfill, BackfillOptions, BackfillReport, DEFAULT_BACKFILL_MEMORY_BYTES,
+    MIN_BACKFILL_MEMORY_BYTES,
+};
 pub use block::{
     BlockCompaction, BlockFormat, BlockMeta, BlockParent, BlockStats, FerulaSection, META_VERSION,
 };
 pub use clock::{Clock, SystemClock};
 pub use compact::Progress;
-pub use db::{Db, ReadOnlyDb};
+pub use db::{CopyReport, Db, ImportReport, ReadOnlyDb, clone_dir};
 pub use error::{AppendError, BlockFault, Error, SnapshotFault};
 pub use exemplar::{Exemplar, ExemplarError, SeriesExemplars};
 pub use ferula_wal::record::samples::RefSample;
@@ -131,3 +139,4 @@ pub use querier::{Querier, SeriesSet};
 pub use query_threads::QueryThreads;
 pub use retention::{Retention, RetentionRule};
 pub use stats::{CompactionStats, MemoryUsage, OpenReport, Quarantined, Stats};
+pub use verify::{Finding, MAX_FINDINGS, Verification, verify};

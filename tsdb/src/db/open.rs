@@ -18,10 +18,10 @@ use crate::repair::{
 use crate::stats::OpenReport;
 
 /// Directory of the log.
-pub(super) const WAL_DIR: &str = "wal";
+pub(crate) const WAL_DIR: &str = "wal";
 
 /// Directory of the log of samples that came out of order.
-pub(super) const WBL_DIR: &str = "wbl";
+pub(crate) const WBL_DIR: &str = "wbl";
 
 /// How often a directory is read again because its writer has changed it meanwhile.
 const READ_ATTEMPTS: usize = 5;
@@ -56,7 +56,7 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Op
 }
 
 /// Makes a directory whose name is durable, with its missing parents.
-pub(super) fn create_dir(fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
+pub(crate) fn create_dir(fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
     let mut is_new = false;
     let mut parents = Vec::new();
     for path in dir.ancestors().filter(|path| !path.as_os_str().is_empty()) {
