@@ -320,20 +320,20 @@ impl Point {
     }
 }
 
+/// The schema of custom buckets.
+const CUSTOM: i64 = -53;
+
 /// The hint that there was no counter reset.
 const NOT_RESET: i64 = 2;
 
 impl Histogram {
     fn ours(histogram: &FloatHistogram) -> Self {
+        // Custom buckets have no zero bucket: what may stand there means nothing.
+        let zero = if histogram.uses_custom_buckets() { 0.0 } else { histogram.zero_count };
         Self {
             schema: i64::from(histogram.schema),
             hint: histogram.counter_reset_hint as i64,
-            numbers: [
-                histogram.count,
-                histogram.sum,
-                histogram.zero_count,
-                histogram.zero_threshold,
-            ],
+            numbers: [histogram.count, histogram.sum, zero, histogram.zero_threshold],
             positive: buckets(&histogram.positive_spans, &histogram.positive_buckets),
             negative: buckets(&histogram.negative_spans, &histogram.negative_buckets),
             custom: histogram.custom_values.to_vec(),
@@ -346,7 +346,10 @@ impl Histogram {
         Self {
             schema: integer(&json["schema"]),
             hint: integer(&json["hint"]),
-            numbers: ["count", "sum", "zero", "threshold"].map(|key| float(&json[key])),
+            numbers: ["count", "sum", "zero", "threshold"].map(|key| match key {
+                "zero" if integer(&json["schema"]) == CUSTOM => 0.0,
+                key => float(&json[key]),
+            }),
             positive: list("positive").map(pair).collect(),
             negative: list("negative").map(pair).collect(),
             custom: list("custom").map(float).collect(),

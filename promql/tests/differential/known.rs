@@ -201,11 +201,13 @@ fn takes_quantile_of_nan(pair: &Pair<'_>, part: &Expr) -> bool {
         _ => return false,
     };
     let argument = text(pair, &call.args[vector]);
-    let query = format!("count(histogram_sum({argument}) != histogram_sum({argument}))");
-    // Sums of NaN equal nothing, not even themselves; within a subquery at other times.
+    let query = format!("count_values(\"v\", histogram_sum({argument}))");
+    let is_nan = |(_, value): &(String, String)| value == "NaN";
+    // Within a subquery they are taken at other times.
     [pair.case.time, ALL_TIMES].into_iter().any(|time| {
         let alone = Case { query: query.clone(), time, ..pair.case.clone() };
-        matches!(alone.run(pair.storage), Outcome::Answered(answer) if !answer.series.is_empty())
+        let Outcome::Answered(answer) = alone.run(pair.storage) else { return false };
+        answer.series.iter().any(|series| series.labels.iter().any(is_nan))
     })
 }
 
