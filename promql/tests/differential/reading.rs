@@ -80,7 +80,12 @@ fn is_known(query: &str) -> bool {
     // See "Canonical text" in docs/promql.md. An offset that is no number is refused at once here, at
     // the end of the query there.
     let has_offset = query.contains("offset");
-    has_offset && (query.contains('@') || query.contains("NaN")) || query.contains("Inf ^")
+    let is_computed = ["offset (", "offset -(", "offset m", "offset s", "offset r"]
+        .iter()
+        .any(|offset| query.contains(offset));
+    is_computed
+        || has_offset && (query.contains('@') || query.contains("NaN"))
+        || query.contains("Inf ^")
 }
 
 #[test]
