@@ -6,7 +6,7 @@ use crate::Error;
 use crate::limits::Limits;
 
 /// Things that are sorted or merged before time and cancellation are looked at.
-const CHECK_EVERY: usize = if cfg!(test) { 8 } else { 1 << 15 };
+pub(crate) const CHECK_EVERY: usize = if cfg!(test) { 8 } else { 1 << 15 };
 
 /// Sorts a list, leaving equal things in their order. Takes as much memory again.
 pub(crate) fn sort_within<T: Copy>(
