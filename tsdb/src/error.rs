@@ -206,6 +206,12 @@ pub enum Error {
         /// The directory.
         dir: PathBuf,
     },
+    /// A directory is to be made that is there and holds something.
+    #[error("{dir} is there and not empty", dir = dir.display())]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// A file of a block is missing.
     #[error("{file} is missing", file = file.display())]
     Missing {
@@ -220,6 +226,15 @@ pub enum Error {
         /// What is wrong with it.
         #[source]
         source: ferula_chunkenc::Error,
+    },
+    /// A sample that no store would take.
+    #[error("sample of {labels} is refused")]
+    Refused {
+        /// Its series.
+        labels: Labels,
+        /// Why.
+        #[source]
+        source: AppendError,
     },
     /// The database was closed.
     #[error("the database is closed")]
@@ -397,6 +412,7 @@ impl Error {
             Self::ChunkRef { dir, .. }
             | Self::Block { dir, .. }
             | Self::Locked { dir, .. }
+            | Self::NotEmpty { dir }
             | Self::SnapshotTarget { dir } => Some((dir, None)),
             Self::Wal { source, .. } | Self::LogStopped { source } => source.location(),
             _ => None,

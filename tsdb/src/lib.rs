@@ -81,6 +81,7 @@
 #![deny(unsafe_code)]
 
 mod analyze;
+mod backfill;
 mod block;
 mod clock;
 mod compact;
@@ -106,12 +107,16 @@ mod tombstones;
 mod verify;
 
 pub use analyze::{Analysis, AnalysisRequest, Counted, DEFAULT_ANALYSIS_TOP};
+pub use backfill::{
+    Backfill, BackfillOptions, BackfillReport, DEFAULT_BACKFILL_MEMORY_BYTES,
+    MIN_BACKFILL_MEMORY_BYTES,
+};
 pub use block::{
     BlockCompaction, BlockFormat, BlockMeta, BlockParent, BlockStats, FerulaSection, META_VERSION,
 };
 pub use clock::{Clock, SystemClock};
 pub use compact::Progress;
-pub use db::{Db, ReadOnlyDb};
+pub use db::{CopyReport, Db, ImportReport, ReadOnlyDb, clone_dir};
 pub use error::{AppendError, BlockFault, Error, SnapshotFault};
 pub use exemplar::{Exemplar, ExemplarError, SeriesExemplars};
 pub use ferula_wal::record::samples::RefSample;

@@ -72,9 +72,14 @@ impl Verification {
 }
 
 impl Finding {
-    fn new(error: &Error, place: &Path) -> Self {
+    pub(crate) fn new(error: &Error, place: &Path) -> Self {
         let (file, offset) = error.location().unwrap_or((place, None));
         Self { file: file.to_path_buf(), offset, reason: error.to_string_with_causes() }
+    }
+
+    /// What is wrong with a directory.
+    pub(crate) fn of_dir(dir: PathBuf, reason: String) -> Self {
+        Self { file: dir, offset: None, reason }
     }
 
     fn note(file: PathBuf, offset: Option<u64>, reason: &str) -> Self {

@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 
 mod analyze;
+mod backup;
 mod compact;
 mod completions;
 mod convert;
 mod delete;
 mod dump;
+mod import;
 mod list;
 mod output;
 mod query;
@@ -39,6 +41,10 @@ struct Flags {
 enum Command {
     /// Count series, samples and bytes by metric, label and label pair.
     Analyze(analyze::Flags),
+    /// Back up a directory, even while another program writes to it, as a directory of blocks.
+    Backup(backup::Flags),
+    /// Make a second directory of one that no program writes to, log and all.
+    Clone(backup::Flags),
     /// Compact the blocks that are due, or cut the head and clean up first.
     Compact(compact::Flags),
     /// Write a completion script for a shell to standard output.
@@ -49,10 +55,14 @@ enum Command {
     Delete(delete::Flags),
     /// Write samples as text, one per line.
     Dump(dump::Flags),
+    /// Make blocks of a text, or take over those of another directory.
+    Import(import::Flags),
     /// List the blocks with their time ranges and sizes, and what the log holds beyond them.
     List(list::Flags),
     /// Evaluate a PromQL expression at one time or over a range.
     Query(query::Flags),
+    /// Make a data directory of a backup, after reading all of that.
+    Restore(backup::Flags),
     /// Read everything in a directory, and tell what is damaged.
     Verify(verify::Flags),
 }
@@ -69,13 +79,17 @@ enum Outcome {
 fn main() -> ExitCode {
     let outcome = match Flags::parse().command {
         Command::Analyze(flags) => analyze::run(&flags),
+        Command::Backup(flags) => backup::back_up(&flags),
+        Command::Clone(flags) => backup::clone(&flags),
         Command::Compact(flags) => compact::run(&flags),
         Command::Completions(flags) => completions::run(&flags),
         Command::Convert(flags) => convert::run(&flags),
         Command::Delete(flags) => delete::run(&flags),
         Command::Dump(flags) => dump::run(&flags),
+        Command::Import(flags) => import::run(&flags),
         Command::List(flags) => list::run(&flags),
         Command::Query(flags) => query::run(&flags),
+        Command::Restore(flags) => backup::restore(&flags),
         Command::Verify(flags) => verify::run(&flags),
     };
     match outcome {

@@ -132,6 +132,11 @@ impl WrittenBlock<'_> {
         Ok(())
     }
 
+    /// What it is.
+    pub(crate) fn meta(&self) -> &BlockMeta {
+        self.block.meta()
+    }
+
     /// The name that it will have.
     pub(crate) fn ulid(&self) -> Ulid {
         self.block.meta().ulid

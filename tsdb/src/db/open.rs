@@ -56,7 +56,7 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Op
 }
 
 /// Makes a directory whose name is durable, with its missing parents.
-pub(super) fn create_dir(fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
+pub(crate) fn create_dir(fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
     let mut is_new = false;
     let mut parents = Vec::new();
     for path in dir.ancestors().filter(|path| !path.as_os_str().is_empty()) {

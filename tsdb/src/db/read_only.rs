@@ -18,7 +18,7 @@ use crate::stats::{OpenReport, Stats};
 /// it was when it was read; [`reload`](Self::reload) reads it again.
 #[derive(Debug)]
 pub struct ReadOnlyDb {
-    fs: Arc<dyn Fs>,
+    pub(super) fs: Arc<dyn Fs>,
     dir: PathBuf,
     pub(super) content: RwLock<Content>,
 }
@@ -26,8 +26,8 @@ pub struct ReadOnlyDb {
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) head: Arc<Head>,
-    view: View,
-    report: OpenReport,
+    pub(super) view: View,
+    pub(super) report: OpenReport,
 }
 
 impl ReadOnlyDb {

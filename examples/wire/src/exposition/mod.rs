@@ -2,6 +2,7 @@
 
 mod error;
 pub mod line;
+pub mod openmetrics;
 pub mod text;
 pub mod write;
 
