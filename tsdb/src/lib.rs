@@ -91,6 +91,7 @@ mod exemplar;
 mod head;
 mod histogram;
 mod lock;
+mod mend;
 mod metadata;
 mod mmap;
 mod options;
@@ -123,6 +124,7 @@ pub use ferula_wal::record::samples::RefSample;
 pub use ferula_wal::{Compression, SyncPolicy};
 pub use head::{Appender, Committed};
 pub use histogram::NativeHistogram;
+pub use mend::{DAMAGED_DIR, RepairReport, Repaired, repair_blocks};
 pub use metadata::{Metadata, MetadataError, MetricMetadata, MetricType};
 pub use options::{
     DEFAULT_BLOCK_RANGE_MS, DEFAULT_CHUNK_SEGMENT_BYTES, DEFAULT_HEAD_SNAPSHOT,

@@ -13,6 +13,7 @@ mod import;
 mod list;
 mod output;
 mod query;
+mod repair;
 mod selection;
 mod verify;
 
@@ -61,6 +62,8 @@ enum Command {
     List(list::Flags),
     /// Evaluate a PromQL expression at one time or over a range.
     Query(query::Flags),
+    /// Rescue what can be read of damaged blocks, and move these aside.
+    Repair(repair::Flags),
     /// Make a data directory of a backup, after reading all of that.
     Restore(backup::Flags),
     /// Read everything in a directory, and tell what is damaged.
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Command::Import(flags) => import::run(&flags),
         Command::List(flags) => list::run(&flags),
         Command::Query(flags) => query::run(&flags),
+        Command::Repair(flags) => repair::run(&flags),
         Command::Restore(flags) => backup::restore(&flags),
         Command::Verify(flags) => verify::run(&flags),
     };

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use ferula_index::Labels;
 use ferula_wal::fs::{Fs, StdFs};
 use serde::Serialize;
+use ulid::Ulid;
 
 use self::buffer::Buffer;
 pub use self::options::{
@@ -78,8 +79,10 @@ pub struct Backfill {
     runs: Vec<PathBuf>,
     n_runs: u64,
     appended: u64,
-    /// Released last.
-    _lock: DirLock,
+    /// A block that is about to go.
+    replaced: Option<Ulid>,
+    /// Released last; none if somebody else holds it.
+    _lock: Option<DirLock>,
 }
 
 /// What became of the samples.
@@ -115,14 +118,37 @@ impl Backfill {
         options: BackfillOptions,
     ) -> Result<Self, Error> {
         options.check()?;
-        let dir = dir.as_ref().to_path_buf();
-        create_dir(&*fs, &dir)?;
-        let lock = DirLock::acquire(&*fs, &dir)?;
+        let dir = dir.as_ref();
+        create_dir(&*fs, dir)?;
+        let lock = DirLock::acquire(&*fs, dir)?;
+        let mut backfill = Self::under_lock(fs, dir, options, None)?;
+        backfill._lock = Some(lock);
+        Ok(backfill)
+    }
+
+    /// Begins to make blocks in a directory that the caller has locked. The block `replaced` is about to
+    /// go, and covers nothing any more.
+    pub(crate) fn under_lock(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        options: BackfillOptions,
+        replaced: Option<Ulid>,
+    ) -> Result<Self, Error> {
+        options.check()?;
         // An opening removes what is called like this, should the process end halfway.
         let spool = dir.join(format!("{}{CREATION_SUFFIX}", new_ulid(&*options.clock)));
-        let (buffer, runs) = (Buffer::default(), Vec::new());
-        let (n_runs, appended) = (0, 0);
-        Ok(Self { fs, dir, options, buffer, spool, runs, n_runs, appended, _lock: lock })
+        Ok(Self {
+            fs,
+            dir: dir.to_path_buf(),
+            options,
+            buffer: Buffer::default(),
+            spool,
+            runs: Vec::new(),
+            n_runs: 0,
+            appended: 0,
+            replaced,
+            _lock: None,
+        })
     }
 
     /// Adds a float. `timestamp` is in milliseconds since the Unix epoch; `value` is kept bit for bit.
@@ -152,7 +178,8 @@ impl Backfill {
         self.push(labels, Recoded { start: 0, timestamp, value })
     }
 
-    fn push(&mut self, labels: &Labels, sample: Recoded) -> Result<(), Error> {
+    /// Adds a sample.
+    pub(crate) fn push(&mut self, labels: &Labels, sample: Recoded) -> Result<(), Error> {
         let timestamp = sample.timestamp;
         if labels.is_empty() {
             return Err(refused(labels, AppendError::NoLabels));
@@ -219,7 +246,9 @@ impl Backfill {
         self.spill()?;
         // What the log has of the time that whole blocks cover is in them. So a block that goes beyond
         // that must not count as a whole one, or the next opening would leave the log aside.
-        let covered = covered_until(&open_blocks(&*self.fs, &self.dir)?.blocks);
+        let mut blocks = open_blocks(&*self.fs, &self.dir)?.blocks;
+        blocks.retain(|block| Some(block.meta().ulid) != self.replaced);
+        let covered = covered_until(&blocks);
         let wal = self.dir.join(WAL_DIR);
         let has_log = self.fs.exists(&wal).map_err(Error::io("inspect", &wal))?;
         let is_part = |maxt: i64| has_log && maxt > covered;
