@@ -39,6 +39,9 @@ pub(crate) fn reason(pair: &Pair<'_>, difference: &Difference) -> Option<&'stati
     if has(&expr, &takes_any_of_results) {
         return Some("the first of what has no order");
     }
+    if stumbles_over_zero_bucket(pair.theirs) {
+        return Some("a zero bucket that custom buckets do not have");
+    }
     if is_inner_error(pair.theirs) {
         return Some("a float and a histogram of equal labels");
     }
@@ -52,6 +55,9 @@ pub(crate) fn reason(pair: &Pair<'_>, difference: &Difference) -> Option<&'stati
             }
             match difference {
                 Difference::Annotations { .. } => annotations(pair, &expr, ours, theirs),
+                Difference::Series(_) if has(&expr, &|part| predicts_infinity(pair, part)) => {
+                    Some("last digits of a function, enlarged")
+                }
                 Difference::Series(_)
                     if has(&expr, &counts_values) && same_counts(ours, theirs) =>
                 {
@@ -125,6 +131,12 @@ const ROUNDED: [&str; 25] = [
 fn is_near(pair: &Pair<'_>) -> bool {
     let difference = pair.ours.difference_within(pair.theirs, pair.case.is_ordered(), 1e-8);
     !matches!(difference, Some(Difference::Values(_)))
+}
+
+/// Tells whether a slope that may be nothing but rounding is multiplied by infinity.
+fn predicts_infinity(pair: &Pair<'_>, part: &Expr) -> bool {
+    matches!(&part.kind, ExprKind::Call(call) if call.function == "predict_linear")
+        && text(pair, part).contains("Inf")
 }
 
 fn counts_values(part: &Expr) -> bool {
@@ -238,6 +250,11 @@ fn takes_any_of_results(part: &Expr) -> bool {
         && !matches!(unwrapped(&aggregate.expr).kind, ExprKind::Selector(_))
 }
 
+/// Prometheus cannot write histograms of custom buckets that were divided by zero as text.
+fn stumbles_over_zero_bucket(theirs: &Outcome) -> bool {
+    matches!(theirs, Outcome::Failed(text) if text.contains("have no zero bucket"))
+}
+
 /// Prometheus stumbles over a float and a histogram of equal labels that are pinned.
 fn is_inner_error(theirs: &Outcome) -> bool {
     matches!(theirs, Outcome::Failed(text) if text.contains("unexpected number of samples"))
@@ -276,6 +293,18 @@ fn annotations(
         };
         may_be_unread(pair, expr, &tells)
     };
+    let of_numbers = |texts: &BTreeSet<String>| -> BTreeSet<String> {
+        texts
+            .iter()
+            .map(|text| text.split(", got ").next().unwrap_or_default().to_owned())
+            .collect()
+    };
+    if ours_texts != theirs_texts
+        && has(expr, &is_rounded)
+        && of_numbers(&ours_texts) == of_numbers(&theirs_texts)
+    {
+        return Some("last digits of a function, enlarged");
+    }
     let is_of_group = |text: &String| GROUP_TEXTS.iter().any(|part| text.contains(part));
     if matches!(pair.case.time, Time::Range { .. })
         && has(expr, &aggregates_results)
