@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ferula_promql::ast::{BinaryOp, Expr, ExprKind, Modifiers};
+use ferula_promql::ast::{AggregateExpr, BinaryOp, Expr, ExprKind, Modifiers};
 use ferula_promql::parser::{ParseOptions, parse_with};
 use ferula_promql::storage::Queryable;
 
@@ -25,7 +25,7 @@ pub(crate) fn reason(pair: &Pair<'_>, difference: &Difference) -> Option<&'stati
         return Some("a pinned subquery with other arguments that vary");
     }
     if has(&expr, &pins_twice) {
-        return Some("what is pinned within a pinned subquery");
+        return Some("what is pinned within a subquery that moves");
     }
     if has(&expr, &|part| has_native_buckets(pair, part)) {
         return Some("native histograms with a label le");
@@ -36,9 +36,11 @@ pub(crate) fn reason(pair: &Pair<'_>, difference: &Difference) -> Option<&'stati
     if has(&expr, &fills_in) && [pair.ours, pair.theirs].into_iter().any(refuses) {
         return Some("pairs that an operator refuses are filled in");
     }
-    let is_range = matches!(pair.case.time, Time::Range { .. });
-    if has(&expr, &|part| takes_any_of_results(part, is_range)) {
+    if has(&expr, &takes_any_of_results) {
         return Some("the first of what has no order");
+    }
+    if is_inner_error(pair.theirs) {
+        return Some("a float and a histogram of equal labels");
     }
     if has(&expr, &informs_of_other_times) {
         return Some("info of a selector with an offset or @");
@@ -55,6 +57,9 @@ pub(crate) fn reason(pair: &Pair<'_>, difference: &Difference) -> Option<&'stati
                 {
                     Some("last digits in labels of count_values")
                 }
+                Difference::Values(_) if has(&expr, &spreads_results) => {
+                    Some("the order in which a group is added up")
+                }
                 Difference::Values(_) if has(&expr, &is_rounded) && is_near(pair) => {
                     Some("last digits of a function, enlarged")
                 }
@@ -67,12 +72,6 @@ pub(crate) fn reason(pair: &Pair<'_>, difference: &Difference) -> Option<&'stati
         }
         (Outcome::Failed(ours), Outcome::Answered(_)) => {
             ours.contains("same labelset").then_some("a float and a histogram of equal labels")
-        }
-        (Outcome::Failed(ours), Outcome::Failed(theirs))
-            if ours.contains("same labelset")
-                && theirs.contains("unexpected number of samples") =>
-        {
-            Some("a float and a histogram of equal labels")
         }
         (Outcome::Failed(ours), Outcome::Failed(theirs)) if is_match(ours) && is_match(theirs) => {
             Some("which of several errors comes first")
@@ -135,8 +134,9 @@ fn counts_values(part: &Expr) -> bool {
 /// Tells whether the labels of two answers are the same, but for the last digits of numbers.
 fn same_counts(ours: &Answer, theirs: &Answer) -> bool {
     let labels = |answer: &Answer| -> BTreeSet<String> {
-        let rounded =
-            |value: &str| value.parse::<f64>().map_or(value.to_owned(), |v| format!("{v:.9e}"));
+        let rounded = |value: &str| {
+            value.parse::<f64>().map_or(value.to_owned(), |v| format!("{:.9e}", v + 0.0))
+        };
         let texts = answer.series.iter().map(|series| {
             let pairs =
                 series.labels.iter().map(|(name, value)| format!("{name}={}", rounded(value)));
@@ -173,7 +173,11 @@ const MAX_WINDOW_MS: i64 = 3 * 3_600_000;
 /// Tells whether a part may take native histograms that got a label `le`.
 fn has_native_buckets(pair: &Pair<'_>, part: &Expr) -> bool {
     let ExprKind::Call(call) = &part.kind else { return false };
-    call.function.starts_with("histogram_") && text(pair, part).contains(", \"le\", ")
+    let gives_label = |part: &Expr| match &part.kind {
+        ExprKind::Binary(binary) => binary.matching.group.is_some(),
+        _ => text(pair, part).contains(", \"le\", "),
+    };
+    call.function.starts_with("histogram_") && has(part, &gives_label)
 }
 
 /// Tells whether a part makes differences of the last digit large.
@@ -226,17 +230,17 @@ fn refuses(outcome: &Outcome) -> bool {
 }
 
 /// In a range query, Prometheus has the results of an operator or function in the order of a hash map,
-/// those of some aggregations always; `limitk` takes the first, and `topk` the first of equal ones.
-fn takes_any_of_results(part: &Expr, is_range: bool) -> bool {
+/// and those of some aggregations always, those of others in the order in which groups came up first;
+/// `limitk` takes the first, and `topk` the first of equal ones.
+fn takes_any_of_results(part: &Expr) -> bool {
     let ExprKind::Aggregate(aggregate) = &part.kind else { return false };
-    let has_no_order = |part: &Expr| match &part.kind {
-        ExprKind::Aggregate(aggregate) => aggregate.param.is_some(),
-        ExprKind::Subquery(_) => true,
-        _ => false,
-    };
     ["limitk", "topk", "bottomk"].contains(&aggregate.op.as_str())
         && !matches!(unwrapped(&aggregate.expr).kind, ExprKind::Selector(_))
-        && (is_range || has(&aggregate.expr, &has_no_order))
+}
+
+/// Prometheus stumbles over a float and a histogram of equal labels that are pinned.
+fn is_inner_error(theirs: &Outcome) -> bool {
+    matches!(theirs, Outcome::Failed(text) if text.contains("unexpected number of samples"))
 }
 
 /// Prometheus may look for what is pinned within such a subquery at another time if the subquery begins
@@ -249,7 +253,7 @@ fn pins_twice(part: &Expr) -> bool {
     };
     match &part.kind {
         ExprKind::Subquery(subquery) => {
-            subquery.modifiers.at.is_some() && has(&subquery.expr, &is_pinned)
+            subquery.modifiers != Modifiers::default() && has(&subquery.expr, &is_pinned)
         }
         _ => false,
     }
@@ -321,6 +325,13 @@ fn aggregates_results(part: &Expr) -> bool {
     }
 }
 
+/// Tells whether a part is the spread of such results, in which little is left of their digits.
+fn spreads_results(part: &Expr) -> bool {
+    let is_spread = |aggregate: &AggregateExpr| aggregate.op.as_str().starts_with("std");
+    matches!(&part.kind, ExprKind::Aggregate(aggregate) if is_spread(aggregate))
+        && aggregates_results(part)
+}
+
 /// Kinds of which Prometheus keeps the last one of an operator.
 fn is_of_operator(text: &str) -> bool {
     ["for binary operator", "counter resets", "bucket layout", "custom buckets"]
@@ -371,6 +382,7 @@ fn informs_of_other_times(expr: &Expr) -> bool {
     let moves = |part: &Expr| match &part.kind {
         ExprKind::Selector(selector) => selector.modifiers != Modifiers::default(),
         ExprKind::Matrix(matrix) => matrix.selector.modifiers != Modifiers::default(),
+        ExprKind::Subquery(subquery) => subquery.modifiers != Modifiers::default(),
         _ => false,
     };
     matches!(&expr.kind, ExprKind::Call(call) if call.function == "info" && has(&call.args[0], &moves))
