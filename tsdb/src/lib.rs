@@ -50,7 +50,12 @@
 //! - A [`Querier`] is a view of what was committed when it was opened, over head and blocks. Its
 //!   [`SeriesSet`]s decode samples when they are read, from any number of threads.
 //! - A [`ReadOnlyDb`] reads a directory that another process owns.
-//! - [`Db::snapshot`] copies everything committed as a directory of blocks.
+//! - [`Db::snapshot`] copies everything committed as a directory of blocks, [`ReadOnlyDb::backup`] does so
+//!   with a directory that another process writes to, and [`clone_dir`] with one that is closed.
+//! - A [`Backfill`] makes blocks of old samples in any order; [`Db::import_blocks`] takes over those of
+//!   another directory.
+//! - [`verify`] reads a whole directory and names what is damaged, [`repair_blocks`] rescues what can be read
+//!   of damaged blocks, [`Db::analyze`] tells what takes the room.
 //!
 //! # Guarantees
 //!

@@ -4,6 +4,7 @@
 
 mod analyze;
 mod backup;
+mod bench;
 mod compact;
 mod completions;
 mod convert;
@@ -44,6 +45,8 @@ enum Command {
     Analyze(analyze::Flags),
     /// Back up a directory, even while another program writes to it, as a directory of blocks.
     Backup(backup::Flags),
+    /// Measure appending and querying on this machine, in a few seconds.
+    Bench(bench::Flags),
     /// Make a second directory of one that no program writes to, log and all.
     Clone(backup::Flags),
     /// Compact the blocks that are due, or cut the head and clean up first.
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
     let outcome = match Flags::parse().command {
         Command::Analyze(flags) => analyze::run(&flags),
         Command::Backup(flags) => backup::back_up(&flags),
+        Command::Bench(flags) => bench::run(&flags),
         Command::Clone(flags) => backup::clone(&flags),
         Command::Compact(flags) => compact::run(&flags),
         Command::Completions(flags) => completions::run(&flags),

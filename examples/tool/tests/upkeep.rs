@@ -1,4 +1,4 @@
-//! `ferula compact`, `delete` and `completions`.
+//! `ferula compact`, `delete`, `bench` and `completions`.
 
 mod common;
 
@@ -90,4 +90,21 @@ fn a_query_is_answered_in_json() {
     let found = json(0, &["query", path(&dir), "up", "--time", "1699999200", "--json"]);
     assert_eq!(found["resultType"], "vector");
     assert_eq!(found["result"][0]["value"][1], "1");
+}
+
+#[test]
+fn the_machine_is_measured_and_nothing_left() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let small = ["--series", "50", "--samples", "500", "--dir", path(&dir)];
+    let measured = json(0, &[&["bench", "--json"], &small[..]].concat());
+    assert_eq!(measured["samples"], 25_000);
+    for field in ["append_seconds", "query_samples_per_second", "block_bytes"] {
+        assert!(measured[field].as_f64() > Some(0.0), "{measured}");
+    }
+    let (code, out, err) = ferula(&[&["bench"], &small[..]].concat());
+    assert_eq!((code, err.as_str(), out.lines().count()), (Some(0), "", 4));
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 0);
+    let (code, _, err) = ferula(&["bench", "--dir", "/nowhere/at-all"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("/nowhere/at-all"), "{err}");
 }
