@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
 
-use ferula_chunkenc::columnar::{Page, PageWriter, TimeRef, TimeTable, TimeTableWriter, ValueKind};
+use ferula_chunkenc::columnar::{
+    Page, PagePart, PageWriter, TimeRef, TimeTable, TimeTableWriter, ValueKind,
+};
 use ferula_chunkenc::stale::STALE_NAN;
 use ferula_chunkenc::{Error, cursor};
 use proptest::prelude::*;
@@ -184,6 +186,112 @@ fn times_are_found_in_columns_that_contain_them() {
     assert!(table.decode_into(beyond, &mut out).is_err());
 }
 
+/// Joins the chunks of pages, of which each has the same series, by copying them. The parts in
+/// `anew`, by page and series, are written anew.
+fn join(pages: &[Vec<u8>], anew: &dyn Fn(usize, usize) -> bool) -> Vec<u8> {
+    let pages: Vec<Page<'_>> = pages.iter().map(|page| Page::parse(page).unwrap()).collect();
+    let mut writer = PageWriter::new();
+    for series in 0..pages[0].len() {
+        let counts = pages.iter().map(|page| page.times(series).unwrap().count);
+        let times = TimeRef { column: 3, start: 0, count: counts.sum() };
+        let values: Vec<Vec<f64>> = pages
+            .iter()
+            .map(|page| {
+                let mut values = vec![0.0; page.times(series).unwrap().count.into()];
+                page.reader().decode(series, 0..values.len(), &mut values).unwrap();
+                values
+            })
+            .collect();
+        let mut parts = Vec::new();
+        for (at, page) in pages.iter().enumerate() {
+            for column in page.value_columns(series).unwrap() {
+                if anew(at, series) {
+                    parts.push(PagePart::Values(&values[at][column.range()]));
+                } else {
+                    let distance = column.distance();
+                    let relative_to = (distance > 0).then(|| series - distance);
+                    parts.push(PagePart::Copied { column, relative_to });
+                }
+            }
+        }
+        assert_eq!(writer.push_parts(times, &parts, &mut Vec::new()), Ok(series));
+    }
+    let mut joined = Vec::new();
+    writer.finish(&mut joined);
+    joined
+}
+
+/// The same chunks, each behind the other, as they were given to the pages that are joined.
+fn joined(parts: &[Vec<Written>]) -> Vec<Written> {
+    (0..parts[0].len())
+        .map(|series| {
+            let values: Vec<f64> =
+                parts.iter().flat_map(|part| part[series].values.clone()).collect();
+            let count = u16::try_from(values.len()).unwrap();
+            let times = TimeRef { column: 3, start: 0, count };
+            Written { times, values, starts: None, kind: parts[0][series].kind }
+        })
+        .collect()
+}
+
+/// Counters of buckets, and series of other kinds between them, for some times.
+fn mixed_page(from: usize, n: usize) -> (Vec<u8>, Vec<Written>) {
+    let times = TimeRef { column: 0, start: 0, count: u16::try_from(n).unwrap() };
+    let mut series = buckets(9, from + n);
+    series.insert(3, (0..from + n).map(|i| (i as f64).sqrt()).collect());
+    series.insert(5, vec![7.5; from + n]);
+    series.insert(7, (0..from + n).map(|i| f64::from(u8::from(i % 5 == 0))).collect());
+    if from.is_multiple_of(2) {
+        // What is a decimal in some parts is none in others.
+        series[6] = (0..from + n).map(|i| (i as f64).cos()).collect();
+        series[1][from] = STALE_NAN;
+    }
+    let chunks: Vec<_> = series.into_iter().map(|v| (times, v[from..].to_vec(), None)).collect();
+    write(&chunks)
+}
+
+#[test]
+fn columns_are_copied_and_stay_relative() {
+    let pages: Vec<_> =
+        [(0, 480), (480, 1), (481, 1300), (1782, 479)].map(|(from, n)| mixed_page(from, n)).into();
+    let n_relative = pages[2].1.iter().filter(|w| w.kind == ValueKind::RelativeDecimal).count();
+    assert!(n_relative >= 5, "{n_relative}");
+    let (bytes, written): (Vec<_>, Vec<_>) = pages.into_iter().unzip();
+    let once = join(&bytes, &|_, _| false);
+    let written = joined(&written);
+    check(&once, &written);
+    assert_eq!(Page::parse(&once).unwrap().value_columns(0).unwrap().len(), 4);
+    // Those of which nothing else is a part stay as they are.
+    let alone = join(&bytes[..1], &|_, _| false);
+    assert_eq!(
+        Page::parse(&alone).unwrap().column_bytes(4),
+        Page::parse(&bytes[0]).unwrap().column_bytes(4)
+    );
+    // What was joined is joined again.
+    let twice = join(&[once, bytes[3].clone()], &|_, _| false);
+    assert_eq!(Page::parse(&twice).unwrap().value_columns(1).unwrap().len(), 5);
+    // The first of a chain may be written anew.
+    check(&join(&bytes, &|page, series| series == 0 || page == 1), &written);
+}
+
+#[test]
+fn a_copy_refers_to_one_of_the_last_chunks_only() {
+    let (page, _) = mixed_page(0, 100);
+    let page = Page::parse(&page).unwrap();
+    let series = (0..page.len())
+        .find(|series| page.value_columns(*series).unwrap()[0].distance() > 0)
+        .unwrap();
+    let times = TimeRef { column: 0, start: 0, count: 100 };
+    let mut writer = PageWriter::new();
+    for relative_to in [0, 1, 200] {
+        let column = page.value_columns(series).unwrap().remove(0);
+        let parts = [PagePart::Copied { column, relative_to: Some(relative_to) }];
+        assert!(writer.push_parts(times, &parts, &mut Vec::new()).is_err(), "{relative_to}");
+    }
+    assert!(writer.push_parts(times, &[], &mut Vec::new()).is_err());
+    assert!(writer.is_empty() && writer.size_bytes() == 0);
+}
+
 fn read_all(data: &[u8]) {
     if let Ok(page) = Page::parse(data) {
         let mut reader = page.reader();
@@ -191,6 +299,7 @@ fn read_all(data: &[u8]) {
             let n = usize::from(page.times(chunk).unwrap().count);
             let mut out = vec![0.0; n];
             let _ = page.stats(chunk);
+            let _ = page.value_columns(chunk);
             let _ = page.starts(chunk, 0..n);
             let _ = reader.decode(chunk, 0..n, &mut out);
             let _ = page.reader().decode(chunk, n / 2..n, &mut out[n / 2..]);
@@ -221,7 +330,17 @@ fn corrupted_pages_never_panic() {
     table.write(&mut times);
     let compressed = write(&vec![chunks[0].clone(); 30]).0;
     assert_eq!(compressed[1], 1);
-    for data in [page, times, compressed] {
+    let pages = [240_u16, 300].map(|n| {
+        let times = TimeRef { column: 0, start: 0, count: n };
+        let mut chunks: Vec<_> =
+            buckets(3, n.into()).into_iter().map(|v| (times, v, None)).collect();
+        let scrambled = |series: u64| (0..u64::from(n)).map(move |i| scramble(i + series) as f64);
+        chunks.extend((0..2).map(|series| (times, scrambled(series * 99).collect(), None)));
+        write(&chunks).0
+    });
+    let joined = join(&pages, &|_, _| false);
+    assert_eq!(joined[1], 0, "not compressed, so that flipped bits arrive");
+    for data in [page, times, compressed, joined] {
         for cut in (0..data.len()).step_by(3) {
             read_all(&data[..cut]);
         }

@@ -10,8 +10,8 @@ use std::fmt;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::Error;
 use crate::labels::{packed_len, packed_text, push_packed};
+use crate::{Error, Labels};
 
 /// Size of the blocks that hold the text; longer strings get a block of their own.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -132,6 +132,30 @@ impl SymbolTable {
     /// If the table never gave out the number. A released number has any text.
     pub fn get(&self, symbol: Symbol) -> &str {
         text_at(&self.blocks, self.places[symbol.0 as usize])
+    }
+
+    /// Labels as pairs of numbers, of names and values.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSymbol`] if one of them is not in the table.
+    pub(crate) fn numbers_of(&self, labels: &Labels) -> Result<Vec<(u32, u32)>, Error> {
+        let number = |text: &str| {
+            let symbol = self.lookup(text).map(|symbol| symbol.0);
+            symbol.ok_or_else(|| Error::UnknownSymbol { symbol: text.to_owned() })
+        };
+        labels.iter().map(|(name, value)| Ok((number(name)?, number(value)?))).collect()
+    }
+
+    /// The labels that have these numbers.
+    ///
+    /// # Errors
+    /// Those of [`Labels::from_sorted`].
+    ///
+    /// # Panics
+    /// As [`get`](Self::get) does.
+    pub(crate) fn labels_of(&self, numbers: &[(u32, u32)]) -> Result<Labels, Error> {
+        let text = |number| self.get(Symbol(number));
+        Labels::from_sorted(numbers.iter().map(|&(name, value)| (text(name), text(value))))
     }
 
     /// Removes a string; its number may stand for another one from here on.

@@ -12,7 +12,7 @@ use crate::parser::quote;
 /// A query that cannot be parsed, or that makes no sense.
 ///
 /// `Display` gives the one line that Prometheus's API shows. The alternate form, `{:#}`, adds the
-/// line of the query with the place marked, and a suggestion if there is one.
+/// line of the query with the place marked, and a [hint](Self::hint) if there is one.
 ///
 /// ```
 /// let error = ferula_promql::parser::parse("sum(rat(x[5m]))").unwrap_err();
@@ -80,8 +80,8 @@ impl fmt::Display for ParseError {
         }
         if f.alternate() {
             self.write_excerpt(f)?;
-            if let Some(name) = self.suggestion() {
-                write!(f, "\n  did you mean {name:?}?")?;
+            if let Some(hint) = self.hint() {
+                write!(f, "\n  {hint}")?;
             }
         }
         Ok(())

@@ -96,6 +96,7 @@ mod error;
 mod exec;
 mod explain;
 pub mod functions;
+mod hint;
 mod ledger;
 mod lexer;
 mod limits;

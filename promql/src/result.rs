@@ -1,6 +1,7 @@
 //! From the operators of a query to its value.
 
 use ferula_chunkenc::{Sample, SampleBatch, stale};
+use ferula_index::Labels;
 
 use crate::ast::Boundary;
 use crate::exec::batch::{Grid, SeriesMeta};
@@ -13,6 +14,7 @@ use crate::functions::signatures::ValueType;
 use crate::functions::starts::Starts;
 use crate::ledger::Charge;
 use crate::plan::{Node, NodeKind, RangeSource};
+use crate::sorting::{CHECK_EVERY, sort_within};
 use crate::{Error, MatrixSeries, Part, Value, VectorSample, limits};
 
 /// Takes the parts of an answer, in order.
@@ -188,12 +190,29 @@ fn matrix(
             if meta.drop_name { without_metadata(&meta.labels)? } else { meta.labels.clone() };
         rows.push(MatrixSeries { labels, samples: kept });
     }
-    rows.sort_by(|a, b| a.labels.cmp(&b.labels));
-    if rows.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
-        return Err(Error::DuplicateLabelset);
-    }
+    let order = by_labels(&rows, context)?;
     take(Part::Matrix)?;
-    rows.into_iter().try_for_each(|row| take(Part::Series(row)))
+    order.into_iter().try_for_each(|index| {
+        let empty = MatrixSeries { labels: Labels::empty(), samples: SampleBatch::new() };
+        take(Part::Series(std::mem::replace(&mut rows[index], empty)))
+    })
+}
+
+/// The places of series in the order of their labels, of which no two may be the same.
+fn by_labels(rows: &[MatrixSeries], context: &Context) -> Result<Vec<usize>, Error> {
+    let mut charge = context.charge("what is sorted");
+    charge.add_each(rows.len(), 2 * size_of::<usize>())?;
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    sort_within(&mut order, &context.limits, |a, b| rows[*a].labels.cmp(&rows[*b].labels))?;
+    for (at, pair) in order.windows(2).enumerate() {
+        if at.is_multiple_of(CHECK_EVERY) {
+            context.limits.check()?;
+        }
+        if rows[pair[0]].labels == rows[pair[1]].labels {
+            return Err(Error::DuplicateLabelset);
+        }
+    }
+    Ok(order)
 }
 
 /// The samples of a window.

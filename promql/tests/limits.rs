@@ -1,15 +1,15 @@
 //! What stops a query: limits, cancellation, time, storages that fail; and that functions do not.
 
 use std::error::Error as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use ferula_chunkenc::{Sample, SampleBatch};
 use ferula_index::{Labels, Matcher};
 use ferula_promql::functions::signatures::{self, ValueType};
 use ferula_promql::storage::{Querier, Queryable, SelectHints, SeriesSet, StorageError, TimeRange};
 use ferula_promql::testlang::{MemoryStorage, TestStorage};
-use ferula_promql::{Clock, Engine, EngineOptions, Error, Features, Value};
+use ferula_promql::{CancelHandle, Clock, Engine, EngineOptions, Error, Features, Value};
 
 fn memory(n_series: i64, n_samples: i64) -> Arc<dyn Queryable> {
     let mut storage = MemoryStorage::new();
@@ -139,6 +139,56 @@ fn ranges_must_go_forward() {
 fn cancelled_queries_stop() {
     let query = limited(1_000).instant(memory(10, 10), "m", 0).unwrap();
     query.cancel_handle().cancel();
+    assert!(matches!(query.run(), Err(Error::Cancelled)));
+}
+
+/// Series of which the last one cancels the query that reads it.
+#[derive(Clone, Default)]
+struct Cancelling(Arc<OnceLock<CancelHandle>>);
+
+impl Queryable for Cancelling {
+    fn querier(&self, _: TimeRange) -> Result<Box<dyn Querier>, StorageError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Querier for Cancelling {
+    fn select(&self, _: &[Matcher], _: &SelectHints) -> Result<Box<dyn SeriesSet>, StorageError> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn label_names(&self, _: &[Matcher]) -> Result<Vec<String>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    fn label_values(&self, _: &str, _: &[Matcher]) -> Result<Vec<String>, StorageError> {
+        Ok(Vec::new())
+    }
+}
+
+impl SeriesSet for Cancelling {
+    fn len(&self) -> usize {
+        9
+    }
+
+    fn labels(&self, index: usize) -> Labels {
+        Labels::from_pairs([("i", index.to_string())]).expect("one name")
+    }
+
+    fn read(&self, index: usize, batch: &mut SampleBatch) -> Result<(), StorageError> {
+        batch.push(0, 1.0);
+        if index + 1 == self.len() {
+            self.0.get().expect("set before the query runs").cancel();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn range_vectors_are_not_sorted_for_cancelled_queries() {
+    let storage = Cancelling::default();
+    let query = limited(1_000).instant(Arc::new(storage.clone()), "m[5m]", 0).unwrap();
+    storage.0.set(query.cancel_handle()).expect("set once");
     assert!(matches!(query.run(), Err(Error::Cancelled)));
 }
 

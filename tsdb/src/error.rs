@@ -206,6 +206,12 @@ pub enum Error {
         /// The directory.
         dir: PathBuf,
     },
+    /// A directory is to be made that is there and holds something.
+    #[error("{dir} is there and not empty", dir = dir.display())]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// A file of a block is missing.
     #[error("{file} is missing", file = file.display())]
     Missing {
@@ -220,6 +226,15 @@ pub enum Error {
         /// What is wrong with it.
         #[source]
         source: ferula_chunkenc::Error,
+    },
+    /// A sample that no store would take.
+    #[error("sample of {labels} is refused")]
+    Refused {
+        /// Its series.
+        labels: Labels,
+        /// Why.
+        #[source]
+        source: AppendError,
     },
     /// The database was closed.
     #[error("the database is closed")]
@@ -257,6 +272,17 @@ pub enum BlockFault {
     /// The samples of a chunk lie elsewhere than the index says, or outside of the block.
     #[error("chunk {chunk} of {labels} does not hold the samples that the index names")]
     ChunkRange {
+        /// The series.
+        labels: Labels,
+        /// The chunk.
+        chunk: ChunkRef,
+    },
+    /// The values of a chunk are others than the index says: the first, the last, the smallest or
+    /// the largest.
+    #[error(
+        "chunk {chunk} of {labels} has other first, last, smallest or largest values than the index says"
+    )]
+    ChunkBounds {
         /// The series.
         labels: Labels,
         /// The chunk.
@@ -362,6 +388,34 @@ impl Error {
             | Self::Block { .. }
             | Self::Missing { .. } => true,
             _ => false,
+        }
+    }
+
+    /// The file or directory that the error is about, and where in it, as far as that is known.
+    pub fn location(&self) -> Option<(&Path, Option<u64>)> {
+        use ferula_index::Error::Corrupt;
+        match self {
+            Self::Index { file, source: Corrupt { offset, .. }, .. } => Some((file, Some(*offset))),
+            Self::Magic { file, .. } => Some((file, Some(0))),
+            Self::Chunk { file, offset, .. } => Some((file, Some(*offset))),
+            Self::Io { file, .. }
+            | Self::Index { file, .. }
+            | Self::Version { file, .. }
+            | Self::TooLarge { file, .. }
+            | Self::Meta { file, .. }
+            | Self::BlockFormat { file, .. }
+            | Self::MetaRange { file, .. }
+            | Self::Decode { file, .. }
+            | Self::Snapshot { file, .. }
+            | Self::SnapshotRecord { file, .. }
+            | Self::Missing { file } => Some((file, None)),
+            Self::ChunkRef { dir, .. }
+            | Self::Block { dir, .. }
+            | Self::Locked { dir, .. }
+            | Self::NotEmpty { dir }
+            | Self::SnapshotTarget { dir } => Some((dir, None)),
+            Self::Wal { source, .. } | Self::LogStopped { source } => source.location(),
+            _ => None,
         }
     }
 

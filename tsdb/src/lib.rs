@@ -50,7 +50,12 @@
 //! - A [`Querier`] is a view of what was committed when it was opened, over head and blocks. Its
 //!   [`SeriesSet`]s decode samples when they are read, from any number of threads.
 //! - A [`ReadOnlyDb`] reads a directory that another process owns.
-//! - [`Db::snapshot`] copies everything committed as a directory of blocks.
+//! - [`Db::snapshot`] copies everything committed as a directory of blocks, [`ReadOnlyDb::backup`] does so
+//!   with a directory that another process writes to, and [`clone_dir`] with one that is closed.
+//! - A [`Backfill`] makes blocks of old samples in any order; [`Db::import_blocks`] takes over those of
+//!   another directory.
+//! - [`verify`] reads a whole directory and names what is damaged, [`repair_blocks`] rescues what can be read
+//!   of damaged blocks, [`Db::analyze`] tells what takes the room.
 //!
 //! # Guarantees
 //!
@@ -80,6 +85,8 @@
 
 #![deny(unsafe_code)]
 
+mod analyze;
+mod backfill;
 mod block;
 mod clock;
 mod compact;
@@ -89,6 +96,7 @@ mod exemplar;
 mod head;
 mod histogram;
 mod lock;
+mod mend;
 mod metadata;
 mod mmap;
 mod options;
@@ -102,19 +110,26 @@ mod repair;
 mod retention;
 mod stats;
 mod tombstones;
+mod verify;
 
+pub use analyze::{Analysis, AnalysisRequest, Counted, DEFAULT_ANALYSIS_TOP};
+pub use backfill::{
+    Backfill, BackfillOptions, BackfillReport, DEFAULT_BACKFILL_MEMORY_BYTES,
+    MIN_BACKFILL_MEMORY_BYTES,
+};
 pub use block::{
     BlockCompaction, BlockFormat, BlockMeta, BlockParent, BlockStats, FerulaSection, META_VERSION,
 };
 pub use clock::{Clock, SystemClock};
 pub use compact::Progress;
-pub use db::{Db, ReadOnlyDb};
+pub use db::{CopyReport, Db, ImportReport, ReadOnlyDb, clone_dir};
 pub use error::{AppendError, BlockFault, Error, SnapshotFault};
 pub use exemplar::{Exemplar, ExemplarError, SeriesExemplars};
 pub use ferula_wal::record::samples::RefSample;
 pub use ferula_wal::{Compression, SyncPolicy};
 pub use head::{Appender, Committed};
 pub use histogram::NativeHistogram;
+pub use mend::{DAMAGED_DIR, RepairReport, Repaired, repair_blocks};
 pub use metadata::{Metadata, MetadataError, MetricMetadata, MetricType};
 pub use options::{
     DEFAULT_BLOCK_RANGE_MS, DEFAULT_CHUNK_SEGMENT_BYTES, DEFAULT_HEAD_SNAPSHOT,
@@ -131,3 +146,4 @@ pub use querier::{Querier, SeriesSet};
 pub use query_threads::QueryThreads;
 pub use retention::{Retention, RetentionRule};
 pub use stats::{CompactionStats, MemoryUsage, OpenReport, Quarantined, Stats};
+pub use verify::{Finding, MAX_FINDINGS, Verification, verify};

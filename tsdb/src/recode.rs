@@ -83,10 +83,15 @@ impl Recoder {
 
     /// Takes up a chunk of a block like [`decode`](Self::decode).
     pub(crate) fn decode_stored(&mut self, chunk: &StoredChunk) -> Result<(), Error> {
-        let columns = match chunk {
+        match chunk {
             StoredChunk::Encoded(chunk) => return self.decode(chunk),
-            StoredChunk::Columns(columns) => columns,
-        };
+            StoredChunk::Columns(columns) => self.decode_columns(columns),
+            StoredChunk::Paged(paged) => self.decode_columns(&paged.decode()?),
+        }
+        Ok(())
+    }
+
+    fn decode_columns(&mut self, columns: &Columns) {
         match &columns.values {
             ColumnValues::Floats(values) => {
                 self.take_columns(columns, values.iter().map(|value| Value::Float(*value)));
@@ -103,7 +108,6 @@ impl Recoder {
                 self.take_columns(columns, histograms.iter().map(value));
             }
         }
-        Ok(())
     }
 
     fn take_columns(&mut self, columns: &Columns, values: impl Iterator<Item = Value>) {

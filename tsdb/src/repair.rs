@@ -4,7 +4,7 @@
 //! the reason; the others serve. Nothing is deleted but directories that are unfinished by name, and
 //! blocks that another one says it was made of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,18 +26,30 @@ pub(crate) struct FoundBlocks {
     pub(crate) replaced: Vec<Ulid>,
 }
 
+/// How often the blocks of a directory are listed again because some came or went meanwhile.
+const SETTLE_ATTEMPTS: usize = 20;
+
 /// Opens the blocks in the directory `dir`, to which another process may be writing.
 ///
 /// # Errors
-/// [`Error::Missing`] if blocks came or went meanwhile: a listing made while one takes the place of
+/// [`Error::Missing`] if blocks came or went all the time: a listing made while one takes the place of
 /// others may have neither.
 pub(crate) fn open_settled_blocks(fs: &dyn Fs, dir: &Path) -> Result<FoundBlocks, Error> {
-    let before = block_names(fs, dir)?;
-    let found = open_blocks(fs, dir)?;
-    let after = block_names(fs, dir)?;
-    match before.symmetric_difference(&after).next() {
-        Some(ulid) => Err(Error::Missing { file: dir.join(ulid.to_string()) }),
-        None => Ok(found),
+    let mut attempt = 1;
+    // What was opened once stays what it is.
+    let mut opened = BTreeMap::new();
+    let mut before = block_names(fs, dir)?;
+    loop {
+        let found = open_named_blocks(fs, dir, &before, &mut opened)?;
+        let after = block_names(fs, dir)?;
+        match before.symmetric_difference(&after).next() {
+            None => return Ok(found),
+            Some(ulid) if attempt == SETTLE_ATTEMPTS => {
+                return Err(Error::Missing { file: dir.join(ulid.to_string()) });
+            }
+            Some(_) => attempt += 1,
+        }
+        before = after;
     }
 }
 
@@ -49,10 +61,27 @@ fn block_names(fs: &dyn Fs, dir: &Path) -> Result<BTreeSet<Ulid>, Error> {
 
 /// Opens the blocks in the directory `dir`.
 pub(crate) fn open_blocks(fs: &dyn Fs, dir: &Path) -> Result<FoundBlocks, Error> {
+    open_named_blocks(fs, dir, &block_names(fs, dir)?, &mut BTreeMap::new())
+}
+
+/// Opens those of the blocks `names` in the directory `dir` that are not `opened` yet.
+fn open_named_blocks(
+    fs: &dyn Fs,
+    dir: &Path,
+    names: &BTreeSet<Ulid>,
+    opened: &mut BTreeMap<Ulid, Arc<Block>>,
+) -> Result<FoundBlocks, Error> {
     let mut found = Vec::new();
-    for ulid in block_names(fs, dir)? {
+    for &ulid in names {
         let dir = dir.join(ulid.to_string());
-        found.push((ulid, open_block(fs, &dir, ulid).map_err(|error| (dir, error))));
+        let block = match opened.get(&ulid) {
+            Some(block) => Ok(Arc::clone(block)),
+            None => open_block(fs, &dir, ulid).map(Arc::new).map_err(|error| (dir, error)),
+        };
+        if let Ok(block) = &block {
+            opened.insert(ulid, Arc::clone(block));
+        }
+        found.push((ulid, block));
     }
     let intact = found.iter().filter_map(|(_, block)| block.as_ref().ok());
     let parents = intact.flat_map(|block| &block.meta().compaction.parents);
@@ -61,7 +90,7 @@ pub(crate) fn open_blocks(fs: &dyn Fs, dir: &Path) -> Result<FoundBlocks, Error>
     for (ulid, block) in found {
         match block {
             _ if parents.contains(&ulid) => sorted.replaced.push(ulid),
-            Ok(block) => sorted.blocks.push(Arc::new(block)),
+            Ok(block) => sorted.blocks.push(block),
             Err((dir, error)) => {
                 let reason = error.to_string_with_causes();
                 sorted.quarantined.push(Quarantined { dir, reason });

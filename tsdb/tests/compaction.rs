@@ -386,6 +386,59 @@ fn closing_breaks_a_compaction_off() {
 }
 
 #[test]
+fn a_block_that_vanishes_is_read_on_and_the_others_stay() {
+    for format in [BlockFormat::Ferula, BlockFormat::Prometheus] {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path(), in_format(short_blocks(), format)).unwrap();
+        scrape(&db, 3, 0, 4 * RANGE);
+        db.compact_head().unwrap();
+        let expected = all(&db);
+        let querier = db.querier(i64::MIN, i64::MAX).unwrap();
+        let selected = querier.select(&[]).unwrap();
+        // Somebody removes a block behind the back of the database.
+        let second = db.stats().blocks[1].ulid.to_string();
+        fs::remove_dir_all(dir.path().join(&second)).unwrap();
+        let samples = |index: usize| {
+            let mut batch = ferula_chunkenc::SampleBatch::new();
+            selected.read(index, &mut batch).unwrap();
+            batch.iter().collect::<Vec<_>>()
+        };
+        for (index, (_, before)) in expected.iter().enumerate() {
+            assert_eq!(&samples(index), before, "what is open is read on");
+        }
+        db.compact().unwrap_err();
+        assert!(!names(dir.path()).iter().any(|name| name.contains(".tmp")));
+        assert_eq!(samples(0), expected[0].1);
+        drop((selected, querier));
+        db.close().unwrap();
+        let db = Db::open(dir.path(), in_format(short_blocks(), format)).unwrap();
+        let mut left = expected;
+        for (_, samples) in &mut left {
+            samples.retain(|sample| !(RANGE..2 * RANGE).contains(&sample.timestamp));
+        }
+        assert_eq!(all(&db), left);
+        db.compact().unwrap();
+        assert_eq!(all(&db), left);
+    }
+}
+
+#[test]
+fn those_who_read_a_block_go_on_when_it_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = with_blocks(dir.path(), 4 * RANGE);
+    let expected = all(&db);
+    let querier = db.querier(i64::MIN, i64::MAX).unwrap();
+    let selected = querier.select(&[]).unwrap();
+    assert_eq!(db.compact().unwrap().len(), 1);
+    assert_eq!(ranges(&db), [(0, 3), (3, 4)]);
+    for (index, (_, before)) in expected.iter().enumerate() {
+        let mut batch = ferula_chunkenc::SampleBatch::new();
+        selected.read(index, &mut batch).unwrap();
+        assert_eq!(&batch.iter().collect::<Vec<_>>(), before);
+    }
+}
+
+#[test]
 fn an_empty_directory_has_nothing_to_compact() {
     let db = Db::open_with(Arc::new(FaultFs::new()), "/data", short_blocks()).unwrap();
     assert_eq!(db.compact().unwrap(), []);

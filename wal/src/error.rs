@@ -158,6 +158,19 @@ impl Error {
         }
     }
 
+    /// The file or directory that the error is about, and where in it, as far as that is known.
+    pub fn location(&self) -> Option<(&Path, Option<u64>)> {
+        match self {
+            Self::Io { file, .. } => Some((file, None)),
+            Self::Damaged { file, offset, .. } | Self::PositionLost { file, offset, .. } => {
+                Some((file, Some(*offset)))
+            }
+            Self::MissingSegment { dir, .. } | Self::SegmentNumbers { dir } => Some((dir, None)),
+            Self::Stopped { cause } => cause.location(),
+            _ => None,
+        }
+    }
+
     /// Makes a function that wraps an IO error with what was tried on which file.
     pub(crate) fn io<'a>(op: &'static str, file: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::Io { op, file: file.to_path_buf(), source }

@@ -72,6 +72,6 @@ pub use frame::{Compression, MAX_BATCH_BYTES, PAGE_BYTES, Unpacker};
 pub use options::{DEFAULT_SEGMENT_BYTES, MAX_SEGMENT_BYTES, Options, OptionsBuilder, SyncPolicy};
 pub use packed::PackedRecord;
 pub use reader::{LogReader, LogRecord};
-pub use repair::Cut;
+pub use repair::{Cut, torn_end};
 pub use tail::{LogTail, TailPosition, TailStart};
 pub use writer::{Lsn, Recovery, RecoveryReport, Reservation, Wal};

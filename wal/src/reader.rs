@@ -185,6 +185,12 @@ impl LogReader {
         Ok(true)
     }
 
+    /// Leaves what is left of the segment that is being read, so that the next record is one of a
+    /// later segment: for whoever looks for all that is damaged.
+    pub fn skip_segment(&mut self) {
+        self.current = None;
+    }
+
     /// The record gone to last.
     pub(crate) fn record(&self) -> Option<LogRecord<'_>> {
         let (source, reader) = self.current.as_ref()?;

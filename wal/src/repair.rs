@@ -12,6 +12,7 @@ use crate::error::DamageReason;
 use crate::frame::page_left;
 use crate::fs::{File, Fs, OpenMode};
 use crate::reader::{ScanError, SegmentReader};
+use crate::segment::{Listing, segment_path};
 
 /// What was cut off the end of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,20 @@ pub(crate) struct Repaired {
     pub(crate) had_bytes: bool,
     /// Whether no record is left in it.
     pub(crate) is_empty: bool,
+}
+
+/// Tells what opening the log in `dir` for writing would cut off its end. Nothing is changed.
+///
+/// # Errors
+/// [`Error::Damaged`] if that opening would refuse, [`Error::MissingSegment`], [`Error::Io`].
+pub fn torn_end(fs: &dyn Fs, dir: &Path) -> Result<Option<Cut>, Error> {
+    for segment in Listing::read(fs, dir)?.segments.into_iter().rev() {
+        let (reader, cut) = check_end(fs, &segment_path(dir, segment), segment)?;
+        if reader.len() > 0 {
+            return Ok(cut);
+        }
+    }
+    Ok(None)
 }
 
 /// Checks the last segment, cuts a torn end off, and makes what is left durable.

@@ -33,10 +33,12 @@ mod ints;
 mod packed;
 mod page;
 mod page_reader;
+mod parts;
 mod pick;
 mod time_table;
 mod timestamps;
 mod values;
+mod zstd_memory;
 
 use std::fmt;
 
@@ -44,9 +46,11 @@ pub use chunk::{ChunkContent, ChunkStats, ColumnarChunk, ColumnarEncoder};
 pub use histogram::{ColumnarHistogram, MAX_BUCKETS, MAX_COUNTS};
 pub use page::{MAX_PAGE_BYTES, Page, PageWriter};
 pub use page_reader::{PageMemory, PageReader};
+pub use parts::{PageColumn, PagePart};
 pub use pick::ValueKind;
 pub use time_table::{TimeRef, TimeTable, TimeTableWriter};
 pub use values::ValueStats;
+pub use zstd_memory::Decompressor;
 
 /// Most samples of one chunk.
 pub const MAX_SAMPLES: usize = 8192;
@@ -78,6 +82,8 @@ pub enum ColumnField {
     Cut,
     /// The column that another one is relative to.
     Reference,
+    /// The columns that a chunk consists of.
+    Parts,
     /// Buckets of histograms and which of them each has.
     Layout,
     /// Which column of times a chunk has.
@@ -103,6 +109,7 @@ impl fmt::Display for ColumnField {
             Self::DictionaryIndex => "index of a dictionary",
             Self::Cut => "position to split bits at",
             Self::Reference => "reference to a column",
+            Self::Parts => "parts of a column",
             Self::Layout => "layout of histograms",
             Self::TimeColumn => "column of times",
             Self::Chunk => "chunk of a page",

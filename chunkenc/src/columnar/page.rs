@@ -14,10 +14,12 @@ use super::chunk::{ChunkContent, VERSION, check_length, check_version, within};
 use super::histogram::{self, ColumnarHistogram, Encoders, HistogramColumns};
 use super::ints::IntColumn;
 use super::page_reader::PageReader;
+use super::parts::{self, PageColumn, PagePart, Part, Parts};
 use super::pick::{Reference, ValueKind};
 use super::time_table::TimeRef;
 use super::timestamps;
 use super::values::{ValueColumn, ValueStats};
+use super::zstd_memory::{Compressor, Decompressor};
 use super::{ColumnField, MAX_SAMPLES};
 use crate::Error;
 use crate::cursor::{Cursor, put_u8, put_uvarint, put_varint};
@@ -40,9 +42,6 @@ const MAX_CHAIN: usize = 8;
 
 /// Largest body of a page: what one chunk may take and the size at which pages are finished.
 pub const MAX_PAGE_BYTES: usize = 1 << 22;
-
-/// zstd's level; higher ones gain little on what is coded already.
-const ZSTD_LEVEL: i32 = 3;
 
 /// A column that later ones may be relative to.
 #[derive(Clone, Debug)]
@@ -87,6 +86,7 @@ pub struct PageWriter {
     n_chunks: usize,
     last_times: Option<TimeRef>,
     candidates: VecDeque<Candidate>,
+    zstd: Compressor,
 }
 
 impl PageWriter {
@@ -134,6 +134,60 @@ impl PageWriter {
         }
         self.n_chunks += 1;
         Ok((self.n_chunks - 1, picked.kind))
+    }
+
+    /// Adds a chunk of floats that consists of `parts`, in the order of their times; returns its
+    /// number in the page. Appends to `exponents`, for each part that is written anew, that of its
+    /// decimals, if it is written as such.
+    ///
+    /// # Errors
+    /// [`Error::ColumnLength`] if there are more or fewer values than `times`, or a reference leads
+    /// to none of the last 15 chunks; nothing is added then.
+    pub fn push_parts(
+        &mut self,
+        times: TimeRef,
+        parts: &[PagePart<'_>],
+        exponents: &mut Vec<Option<u8>>,
+    ) -> Result<usize, Error> {
+        check_lengths(times, parts.iter().map(PagePart::len).sum(), None)?;
+        let mut heads = Vec::with_capacity(parts.len());
+        let mut columns = Vec::new();
+        for part in parts {
+            let before = columns.len();
+            let distance = match part {
+                PagePart::Copied { column, relative_to } => {
+                    columns.extend_from_slice(column.data());
+                    self.distance_to(*relative_to)?
+                }
+                PagePart::Values(values) => {
+                    let picked = self.encoders.values.encode(values, &[], &mut columns);
+                    exponents.push(picked.exponent);
+                    0
+                }
+            };
+            heads.push((part.len(), distance, columns.len() - before));
+        }
+        let before = self.columns.len();
+        let distance = match heads[..] {
+            [(_, distance, _)] => distance,
+            _ => {
+                parts::write_head(&heads, &mut self.columns);
+                0
+            }
+        };
+        self.columns.extend_from_slice(&columns);
+        self.put_entry(distance.to_le_bytes()[0], times, self.columns.len() - before);
+        self.n_chunks += 1;
+        Ok(self.n_chunks - 1)
+    }
+
+    fn distance_to(&self, chunk: Option<usize>) -> Result<usize, Error> {
+        let limit = usize::from(DISTANCE_MASK);
+        match chunk.map(|chunk| self.n_chunks.wrapping_sub(chunk)) {
+            None => Ok(0),
+            Some(distance) if (1..=limit).contains(&distance) => Ok(distance),
+            Some(found) => Err(Error::ColumnLength { found, limit }),
+        }
     }
 
     /// Adds a chunk of histograms; returns its number in the page.
@@ -209,7 +263,7 @@ impl PageWriter {
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         let mut body = std::mem::take(&mut self.directory);
         body.extend_from_slice(&self.columns);
-        let compressed = zstd::bulk::compress(&body, ZSTD_LEVEL).ok();
+        let compressed = self.zstd.compress(&body).ok();
         let compressed = compressed.filter(|frame| frame.len() + frame.len() / 32 < body.len());
         put_u8(out, VERSION);
         put_u8(out, if compressed.is_some() { IS_ZSTD } else { 0 });
@@ -259,6 +313,14 @@ impl<'a> Page<'a> {
     /// # Errors
     /// If the bytes are those of another version or malformed.
     pub fn parse(data: &'a [u8]) -> Result<Self, Error> {
+        Self::parse_with(&mut Decompressor::new(), data)
+    }
+
+    /// The same with a `decompressor` that is kept from one page to the next.
+    ///
+    /// # Errors
+    /// Those of [`parse`](Self::parse).
+    pub fn parse_with(decompressor: &mut Decompressor, data: &'a [u8]) -> Result<Self, Error> {
         let mut cursor = Cursor::new(data);
         check_version(&mut cursor)?;
         let flags = cursor.u8()?;
@@ -273,7 +335,7 @@ impl<'a> Page<'a> {
         let size = usize::try_from(size_bytes).ok().filter(|size| *size <= MAX_PAGE_BYTES);
         let size = size.ok_or_else(|| invalid(ColumnField::PageSize, size_bytes))?;
         let body = if flags == IS_ZSTD {
-            let body = zstd::bulk::decompress(cursor.rest(), size);
+            let body = decompressor.decompress(cursor.rest(), size);
             let body = body.map_err(|_| invalid(ColumnField::Compression, size_bytes))?;
             Cow::Owned(body)
         } else {
@@ -325,7 +387,7 @@ impl<'a> Page<'a> {
     pub fn stats(&self, chunk: usize) -> Result<ValueStats, Error> {
         match self.entry(chunk)?.has_histograms {
             true => self.histogram_columns(chunk).map(|columns| columns.sums()),
-            false => self.column(chunk).map(|column| column.stats()),
+            false => self.stats_of_parts(chunk),
         }
     }
 
@@ -391,16 +453,57 @@ impl<'a> Page<'a> {
         Ok((starts, cursor))
     }
 
-    /// The column of values of a chunk of floats.
-    pub(super) fn column(&self, chunk: usize) -> Result<ValueColumn<'_>, Error> {
+    /// The columns of values of a chunk of floats, which has no start timestamps.
+    ///
+    /// # Errors
+    /// If there is no such chunk, it holds something else, or is malformed.
+    pub fn value_columns(&self, chunk: usize) -> Result<Vec<PageColumn<'_>>, Error> {
+        Ok(self.parts(chunk)?.map(|part| PageColumn::new(&part, &self.body)).collect())
+    }
+
+    /// Tells whether a chunk is one of floats without start timestamps.
+    ///
+    /// # Errors
+    /// If there is no such chunk.
+    pub fn has_only_floats(&self, chunk: usize) -> Result<bool, Error> {
+        self.entry(chunk).map(|entry| !entry.has_starts && !entry.has_histograms)
+    }
+
+    /// The columns of a chunk as they are written.
+    ///
+    /// # Errors
+    /// If there is no such chunk.
+    pub fn column_bytes(&self, chunk: usize) -> Result<&[u8], Error> {
+        self.entry(chunk).map(|entry| &self.body[entry.start..entry.end])
+    }
+
+    /// The columns that the values of a chunk of floats are in.
+    pub(super) fn parts(&self, chunk: usize) -> Result<Parts, Error> {
         let entry = self.entry(chunk)?;
         self.check_content(entry, false)?;
-        let values = ValueColumn::parse(&mut self.columns(entry)?.1, entry.times.count.into())?;
-        if values.is_relative() != (entry.distance > 0) {
-            let (offset, found) = (entry.start, entry.distance as u64);
+        Parts::parse(&mut self.columns(entry)?.1, entry.times.count.into(), entry.distance)
+    }
+
+    /// The column of a part.
+    pub(super) fn column(&self, part: &Part) -> Result<ValueColumn<'_>, Error> {
+        let mut cursor = Cursor::new(&self.body[..part.end]);
+        cursor.skip(part.start)?;
+        let values = ValueColumn::parse(&mut cursor, part.range.len())?;
+        if values.is_relative() != (part.distance > 0) {
+            let (offset, found) = (part.start, part.distance as u64);
             return Err(Error::Columnar { offset, field: ColumnField::Reference, found });
         }
         Ok(values)
+    }
+
+    fn stats_of_parts(&self, chunk: usize) -> Result<ValueStats, Error> {
+        let mut all: Option<ValueStats> = None;
+        for part in self.parts(chunk)? {
+            let stats = self.column(&part)?.stats();
+            all = Some(all.map_or(stats, |all| all.followed_by(&stats)));
+        }
+        let missing = Error::Columnar { offset: 0, field: ColumnField::Parts, found: 0 };
+        all.ok_or(missing)
     }
 
     /// The columns of a chunk of histograms.

@@ -8,17 +8,20 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::chunk::{ChunkContent, check_length, within};
-use super::page::{DISTANCE_MASK, MAX_DISTANCE, Page};
-use super::values::ValueColumn;
+use super::page::{DISTANCE_MASK, Entry, MAX_DISTANCE, Page};
+use super::time_table::TimeRef;
 use super::{ColumnField, decimal};
 use crate::histogram::{FloatHistogram, Histogram};
 use crate::{Error, SampleBatch};
 
-/// Integers of a column that was decoded whole.
+/// Integers of a chunk that was decoded whole.
 #[derive(Clone, Debug)]
 struct Recent {
     chunk: usize,
+    /// One for each value.
     ints: Vec<i64>,
+    /// Where the values are decimals, which have them.
+    decimals: Vec<Range<usize>>,
 }
 
 /// The columns of one page that were decoded last.
@@ -28,6 +31,7 @@ struct Recent {
 pub struct PageMemory {
     recent: VecDeque<Recent>,
     ints: Vec<i64>,
+    decimals: Vec<Range<usize>>,
 }
 
 impl PageMemory {
@@ -55,10 +59,19 @@ impl PageMemory {
             MAX_DISTANCE => self.recent.pop_front(),
             _ => None,
         }
-        .unwrap_or(Recent { chunk, ints: Vec::new() });
+        .unwrap_or(Recent { chunk, ints: Vec::new(), decimals: Vec::new() });
         recent.chunk = chunk;
         std::mem::swap(&mut recent.ints, &mut self.ints);
+        std::mem::swap(&mut recent.decimals, &mut self.decimals);
         self.recent.push_back(recent);
+    }
+
+    /// The integers of these values of a chunk, if they are remembered.
+    fn recent(&self, chunk: usize, range: &Range<usize>) -> Option<&[i64]> {
+        let recent = self.recent.iter().find(|recent| recent.chunk == chunk)?;
+        let is_within =
+            |decimals: &Range<usize>| decimals.start <= range.start && range.end <= decimals.end;
+        recent.decimals.iter().any(is_within).then(|| recent.ints.get(range.clone()))?
     }
 }
 
@@ -109,17 +122,52 @@ impl Page<'_> {
         if range.end > n || range.len() != out.len() {
             return Err(Error::ColumnLength { found: range.end, limit: n });
         }
-        let column = self.column(chunk)?;
-        let Some(exponent) = column.exponent() else { return column.decode(range, out) };
-        if range.len() < n && !column.is_relative() {
-            return column.decode(range, out);
-        }
-        self.decode_ints(memory, chunk, &column, range.clone())?;
-        out.copy_from_slice(bytemuck::cast_slice(&memory.ints));
-        decimal::to_floats(out, exponent);
-        column.patch(range.clone(), out);
-        if range.len() == n {
+        let mut ints = std::mem::take(&mut memory.ints);
+        let mut decimals = std::mem::take(&mut memory.decimals);
+        ints.clear();
+        ints.resize(range.len(), 0);
+        decimals.clear();
+        let decoded = self.decode_parts(memory, chunk, &range, &mut ints, &mut decimals, out);
+        (memory.ints, memory.decimals) = (ints, decimals);
+        decoded?;
+        if range.len() == n && !memory.decimals.is_empty() {
             memory.remember(chunk);
+        }
+        Ok(())
+    }
+
+    /// Decodes the columns of a chunk. Of decimals the integers are left in `ints`, and where they
+    /// are in `decimals`.
+    fn decode_parts(
+        &self,
+        memory: &PageMemory,
+        chunk: usize,
+        range: &Range<usize>,
+        ints: &mut [i64],
+        decimals: &mut Vec<Range<usize>>,
+        out: &mut [f64],
+    ) -> Result<(), Error> {
+        let Entry { times, .. } = *self.entry(chunk)?;
+        let is_whole = range.len() == usize::from(times.count);
+        for part in self.parts(chunk)? {
+            let Some((within, of_range)) = overlap(&part.range, range) else { continue };
+            let column = self.column(&part)?;
+            let (ints, out) = (&mut ints[of_range.clone()], &mut out[of_range.clone()]);
+            let exponent = column.exponent().filter(|_| is_whole || column.is_relative());
+            let Some(exponent) = exponent else {
+                column.decode(within, out)?;
+                continue;
+            };
+            column.decode_ints(within.clone(), ints)?;
+            let indexes = range.start + of_range.start..range.start + of_range.end;
+            if part.distance > 0 {
+                let at = self.back(chunk, part.distance)?;
+                self.add_ints(memory, at, &indexes, times, usize::from(DISTANCE_MASK), ints)?;
+            }
+            out.copy_from_slice(bytemuck::cast_slice(ints));
+            decimal::to_floats(out, exponent);
+            column.patch(within, out);
+            decimals.push(indexes);
         }
         Ok(())
     }
@@ -190,41 +238,55 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Adds up the columns that make up this one.
-    fn decode_ints(
+    /// Adds the integers of decimals that a chunk has in `range` to `ints`. It must have these
+    /// `times`, and lead to a column that is not relative in `steps` at most.
+    fn add_ints(
         &self,
-        memory: &mut PageMemory,
+        memory: &PageMemory,
         chunk: usize,
-        column: &ValueColumn<'_>,
-        range: Range<usize>,
+        range: &Range<usize>,
+        times: TimeRef,
+        steps: usize,
+        ints: &mut [i64],
     ) -> Result<(), Error> {
-        memory.ints.clear();
-        memory.ints.resize(range.len(), 0);
-        column.decode_ints(range.clone(), &mut memory.ints)?;
-        let times = self.entry(chunk)?.times;
-        let mut added = Vec::new();
-        let mut at = chunk;
-        for _ in 0..=usize::from(DISTANCE_MASK) {
-            let distance = self.entry(at)?.distance;
-            if distance == 0 {
-                return Ok(());
-            }
-            at -= distance;
-            if self.entry(at)?.times != times {
-                break;
-            }
-            if let Some(recent) = memory.recent.iter().find(|recent| recent.chunk == at) {
-                add(&mut memory.ints, recent.ints.get(range).unwrap_or_default());
-                return Ok(());
-            }
-            let column = self.column(at)?;
-            added.resize(range.len(), 0);
-            column.decode_ints(range.clone(), &mut added)?;
-            add(&mut memory.ints, &added);
+        let entry = self.entry(chunk)?;
+        if entry.times != times || steps == 0 {
+            let (offset, found) = (entry.start, chunk as u64);
+            return Err(Error::Columnar { offset, field: ColumnField::Reference, found });
         }
-        let (offset, found) = (self.entry(at)?.start, at as u64);
-        Err(Error::Columnar { offset, field: ColumnField::Reference, found })
+        if let Some(recent) = memory.recent(chunk, range) {
+            add(ints, recent);
+            return Ok(());
+        }
+        let mut added = Vec::new();
+        for part in self.parts(chunk)? {
+            let Some((within, of_range)) = overlap(&part.range, range) else { continue };
+            added.clear();
+            added.resize(within.len(), 0);
+            self.column(&part)?.decode_ints(within, &mut added)?;
+            let ints = &mut ints[of_range.clone()];
+            add(ints, &added);
+            if part.distance > 0 {
+                let at = self.back(chunk, part.distance)?;
+                let indexes = range.start + of_range.start..range.start + of_range.end;
+                self.add_ints(memory, at, &indexes, times, steps - 1, ints)?;
+            }
+        }
+        Ok(())
     }
+
+    /// The chunk so many before another one.
+    fn back(&self, chunk: usize, distance: usize) -> Result<usize, Error> {
+        let offset = self.entry(chunk)?.start;
+        let (field, found) = (ColumnField::Reference, distance as u64);
+        chunk.checked_sub(distance).ok_or(Error::Columnar { offset, field, found })
+    }
+}
+
+/// What two ranges have in common: as indexes in each of them.
+fn overlap(a: &Range<usize>, b: &Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
+    let (start, end) = (a.start.max(b.start), a.end.min(b.end));
+    (start < end).then(|| (start - a.start..end - a.start, start - b.start..end - b.start))
 }
 
 fn add(ints: &mut [i64], others: &[i64]) {

@@ -51,6 +51,21 @@ pub struct ValueStats {
     pub n_nan: usize,
 }
 
+impl ValueStats {
+    /// Those of a column that this one and `next` make up.
+    pub(super) fn followed_by(&self, next: &Self) -> Self {
+        Self {
+            first: self.first,
+            last: next.last,
+            // Of a number and a NaN these give the number.
+            min: self.min.min(next.min),
+            max: self.max.max(next.max),
+            n_stale: self.n_stale + next.n_stale,
+            n_nan: self.n_nan + next.n_nan,
+        }
+    }
+}
+
 /// A column of values to be read.
 #[derive(Clone, Debug)]
 pub(super) struct ValueColumn<'a> {

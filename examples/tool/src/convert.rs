@@ -1,11 +1,13 @@
 //! `ferula convert`: blocks of one format become blocks of the other.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
 use ferula_tsdb::{Db, Options};
 use ferula_wire::cli::{Failure, StoredFormat};
+
+use crate::Outcome;
+use crate::output::{self, Output};
 
 /// Flags of `ferula convert`.
 #[derive(Args, Debug)]
@@ -16,19 +18,21 @@ pub(crate) struct Flags {
     /// What the blocks are to be.
     #[arg(long, value_name = "FORMAT", value_enum)]
     to: StoredFormat,
+
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Converts the blocks, and writes the names of those made to standard output.
-pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
+pub(crate) fn run(flags: &Flags) -> Result<Outcome, Failure> {
+    output::check_dir(&flags.dir)?;
     let options =
         Options::builder().maintenance_interval(None).block_format(flags.to.into()).build()?;
     let db = Db::open(&flags.dir, options)?;
-    let mut stdout = io::stdout().lock();
-    for block in db.convert_blocks()? {
-        writeln!(stdout, "{block}")?;
-    }
-    for block in db.stats().quarantined {
-        eprintln!("warning: {} is not converted: {}", block.dir.display(), block.reason);
-    }
-    Ok(db.close()?)
+    let made = output::with_compaction_progress(&db, "converting", || db.convert_blocks());
+    output::write_blocks(flags.output, "blocks", &made?)?;
+    let stats = db.stats();
+    output::warn_of_quarantined(&stats, "not converted");
+    db.close()?;
+    Ok(if stats.quarantined.is_empty() { Outcome::Done } else { Outcome::Damaged })
 }

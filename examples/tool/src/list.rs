@@ -6,27 +6,54 @@ use std::path::PathBuf;
 use clap::Args;
 use ferula_tsdb::{Db, Stats};
 use ferula_wire::cli::{self, Failure};
+use serde_json::json;
+
+use crate::Outcome;
+use crate::output::{self, Output};
 
 /// Flags of `ferula list`.
 #[derive(Args, Debug)]
 pub(crate) struct Flags {
     /// Data directory.
     dir: PathBuf,
+
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Writes the list to standard output.
-pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
+pub(crate) fn run(flags: &Flags) -> Result<Outcome, Failure> {
     let db = Db::open_read_only(&flags.dir)?;
     let stats = db.stats();
-    write(&mut io::stdout().lock(), &stats)?;
-    for block in &stats.quarantined {
-        eprintln!("warning: {} is not served: {}", block.dir.display(), block.reason);
-    }
     let cut_bytes = db.open_report().cut_bytes;
+    match flags.output.json {
+        true => output::write_json(&to_json(&stats, cut_bytes))?,
+        false => write(&mut io::stdout().lock(), &stats)?,
+    }
+    output::warn_of_quarantined(&stats, "not served");
     if cut_bytes > 0 {
         eprintln!("warning: the last {cut_bytes} bytes of the log are not a whole record");
     }
-    Ok(())
+    Ok(if stats.quarantined.is_empty() { Outcome::Done } else { Outcome::Damaged })
+}
+
+/// Blocks as their meta.json describes them, and the head.
+fn to_json(stats: &Stats, torn_bytes: u64) -> serde_json::Value {
+    let quarantined = stats.quarantined.iter();
+    let quarantined: Vec<_> =
+        quarantined.map(|block| json!({"dir": block.dir, "reason": block.reason})).collect();
+    json!({
+        "blocks": stats.blocks,
+        "blockBytes": stats.block_bytes,
+        "head": {
+            "minTime": stats.head_mint,
+            "maxTime": stats.head_maxt,
+            "numSeries": stats.n_series,
+            "numChunks": stats.n_chunks,
+            "tornBytes": torn_bytes,
+        },
+        "quarantined": quarantined,
+    })
 }
 
 fn write(out: &mut impl Write, stats: &Stats) -> io::Result<()> {

@@ -12,7 +12,11 @@ use ferula_index::labels::is_legacy_metric_name;
 use ferula_index::{Labels, LabelsBuilder, METRIC_NAME};
 use ferula_promql::{Engine, EngineOptions, Error, QueryResult, Value};
 use ferula_tsdb::Db;
+use ferula_wire::api::query_json;
 use ferula_wire::cli::{self, Failure};
+
+use crate::Outcome;
+use crate::output::Output;
 
 /// Flags of `ferula query`.
 #[derive(Args, Debug)]
@@ -39,10 +43,13 @@ pub(crate) struct Flags {
     /// Distance of the steps of a range query, in seconds or with a unit as in 1m30s.
     #[arg(long, value_name = "DURATION", value_parser = cli::parse_duration, requires = "start")]
     step: Option<i64>,
+
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Writes the answer to standard output, warnings and infos to standard error.
-pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
+pub(crate) fn run(flags: &Flags) -> Result<Outcome, Failure> {
     let db = Arc::new(Db::open_read_only(&flags.dir)?);
     let engine = Engine::new(EngineOptions::default());
     let text = flags.expression.as_str();
@@ -51,13 +58,20 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
         _ => engine.instant(db, text, flags.time.unwrap_or_else(cli::now_ms)),
     }
     .map_err(with_excerpt)?;
+    if flags.output.json {
+        let mut json = query_json(&query)?;
+        json.push(b'\n');
+        io::stdout().lock().write_all(&json)?;
+        return Ok(Outcome::Done);
+    }
     let result = query.run()?;
     for annotation in result.annotations.iter() {
         eprintln!("{}", annotation.text(text));
     }
     let mut out = BufWriter::new(io::stdout().lock());
     write(&mut out, &result)?;
-    Ok(out.flush()?)
+    out.flush()?;
+    Ok(Outcome::Done)
 }
 
 /// Adds the line of the expression, with the place marked, to what is wrong with it.

@@ -95,11 +95,16 @@ impl<W: Write> IndexWriter<W> {
         labels: &Labels,
         chunks: &[ChunkMeta],
     ) -> Result<SeriesRef, Error> {
-        let numbers: Vec<(u32, u32)> = labels
-            .iter()
-            .map(|(name, value)| Ok((self.number(name)?, self.number(value)?)))
-            .collect::<Result<_, Error>>()?;
+        let numbers = self.numbers_of(labels)?;
         self.add_numbered_series(&numbers, chunks)
+    }
+
+    /// Labels as pairs of numbers, which count the symbols from zero.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSymbol`] if one of their texts is none of the symbols.
+    pub fn numbers_of(&self, labels: &Labels) -> Result<Vec<(u32, u32)>, Error> {
+        self.symbols.numbers_of(labels)
     }
 
     /// Adds a series as [`add_series`](Self::add_series) does, with its labels as pairs of numbers,
@@ -185,7 +190,8 @@ impl<W: Write> IndexWriter<W> {
     fn check_order(&self, labels: &[(u32, u32)], chunks: &[ChunkMeta]) -> Result<(), Error> {
         let last = self.last.as_ref();
         if let Some(last) = last.filter(|last| last.labels.as_slice() >= labels) {
-            let (labels, last) = (self.labels(labels)?, self.labels(&last.labels)?);
+            let (labels, last) =
+                (self.symbols.labels_of(labels)?, self.symbols.labels_of(&last.labels)?);
             return Err(Error::SeriesOrder { labels, last });
         }
         let mut last_ref = last.and_then(|last| last.chunk).map(|last| last.chunk);
@@ -195,23 +201,12 @@ impl<W: Write> IndexWriter<W> {
                 || last_maxt.is_some_and(|maxt| chunk.mint <= maxt)
                 || last_ref.is_some_and(|last| chunk.chunk < last)
             {
-                let labels = self.labels(labels)?;
+                let labels = self.symbols.labels_of(labels)?;
                 return Err(Error::ChunkOrder { labels, chunk: chunk.chunk });
             }
             (last_ref, last_maxt) = (Some(chunk.chunk), Some(chunk.maxt));
         }
         Ok(())
-    }
-
-    /// The labels that have these numbers.
-    fn labels(&self, numbers: &[(u32, u32)]) -> Result<Labels, Error> {
-        let text = |number| self.symbols.get(Symbol(number));
-        Labels::from_sorted(numbers.iter().map(|&(name, value)| (text(name), text(value))))
-    }
-
-    fn number(&self, text: &str) -> Result<u32, Error> {
-        let symbol = self.symbols.lookup(text);
-        symbol.map(|s| s.0).ok_or_else(|| Error::UnknownSymbol { symbol: text.to_owned() })
     }
 
     /// Writes one list of series and returns where it is.

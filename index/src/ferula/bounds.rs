@@ -55,6 +55,18 @@ impl ValueBounds {
         Some(bounds)
     }
 
+    /// Those of the values that these bounds are of, and behind them those that `next` is of.
+    pub fn followed_by(&self, next: &Self) -> Self {
+        let least = |own: f64, next: f64| if own.is_nan() || next < own { next } else { own };
+        let most = |own: f64, next: f64| if own.is_nan() || next > own { next } else { own };
+        Self {
+            first: self.first,
+            last: next.last,
+            min: least(self.min, next.min),
+            max: most(self.max, next.max),
+        }
+    }
+
     fn bits(&self) -> [u64; 4] {
         [self.first, self.last, self.min, self.max].map(f64::to_bits)
     }

@@ -111,11 +111,16 @@ impl<W: Write> IndexWriter<W> {
         labels: &Labels,
         chunks: &[ChunkEntry],
     ) -> Result<SeriesRef, Error> {
-        let numbers: Vec<(u32, u32)> = labels
-            .iter()
-            .map(|(name, value)| Ok((self.number(name)?, self.number(value)?)))
-            .collect::<Result<_, Error>>()?;
+        let numbers = self.numbers_of(labels)?;
         self.add_numbered_series(&numbers, chunks)
+    }
+
+    /// Labels as pairs of numbers, which count the symbols from zero.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSymbol`] if one of their texts is none of the symbols.
+    pub fn numbers_of(&self, labels: &Labels) -> Result<Vec<(u32, u32)>, Error> {
+        self.symbols.numbers_of(labels)
     }
 
     /// Adds a series as [`add_series`](Self::add_series) does, with its labels as pairs of numbers,
@@ -202,7 +207,8 @@ impl<W: Write> IndexWriter<W> {
 
     fn check_order(&self, labels: &[(u32, u32)], chunks: &[ChunkEntry]) -> Result<(), Error> {
         if self.n_series > 0 && self.last.as_slice() >= labels {
-            let (labels, last) = (self.labels(labels)?, self.labels(&self.last)?);
+            let (labels, last) =
+                (self.symbols.labels_of(labels)?, self.symbols.labels_of(&self.last)?);
             return Err(Error::SeriesOrder { labels, last });
         }
         if self.n_series == MAX_SERIES {
@@ -216,23 +222,12 @@ impl<W: Write> IndexWriter<W> {
                 || last_maxt.is_some_and(|maxt| meta.mint <= maxt)
                 || meta.chunk.0 < last_ref
             {
-                let labels = self.labels(labels)?;
+                let labels = self.symbols.labels_of(labels)?;
                 return Err(Error::ChunkOrder { labels, chunk: meta.chunk });
             }
             (last_ref, last_maxt) = (meta.chunk.0, Some(meta.maxt));
         }
         Ok(())
-    }
-
-    /// The labels that have these numbers.
-    fn labels(&self, numbers: &[(u32, u32)]) -> Result<Labels, Error> {
-        let text = |number| self.symbols.get(Symbol(number));
-        Labels::from_sorted(numbers.iter().map(|&(name, value)| (text(name), text(value))))
-    }
-
-    fn number(&self, text: &str) -> Result<u32, Error> {
-        let symbol = self.symbols.lookup(text);
-        symbol.map(|s| s.0).ok_or_else(|| Error::UnknownSymbol { symbol: text.to_owned() })
     }
 }
 

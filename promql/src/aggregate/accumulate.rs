@@ -118,7 +118,8 @@ impl<A: Accumulator> Folded<A> {
                 }
                 Treatment::Fold { mean } => {
                     for (step, histogram) in column.histograms() {
-                        if !histograms.folds.add(groups.of(index), step, histogram, mean)? {
+                        let how = (mean, present[step]);
+                        if !histograms.folds.add(groups.of(index), step, histogram, how)? {
                             incompatible.push(index);
                         }
                     }

@@ -55,8 +55,14 @@ pub(super) struct HistogramFolds {
 
 enum Fold {
     Sum(Box<HistogramSum>),
-    /// There are both exponential and custom buckets.
-    Incompatible,
+    /// A float came first. As in Prometheus, histograms are not even looked at then.
+    BehindFloat,
+    /// There are both exponential and custom buckets. As in Prometheus, floats matter only if they came
+    /// before that was found.
+    Incompatible {
+        mixed: bool,
+        reconciled: bool,
+    },
 }
 
 /// What a group has at a step.
@@ -74,16 +80,21 @@ impl HistogramFolds {
         Self { folds: HashMap::new(), held: 0, charge, span, context: context.clone() }
     }
 
-    /// Adds a histogram to a group; tells whether it could be added. It cannot when there are first
-    /// found to be both exponential and custom buckets.
+    /// Adds a histogram to a group in which there are floats already if `mixed`; tells whether it could
+    /// be added. It cannot when there are first found to be both exponential and custom buckets.
     pub(super) fn add(
         &mut self,
         group: usize,
         step: usize,
         histogram: &FloatHistogram,
-        mean: bool,
+        (mean, mixed): (bool, bool),
     ) -> Result<bool, Error> {
         let fold = match self.folds.entry((group, step)) {
+            Entry::Vacant(vacant) if mixed => {
+                self.charge.add(3 * size_of::<((usize, usize), Fold)>())?;
+                vacant.insert(Fold::BehindFloat);
+                return Ok(true);
+            }
             Entry::Vacant(vacant) => {
                 // The sum, and what compensates it.
                 let weight = limits::weight(histogram).saturating_mul(2);
@@ -99,29 +110,34 @@ impl HistogramFolds {
         let Fold::Sum(sum) = fold else { return Ok(true) };
         let fits = sum.add(histogram).is_ok();
         if !fits {
-            *fold = Fold::Incompatible;
+            let reconciled = sum.was_reconciled();
+            *fold = Fold::Incompatible { mixed, reconciled };
         }
         Ok(fits)
     }
 
     /// What a group has at a step, beside floats or alone.
     pub(super) fn at(&self, group: usize, step: usize, has_floats: bool) -> Total {
+        let operation = HistogramOperation::Aggregation;
         let sum = match self.folds.get(&(group, step)) {
             None => return Total::Floats,
-            Some(Fold::Incompatible) => return Total::Nothing,
+            Some(Fold::Incompatible { mixed, reconciled }) => {
+                self.note_if(*reconciled, AnnotationKind::MismatchedCustomBuckets { operation });
+                self.note_if(*mixed, AnnotationKind::MixedFloatsHistogramsInAggregation);
+                return Total::Nothing;
+            }
+            Some(Fold::BehindFloat) => {
+                self.note_if(true, AnnotationKind::MixedFloatsHistogramsInAggregation);
+                return Total::Nothing;
+            }
             Some(Fold::Sum(sum)) => sum,
         };
-        let operation = HistogramOperation::Aggregation;
-        if sum.was_reconciled() {
-            self.note(AnnotationKind::MismatchedCustomBuckets { operation });
-        }
+        self.note_if(sum.was_reconciled(), AnnotationKind::MismatchedCustomBuckets { operation });
         if has_floats {
-            self.note(AnnotationKind::MixedFloatsHistogramsInAggregation);
+            self.note_if(true, AnnotationKind::MixedFloatsHistogramsInAggregation);
             return Total::Nothing;
         }
-        if sum.has_collision() {
-            self.note(AnnotationKind::CounterResetCollision { operation });
-        }
+        self.note_if(sum.has_collision(), AnnotationKind::CounterResetCollision { operation });
         let mut total = HistogramSum::clone(sum).into_total();
         total.compact(0);
         Total::Histogram(Arc::new(total))
@@ -132,8 +148,10 @@ impl HistogramFolds {
         self.folds.is_empty()
     }
 
-    fn note(&self, kind: AnnotationKind) {
-        self.context.annotate(kind, self.span);
+    fn note_if(&self, holds: bool, kind: AnnotationKind) {
+        if holds {
+            self.context.annotate(kind, self.span);
+        }
     }
 }
 

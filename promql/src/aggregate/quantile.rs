@@ -6,6 +6,7 @@ use crate::exec::batch::{Column, Grid, SeriesMeta};
 use crate::exec::{BoxOperator, Context, Operator, Scalar, read_all};
 use crate::functions::{math, over_time};
 use crate::ledger::Charge;
+use crate::sorting::select_within;
 use crate::{AnnotationKind, Error, Span};
 
 /// Makes the operator of `quantile`.
@@ -118,7 +119,11 @@ impl Operator for Quantile {
         for step in 0..self.grid.len {
             let values = group.at(step);
             if !values.is_empty() {
-                out.set(step, over_time::quantile(self.q.at(step), values));
+                let limits = &self.context.limits;
+                let value = over_time::quantile_by(self.q.at(step), values, |values, nth| {
+                    select_within(values, nth, limits, over_time::order)
+                })?;
+                out.set(step, value);
             }
             unchecked += values.len();
             if unchecked >= CHECK_VALUES {

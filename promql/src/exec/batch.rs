@@ -44,6 +44,8 @@ pub(crate) struct Grid {
     pub(crate) start: i64,
     pub(crate) step: i64,
     pub(crate) len: usize,
+    /// Whether it was meant to end later than it starts, be there a second step or not.
+    pub(crate) is_range: bool,
 }
 
 impl Grid {
@@ -54,12 +56,12 @@ impl Grid {
             Some(span) if span >= 0 => usize::try_from(span / step).map_or(0, |n| n + 1),
             _ => 0,
         };
-        Self { start, step, len }
+        Self { start, step, len, is_range: end > start }
     }
 
     /// One step.
     pub(crate) fn instant(time: i64) -> Self {
-        Self { start: time, step: 1, len: 1 }
+        Self { start: time, step: 1, len: 1, is_range: false }
     }
 
     /// Time of the step at `index`.

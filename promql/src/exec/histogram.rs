@@ -110,6 +110,11 @@ impl Wanted {
             Self::Fraction(..) => None,
         }
     }
+
+    /// Tells whether this is a quantile that depends on the buckets.
+    fn looks_at_buckets(&self, step: usize) -> bool {
+        self.as_quantile().is_some_and(|(q, _)| (0.0..=1.0).contains(&q.at(step)))
+    }
 }
 
 /// Warns if a quantile lies outside of 0 to 1 at any step.
@@ -311,7 +316,8 @@ impl OfHistograms {
         let (value, kind) = match &self.wanted[wanted] {
             Wanted::Fraction(lower, upper) => {
                 let (value, effect) = native::fraction(lower.at(step), upper.at(step), value);
-                (value, effect.map(|_| AnnotationKind::FractionWithoutNaN { metric: metric() }))
+                let kind = effect.map(|_| AnnotationKind::FractionWithoutNaN { metric: metric() });
+                (value, kind)
             }
             Wanted::Quantile((q, _)) => {
                 let (value, effect) = native::quantile(q.at(step), value);
@@ -343,7 +349,9 @@ impl OfHistograms {
         };
         let Histograms { context, span, .. } = &self.histograms;
         let (value, raised) = histogram::quantile(q, buckets);
-        if let Some(raised) = raised {
+        // Told once of a histogram of which several quantiles are taken.
+        let is_first = !self.wanted[..wanted].iter().any(|other| other.looks_at_buckets(step));
+        if let Some(raised) = raised.filter(|_| is_first) {
             let time = self.grid.time(step);
             let fixed = ForcedMonotonicity {
                 metric: self.metric_name(histogram),

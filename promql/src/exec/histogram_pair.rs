@@ -85,6 +85,10 @@ pub(super) fn apply(
 
 fn changed(histogram: &FloatHistogram, change: impl FnOnce(&mut FloatHistogram)) -> Outcome {
     let mut result = histogram.clone();
+    if result.uses_custom_buckets() {
+        // There is no zero bucket; an operation before may have divided its count by zero.
+        result.zero_count = 0.0;
+    }
     change(&mut result);
     Outcome::Histogram(Arc::new(result))
 }

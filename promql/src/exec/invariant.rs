@@ -8,7 +8,7 @@ use crate::plan::Node;
 /// Makes the operator that evaluates `inner` once.
 pub(super) fn build(inner: &Node, grid: Grid, context: &Context) -> Result<BoxOperator, Error> {
     if grid.len <= 1 {
-        return super::build(inner, grid, context);
+        return super::build(inner, Grid { is_range: false, ..grid }, context);
     }
     let inner = super::build(inner, Grid::instant(grid.start), context)?;
     Ok(Box::new(Repeated { inner, len: grid.len }))

@@ -36,7 +36,7 @@ impl Scalar {
                 Self::evaluate(inner, grid, context)?.map(grid, context, |value| -value)
             }
             NodeKind::Invariant(inner) => {
-                let once = Grid { len: grid.len.min(1), ..grid };
+                let once = Grid { len: grid.len.min(1), is_range: false, ..grid };
                 Ok(Self::Constant(Self::evaluate(inner, once, context)?.at(0)))
             }
             NodeKind::Binary(binary) => {

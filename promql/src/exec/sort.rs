@@ -88,7 +88,7 @@ pub(crate) fn by_all_labels(inner: BoxOperator, context: &Context) -> Result<Box
 
 /// Tells whether the order will not be seen, and warns if so.
 fn is_range(span: Span, grid: Grid, context: &Context) -> bool {
-    if grid.len > 1 {
+    if grid.is_range {
         context.annotate(AnnotationKind::SortInRangeQuery, span);
     }
     grid.len != 1

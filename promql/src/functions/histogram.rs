@@ -45,11 +45,13 @@ pub(crate) fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, Option<Raised
 fn interpolate(q: f64, buckets: &[Bucket]) -> f64 {
     let last = buckets.len() - 1;
     let observations = buckets[last].count;
-    if last == 0 || observations == 0.0 || observations.is_nan() {
+    if last == 0 || observations == 0.0 {
         return f64::NAN;
     }
     let mut rank = q * observations;
-    let found = buckets[..last].partition_point(|bucket| bucket.count < rank);
+    // As in Prometheus, counts that are NaN are never enough.
+    let is_enough = |bucket: &Bucket| bucket.count >= rank;
+    let found = buckets[..last].partition_point(|bucket| !is_enough(bucket));
     let bucket = buckets[found];
     if found == last {
         return buckets[last - 1].upper_bound;

@@ -100,12 +100,12 @@ pub(crate) fn quantile(q: f64, histogram: &FloatHistogram) -> (f64, Option<NanEf
         let rank = q * histogram.count;
         let mut buckets = histogram.all_buckets();
         let (found, reached) = find(&mut buckets, rank);
-        let in_buckets = || reached + buckets.map(|bucket| bucket.count).sum::<f64>();
+        let in_buckets = |reached| buckets.fold(reached, |sum, bucket| sum + bucket.count);
         place(histogram, found, reached, rank, true, in_buckets)
     } else {
         let rank = (1.0 - q) * histogram.count;
         let (found, reached) = find(&mut histogram.all_buckets().rev(), rank);
-        place(histogram, found, reached, rank, false, || 0.0)
+        place(histogram, found, reached, rank, false, |_| 0.0)
     }
 }
 
@@ -129,7 +129,7 @@ fn place(
     reached: f64,
     rank: f64,
     from_below: bool,
-    in_buckets: impl FnOnce() -> f64,
+    in_buckets: impl FnOnce(f64) -> f64,
 ) -> (f64, Option<NanEffect>) {
     let (mut lower, mut upper, count) =
         bucket.map_or((0.0, 0.0, 0.0), |bucket| (bucket.lower, bucket.upper, bucket.count));
@@ -153,7 +153,7 @@ fn place(
         return if has_nan { (f64::NAN, Some(NanEffect::Result)) } else { (upper, None) };
     }
     let rank = if from_below { rank - (reached - count) } else { reached - rank };
-    let effect = (has_nan && in_buckets() < histogram.count).then_some(NanEffect::Skew);
+    let effect = (has_nan && in_buckets(reached) < histogram.count).then_some(NanEffect::Skew);
     let fraction = rank / count;
     if custom || (lower <= 0.0 && upper >= 0.0) {
         return (lower + (upper - lower) * fraction, effect);

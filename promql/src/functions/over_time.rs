@@ -4,6 +4,7 @@
 //! losing digits is in [`sliding`](super::sliding).
 
 use std::cmp::Ordering;
+use std::convert::Infallible;
 
 use super::sum::{Mean, Sum};
 
@@ -40,35 +41,52 @@ pub(crate) fn variance(values: &[f64]) -> f64 {
 }
 
 /// The `q`-quantile, interpolated; NaN are the smallest. Leaves `values` in another order.
+pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
+    let selected = quantile_by(q, values, |values, nth| {
+        values.select_nth_unstable_by(nth, order);
+        Ok::<_, Infallible>(())
+    });
+    match selected {
+        Ok(quantile) => quantile,
+    }
+}
+
+/// The same, for someone with another way to bring the value that is the nth in order to its place,
+/// with smaller ones in front of it and larger ones behind.
 #[expect(clippy::cast_precision_loss, reason = "no window holds 2^53 samples")]
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "bounded by the length"
 )]
-pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
+pub(crate) fn quantile_by<E>(
+    q: f64,
+    values: &mut [f64],
+    select: impl FnOnce(&mut [f64], usize) -> Result<(), E>,
+) -> Result<f64, E> {
     if values.is_empty() || q.is_nan() {
-        return f64::NAN;
+        return Ok(f64::NAN);
     }
     if q < 0.0 {
-        return f64::NEG_INFINITY;
+        return Ok(f64::NEG_INFINITY);
     }
     if q > 1.0 {
-        return f64::INFINITY;
+        return Ok(f64::INFINITY);
     }
     let n = values.len() as f64;
     let rank = q * (n - 1.0);
     let lower = rank.floor().max(0.0);
     let weight = rank - rank.floor();
     // Two neighbours in the order are all that is needed of it.
-    let (_, low, above) = values.select_nth_unstable_by(lower as usize, order);
-    let low = *low;
-    let high = above.iter().copied().min_by(order).unwrap_or(low);
-    low * (1.0 - weight) + high * weight
+    let lower = lower as usize;
+    select(values, lower)?;
+    let low = values[lower];
+    let high = values[lower + 1..].iter().copied().min_by(order).unwrap_or(low);
+    Ok(low * (1.0 - weight) + high * weight)
 }
 
 /// NaN first, then all numbers.
-fn order(a: &f64, b: &f64) -> Ordering {
+pub(crate) fn order(a: &f64, b: &f64) -> Ordering {
     match (a.is_nan(), b.is_nan()) {
         (false, false) => a.total_cmp(b),
         (a, b) => b.cmp(&a),

@@ -158,13 +158,15 @@ pub(crate) fn extended(window: Span<'_>, smoothed: bool, kind: RateKind) -> Opti
     let Extended { left, right, inside } = extend(&window, smoothed, kind.is_counter)?;
     let mut result = right - left;
     if kind.is_counter {
-        let mut before = left;
+        // What was lost is summed up by itself, as Prometheus does.
+        let (mut before, mut lost) = (left, 0.0);
         for &value in window.values[inside].iter().chain([&right]) {
             if value < before {
-                result += before;
+                lost += before;
             }
             before = value;
         }
+        result += lost;
     }
     Some(if kind.per_second { result / seconds(window.end - window.start) } else { result })
 }

@@ -50,8 +50,8 @@ impl Part {
         if !self.wrap {
             return self.node;
         }
-        let Node { span, outer, .. } = self.node;
-        Node { kind: NodeKind::Invariant(Box::new(self.node)), span, outer }
+        let Node { span, signed, .. } = self.node;
+        Node { kind: NodeKind::Invariant(Box::new(self.node)), span, signed }
     }
 }
 
@@ -81,11 +81,8 @@ impl Builder<'_> {
             ExprKind::Binary(binary) => self.binary(binary, span)?,
             ExprKind::Call(call) => self.call(call, span)?,
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, span)?,
-            ExprKind::Paren(inner) => {
-                let mut part = self.part(inner, used_by)?;
-                part.node.outer = span;
-                part
-            }
+            // As in Prometheus, nothing points at the parentheses.
+            ExprKind::Paren(inner) => self.part(inner, used_by)?,
         })
     }
 
@@ -146,7 +143,7 @@ impl Builder<'_> {
     fn unary(&self, unary: &ast::UnaryExpr, span: Span) -> Result<Part, Error> {
         let mut part = self.part(&unary.expr, "")?;
         if unary.op == UnaryOp::Plus {
-            part.node.outer = span;
+            part.node.signed = span;
             return Ok(part);
         }
         if let NodeKind::Number(number) = part.node.kind {
@@ -260,7 +257,7 @@ impl Builder<'_> {
         let invariant = source_invariant
             && !function.depends_on_time()
             && params.iter().all(|param| param.invariant);
-        let first_span = call.args.first().map_or(span, |arg| arg.span);
+        let first_span = call.args.first().map_or(span, |arg| unwrapped(arg).span);
         let kind = NodeKind::RangeCall(RangeCall {
             function,
             source,
@@ -276,6 +273,14 @@ impl Builder<'_> {
     fn unsupported(&self, what: &str, span: Span) -> Error {
         let (line, column) = span.line_column(self.text);
         Error::Unsupported { what: what.to_owned(), span, line, column }
+    }
+}
+
+/// An expression without the parentheses around it.
+fn unwrapped(expr: &Expr) -> &Expr {
+    match &expr.kind {
+        ExprKind::Paren(inner) => unwrapped(inner),
+        _ => expr,
     }
 }
 

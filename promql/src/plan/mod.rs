@@ -26,8 +26,8 @@ pub(crate) struct Node {
     pub(crate) kind: NodeKind,
     /// The text it comes from.
     pub(crate) span: Span,
-    /// The same with the parentheses around it.
-    pub(crate) outer: Span,
+    /// The same with a plus sign in front of it, if there is one.
+    pub(crate) signed: Span,
 }
 
 /// The forms of a part of a plan.
@@ -184,15 +184,14 @@ pub(crate) struct Binary {
 }
 
 impl Node {
-    /// Makes a node without parentheses around it.
+    /// Makes a node without a sign in front of it.
     pub(crate) fn new(kind: NodeKind, span: Span) -> Self {
-        Self { kind, span, outer: span }
+        Self { kind, span, signed: span }
     }
 
-    /// Where annotations about it point if it is an argument. Prometheus looks inside of parentheses
-    /// unless what is in them is the same at every step.
+    /// Where annotations about it point if it is an argument.
     pub(crate) fn place(&self) -> Span {
-        if matches!(self.kind, NodeKind::Invariant(_)) { self.outer } else { self.span }
+        self.signed
     }
 
     /// The type of the value.

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ferula_chunkenc::SampleBatch;
+use ferula_index::ferula::ChunkEntry;
 use ferula_index::postings::Postings;
 use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, SeriesRef};
 use ferula_wal::fs::Fs;
@@ -18,8 +19,7 @@ use ferula_wal::fs::Fs;
 use super::ferula::{FerulaReader, FerulaWriter};
 use super::meta::{BlockMeta, FerulaSection, META_FILE};
 use super::prometheus::{PrometheusReader, PrometheusWriter};
-use super::stored::{BlockChunk, StoredChunk};
-use super::verify::Depth;
+use super::stored::{BlockChunk, ChunkSize, PageSizes, StoredChunk};
 use crate::error::Error;
 
 /// Name of ferula's own format in meta.json.
@@ -71,6 +71,10 @@ pub(crate) trait SeriesReader: fmt::Debug + Send + Sync {
         batch: &mut SampleBatch,
     ) -> Result<(), Error>;
 
+    /// Samples of a chunk and the room that it takes in its file. `page` keeps what was read for it, for
+    /// the next one.
+    fn chunk_size(&self, chunk: ChunkRef, page: &mut PageSizes) -> Result<ChunkSize, Error>;
+
     /// Adds to an error of the chunk at `chunk` where that is.
     fn chunk_error(&self, chunk: ChunkRef, source: ferula_chunkenc::Error) -> Error;
 
@@ -91,6 +95,10 @@ pub(crate) trait SeriesCursor: fmt::Debug {
         labels: &mut Vec<(u32, u32)>,
         chunks: &mut Vec<ChunkMeta>,
     ) -> Result<(), Error>;
+
+    /// Fills `entries` with what the index says of the chunks of a series, in time order; with
+    /// nothing if that is no more than times and places.
+    fn entries(&mut self, series: SeriesRef, entries: &mut Vec<ChunkEntry>) -> Result<(), Error>;
 }
 
 /// Reads the chunks of a block, front to back.
@@ -101,12 +109,12 @@ pub(crate) trait ChunkStream: fmt::Debug {
 
 /// Writes the series of a block, front to back.
 pub(crate) trait SeriesWriter: Send {
-    /// Adds a series, which must come after the last one in label order, and its chunks, which
-    /// ascend in time. Returns how many chunks they became.
-    fn add(&mut self, labels: &Labels, chunks: &[BlockChunk]) -> Result<u64, Error>;
+    /// Labels as pairs of numbers, which count the symbols from zero.
+    fn numbers_of(&self, labels: &Labels) -> Result<Vec<(u32, u32)>, Error>;
 
-    /// The same, with labels as pairs of numbers, which count the symbols from zero.
-    fn add_numbered(&mut self, labels: &[(u32, u32)], chunks: &[BlockChunk]) -> Result<u64, Error>;
+    /// Adds a series, which must come after the last one in label order, by the numbers of its
+    /// labels, and its chunks, which ascend in time. Returns how many chunks they became.
+    fn add(&mut self, labels: &[(u32, u32)], chunks: &[BlockChunk]) -> Result<u64, Error>;
 
     /// Makes everything durable, but for the directory that it is in.
     fn finish(self: Box<Self>) -> Result<(), Error>;
@@ -140,21 +148,10 @@ impl BlockFormat {
     /// before they are given to its writer.
     pub(crate) fn stores(self, chunk: &StoredChunk) -> bool {
         match self {
-            // Its writer takes apart what is encoded, and keeps what it does not know.
+            // Its writer copies columns, takes apart what is encoded, and keeps what it does not know.
             Self::Ferula => true,
             // All that Prometheus and Thanos know.
             Self::Prometheus => matches!(chunk, StoredChunk::Encoded(_)),
-        }
-    }
-
-    /// How much of a block is verified whose chunks were given to its writer as they are in other
-    /// blocks, or decoded again right after they were made.
-    pub(crate) fn depth_after_merge(self) -> Depth {
-        match self {
-            // Its writer makes new ones.
-            Self::Ferula => Depth::Samples,
-            // Its writer leaves them as they are.
-            Self::Prometheus => Depth::Chunks,
         }
     }
 

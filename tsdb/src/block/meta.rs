@@ -151,6 +151,13 @@ impl BlockCompaction {
         self.has_hint(OUT_OF_ORDER_HINT) || self.is_of_chosen_series().contains(&true)
     }
 
+    /// Has it count as a block of only some of the samples of its range.
+    pub(crate) fn mark_as_part(&mut self) {
+        if !self.is_of_part() {
+            self.hints.push(OUT_OF_ORDER_HINT.to_owned());
+        }
+    }
+
     /// Tells for each way of choosing series whether the block was made that way.
     pub(crate) fn is_of_chosen_series(&self) -> [bool; 2] {
         CHOSEN_SERIES_HINTS.map(|hint| self.has_hint(hint))

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use ferula_chunkenc::SampleBatch;
+use ferula_index::ferula::ChunkEntry;
 use ferula_index::postings::Postings;
 use ferula_index::{ChunkMeta, Labels, Matcher, SeriesRef};
 use ferula_wal::fs::Fs;
@@ -34,8 +35,10 @@ pub use self::meta::{
     BlockCompaction, BlockMeta, BlockParent, BlockStats, FerulaSection, META_VERSION,
 };
 pub(crate) use self::output::{OutputFile, replace_file, size_of_dir};
-pub(crate) use self::stored::{BlockChunk, ColumnValues, Columns, EncodedChunk, StoredChunk};
-pub(crate) use self::verify::Depth;
+pub(crate) use self::stored::{
+    BlockChunk, ChunkSize, ColumnValues, Columns, EncodedChunk, PageSizes, StoredChunk,
+};
+pub(crate) use self::verify::{Depth, walk};
 pub(crate) use self::writer::{BlockWriter, CREATION_SUFFIX, DELETION_SUFFIX, WrittenBlock};
 use crate::error::Error;
 use crate::stats::Quarantined;
@@ -81,6 +84,16 @@ impl BlockCursor<'_> {
         chunks: &mut Vec<ChunkMeta>,
     ) -> Result<(), Error> {
         self.block.noting_damage(self.series.numbered_series(series, labels, chunks))
+    }
+
+    /// Fills `entries` with what the index says of the chunks of a series, in time order; with
+    /// nothing if that is no more than times and places.
+    pub(crate) fn entries(
+        &mut self,
+        series: SeriesRef,
+        entries: &mut Vec<ChunkEntry>,
+    ) -> Result<(), Error> {
+        self.block.noting_damage(self.series.entries(series, entries))
     }
 }
 
@@ -179,6 +192,16 @@ impl Block {
         batch: &mut SampleBatch,
     ) -> Result<(), Error> {
         self.noting_damage(self.reader.read(chunk, mint, maxt, batch))
+    }
+
+    /// Samples of a chunk and the room that it takes in its file. `page` keeps what was read for it, for
+    /// the next one.
+    pub(crate) fn chunk_size(
+        &self,
+        chunk: &ChunkMeta,
+        page: &mut PageSizes,
+    ) -> Result<ChunkSize, Error> {
+        self.noting_damage(self.reader.chunk_size(chunk.chunk, page))
     }
 
     /// Size of its files in bytes, when it was opened.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ferula_chunkenc::SampleBatch;
 use ferula_index::block::{IndexReader, IndexWriter};
+use ferula_index::ferula::ChunkEntry;
 use ferula_index::postings::Postings;
 use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, SeriesRef};
 use ferula_wal::fs::Fs;
@@ -11,8 +12,8 @@ use ferula_wal::fs::Fs;
 use super::chunks::{ChunkReader, ChunkWriter};
 use super::format::{ChunkStream, SeriesCursor, SeriesReader, SeriesWriter};
 use super::output::OutputFile;
-use super::segments::CHUNKS_DIR;
-use super::stored::{BlockChunk, StoredChunk};
+use super::segments::{CHUNKS_DIR, record_bytes};
+use super::stored::{BlockChunk, ChunkSize, PageSizes, StoredChunk};
 use crate::error::Error;
 use crate::mmap::open_bytes;
 use crate::querier::decode_between;
@@ -90,6 +91,12 @@ impl SeriesReader for PrometheusReader {
         decoded.map_err(|source| self.chunks.error(meta.chunk, source))
     }
 
+    fn chunk_size(&self, chunk: ChunkRef, _: &mut PageSizes) -> Result<ChunkSize, Error> {
+        let data = self.chunks.read(chunk)?;
+        let n_samples = data.sample_count().map_err(|source| self.chunks.error(chunk, source))?;
+        Ok(ChunkSize { n_samples: n_samples.into(), bytes: record_bytes(data.data.len()) })
+    }
+
     fn chunk_error(&self, chunk: ChunkRef, source: ferula_chunkenc::Error) -> Error {
         self.chunks.error(chunk, source)
     }
@@ -116,6 +123,11 @@ impl SeriesCursor for PrometheusCursor<'_> {
         chunks: &mut Vec<ChunkMeta>,
     ) -> Result<(), Error> {
         self.0.of_index(self.0.index.numbered_series(series, labels, chunks))
+    }
+
+    fn entries(&mut self, _: SeriesRef, entries: &mut Vec<ChunkEntry>) -> Result<(), Error> {
+        entries.clear();
+        Ok(())
     }
 }
 
@@ -161,14 +173,12 @@ impl<'a> PrometheusWriter<'a> {
 }
 
 impl SeriesWriter for PrometheusWriter<'_> {
-    fn add(&mut self, labels: &Labels, chunks: &[BlockChunk]) -> Result<u64, Error> {
-        self.write(chunks)?;
-        let added = self.index.add_series(labels, &self.metas);
-        added.map_err(|source| Error::Index { op: "write", file: self.file.clone(), source })?;
-        Ok(self.metas.len() as u64)
+    fn numbers_of(&self, labels: &Labels) -> Result<Vec<(u32, u32)>, Error> {
+        let numbers = self.index.numbers_of(labels);
+        numbers.map_err(|source| Error::Index { op: "write", file: self.file.clone(), source })
     }
 
-    fn add_numbered(&mut self, labels: &[(u32, u32)], chunks: &[BlockChunk]) -> Result<u64, Error> {
+    fn add(&mut self, labels: &[(u32, u32)], chunks: &[BlockChunk]) -> Result<u64, Error> {
         self.write(chunks)?;
         let added = self.index.add_numbered_series(labels, &self.metas);
         added.map_err(|source| Error::Index { op: "write", file: self.file.clone(), source })?;

@@ -24,6 +24,13 @@ const MAX_OVERHEAD_BYTES: u64 = 10 + 1 + 4;
 /// Bytes of a record behind its length, beside its data: kind and checksum.
 pub(super) const RECORD_TAIL_BYTES: usize = 1 + 4;
 
+/// Bytes that a record with `len` bytes of data takes in its segment.
+pub(super) fn record_bytes(len: usize) -> u64 {
+    let mut length = Vec::new();
+    put_uvarint(&mut length, len as u64);
+    (length.len() + len + RECORD_TAIL_BYTES) as u64
+}
+
 /// Directory of the segments within a block.
 pub(crate) const CHUNKS_DIR: &str = "chunks";
 

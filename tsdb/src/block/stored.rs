@@ -3,6 +3,9 @@
 use ferula_chunkenc::histogram::{FloatHistogram, Histogram};
 use ferula_chunkenc::{Chunk, Encoding, Error, SampleBatch};
 
+use super::ferula::PagedChunk;
+use super::segments::Place;
+
 /// A chunk as the head encodes it, with the times of its first and its last sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EncodedChunk {
@@ -32,6 +35,8 @@ pub(crate) enum StoredChunk {
     Encoded(Chunk),
     /// Decoded, from a format in which a chunk does not stand alone.
     Columns(Columns),
+    /// The same, of floats, not decoded yet.
+    Paged(PagedChunk),
 }
 
 /// Samples of one kind.
@@ -53,12 +58,41 @@ pub(crate) enum ColumnValues {
     FloatHistograms(Vec<FloatHistogram>),
 }
 
+/// What a chunk holds and takes in its file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChunkSize {
+    pub(crate) n_samples: u64,
+    pub(crate) bytes: u64,
+}
+
+/// The chunks of the page that was looked at last, where a block has pages.
+#[derive(Debug, Default)]
+pub(crate) struct PageSizes {
+    /// Where the page is.
+    pub(super) place: Option<Place>,
+    /// Its length in the file.
+    pub(super) bytes: u64,
+    /// Samples of each of its chunks.
+    pub(super) samples: Vec<u16>,
+}
+
+impl PageSizes {
+    /// Of a chunk of the page the samples and its share of the bytes: a page is compressed as a
+    /// whole, so that is by samples.
+    pub(super) fn of(&self, chunk: usize) -> Option<ChunkSize> {
+        let n_samples = u64::from(*self.samples.get(chunk)?);
+        let all: u64 = self.samples.iter().map(|n| u64::from(*n)).sum();
+        Some(ChunkSize { n_samples, bytes: self.bytes * n_samples / all.max(1) })
+    }
+}
+
 impl StoredChunk {
     /// Number of samples.
     pub(crate) fn sample_count(&self) -> Result<u64, Error> {
         match self {
             Self::Encoded(chunk) => chunk.sample_count().map(u64::from),
             Self::Columns(columns) => Ok(columns.times.len() as u64),
+            Self::Paged(paged) => Ok(paged.n_samples() as u64),
         }
     }
 
@@ -73,6 +107,7 @@ impl StoredChunk {
                     | Encoding::FloatHistogramSt
             ),
             Self::Columns(columns) => !matches!(columns.values, ColumnValues::Floats(_)),
+            Self::Paged(_) => false,
         }
     }
 
@@ -81,6 +116,8 @@ impl StoredChunk {
         let columns = match self {
             Self::Encoded(chunk) => return chunk.data.len(),
             Self::Columns(columns) => columns,
+            // Its page is shared with its neighbours.
+            Self::Paged(paged) => return size_of_val(paged) + paged.size_bytes(),
         };
         let n = columns.times.len() * if columns.starts.is_some() { 2 } else { 1 };
         let values = match &columns.values {
@@ -98,6 +135,7 @@ impl StoredChunk {
             Self::Encoded(chunk) => chunk.data.len() as u64,
             // Mostly they are one or two bytes each in the block.
             Self::Columns(columns) => 2 * columns.times.len() as u64,
+            Self::Paged(paged) => paged.size_bytes() as u64,
         }
     }
 
@@ -116,6 +154,7 @@ impl StoredChunk {
                 Ok(check(Some(batch.timestamps())))
             }
             Self::Columns(columns) => Ok(check(Some(&columns.times))),
+            Self::Paged(paged) => Ok(check(Some(&paged.times()?))),
         }
     }
 }

@@ -63,9 +63,8 @@ impl<'a> BlockWriter<'a> {
     /// Adds a series, which must come after the last one in label order, and its chunks.
     pub(crate) fn add(&mut self, labels: &Labels, chunks: Vec<EncodedChunk>) -> Result<(), Error> {
         let chunks: Vec<BlockChunk> = chunks.into_iter().map(BlockChunk::from).collect();
-        self.count(&chunks)?;
-        self.stats.num_chunks += self.series.add(labels, &chunks)?;
-        Ok(())
+        let labels = self.series.numbers_of(labels)?;
+        self.add_numbered(&labels, &chunks)
     }
 
     /// Adds a series as [`add`](Self::add) does, with its labels as pairs of numbers, which count
@@ -76,7 +75,7 @@ impl<'a> BlockWriter<'a> {
         chunks: &[BlockChunk],
     ) -> Result<(), Error> {
         self.count(chunks)?;
-        self.stats.num_chunks += self.series.add_numbered(labels, chunks)?;
+        self.stats.num_chunks += self.series.add(labels, chunks)?;
         Ok(())
     }
 
@@ -131,6 +130,11 @@ impl WrittenBlock<'_> {
             self.block = block;
         }
         Ok(())
+    }
+
+    /// What it is.
+    pub(crate) fn meta(&self) -> &BlockMeta {
+        self.block.meta()
     }
 
     /// The name that it will have.

@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use ferula_index::ferula::ChunkEntry;
 use ferula_index::postings::{Iter, Postings};
 use ferula_index::{ChunkMeta, SeriesRef};
 
@@ -98,6 +99,8 @@ pub(super) struct Part {
     pub(super) series: SeriesRef,
     /// Its chunks, in time order.
     pub(super) chunks: Vec<ChunkMeta>,
+    /// What its index says of each of them beside that; nothing if it says no more.
+    pub(super) entries: Vec<ChunkEntry>,
 }
 
 /// The series of several blocks in label order, each once.
@@ -177,6 +180,7 @@ impl<'a> SeriesMerge<'a> {
             (part.source, part.series) = (source, series);
             let mut labels = self.spare.pop().unwrap_or_default();
             cursor.numbered_series(series, &mut labels, &mut part.chunks)?;
+            cursor.entries(series, &mut part.entries)?;
             for (name, value) in &mut labels {
                 (*name, *value) = (numbers[*name as usize], numbers[*value as usize]);
             }

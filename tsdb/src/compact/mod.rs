@@ -3,14 +3,14 @@
 //! [`plan`] says which blocks; it looks at nothing but their descriptions. [`merge`] walks over the
 //! series of all sources in label order, [`populate`] makes the chunks of one series from theirs.
 //! Chunks that neither overlap nor have anything deleted are handed to the writer as they are, which
-//! copies them in Prometheus's format and makes longer ones of them in ferula's own; the others are
-//! decoded and encoded anew. Sources may be of any format, and become the one that is asked for.
+//! copies them if they have its format, and joins them in ferula's own; the others are decoded and
+//! encoded anew. Sources may be of any format, and become the one that is asked for.
 //!
 //! # Memory
 //!
 //! Some 500 series are in memory at a time, or fewer if their chunks take 4 MiB: their labels, the
-//! places of their chunks, and of one series, where chunks overlap or another format is written, the
-//! samples of those. Beside that there are, for the whole run, a few windows of 512 KiB of the chunks
+//! places of their chunks, the pages that these are in, and of one series, where chunks overlap or
+//! another format is written, the samples of those. Beside that there are, for the whole run, a few windows of 512 KiB of the chunks
 //! of each source, the label names and values of the result with eight bytes for each of them and
 //! four for each in each source, and what the writer of the format keeps: four bytes for each label
 //! of each series, and in ferula's own format the columns of times of a segment. Neither the number
@@ -34,7 +34,9 @@ use self::merge::{MergedSymbols, SeriesMerge};
 use self::pipe::{Pipe, WriterGone, write_merged};
 pub(crate) use self::plan::{plan, ranges};
 use self::populate::Populator;
-use crate::block::{Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, WrittenBlock};
+use crate::block::{
+    Block, BlockFormat, BlockMeta, BlockWriter, CREATION_SUFFIX, Depth, WrittenBlock,
+};
 use crate::error::Error;
 
 /// What is to be made of which blocks.
@@ -82,8 +84,7 @@ impl<'a> Compaction<'a> {
             return Ok(None);
         }
         let metas: Vec<&BlockMeta> = sources.iter().map(|block| block.meta()).collect();
-        let depth = self.format.depth_after_merge();
-        writer.finish(depth, |stats| BlockMeta::merged(self.ulid, &metas, stats)).map(Some)
+        writer.finish(Depth::Chunks, |stats| BlockMeta::merged(self.ulid, &metas, stats)).map(Some)
     }
 
     /// Hands the series of the sources to the writer.

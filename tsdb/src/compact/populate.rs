@@ -6,6 +6,7 @@
 //! Prometheus itself takes one or the other, depending on where the chunks begin.
 
 use ferula_index::ChunkMeta;
+use ferula_index::ferula::ValueBounds;
 use ferula_wal::fs::Fs;
 
 use super::merge::Part;
@@ -22,6 +23,8 @@ struct Piece {
     part: usize,
     /// Whether some of it is deleted.
     is_touched: bool,
+    /// What the index says of its values.
+    bounds: Option<ValueBounds>,
 }
 
 /// Makes the chunks of series.
@@ -53,10 +56,11 @@ impl<'a> Populator<'a> {
         pieces.clear();
         for (place, part) in parts.iter().enumerate() {
             let deleted = self.sources[part.source].tombstones().of(part.series);
-            for meta in &part.chunks {
+            for (at, meta) in part.chunks.iter().enumerate() {
                 if !covers(deleted, meta.mint, meta.maxt) {
                     let is_touched = touches(deleted, meta.mint, meta.maxt);
-                    pieces.push(Piece { meta: *meta, part: place, is_touched });
+                    let bounds = part.entries.get(at).and_then(|entry| entry.bounds);
+                    pieces.push(Piece { meta: *meta, part: place, is_touched, bounds });
                 }
             }
         }
@@ -98,7 +102,11 @@ impl<'a> Populator<'a> {
         };
         // Nearly every chunk is alone.
         if self.format.stores(&read[0]) && (alone || group.iter().zip(&read).all(is_first)) {
-            chunks.push(BlockChunk { mint, maxt, chunk: read.swap_remove(0) });
+            let mut chunk = read.swap_remove(0);
+            if let StoredChunk::Paged(paged) = &mut chunk {
+                paged.set_source(parts[group[0].part].source, group[0].bounds);
+            }
+            chunks.push(BlockChunk { mint, maxt, chunk });
             return Ok(());
         }
         self.recoder.clear();

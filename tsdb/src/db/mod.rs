@@ -1,10 +1,13 @@
 //! Opening, closing and everything between: the database as its owner sees it.
 
 mod background;
+mod backup;
 mod compaction;
+mod copy;
 mod cut;
 mod delete;
 mod exemplars;
+mod import;
 mod metadata;
 mod open;
 mod out_of_order;
@@ -25,10 +28,15 @@ use parking_lot::{Mutex, RwLock};
 use ulid::Ulid;
 
 use self::background::Background;
+pub use self::backup::clone_dir;
 use self::compaction::{CompactionCounts, Deletion};
+pub use self::copy::CopyReport;
+pub use self::import::ImportReport;
 use self::open::Opened;
+pub(crate) use self::open::{WAL_DIR, WBL_DIR, create_dir};
 pub use self::read_only::ReadOnlyDb;
 use self::retention::Retained;
+use crate::analyze::{Analysis, AnalysisRequest, analyze};
 use crate::block::{Block, size_of_dir};
 use crate::compact::Control;
 use crate::error::Error;
@@ -285,6 +293,22 @@ impl Db {
         self.shared.snapshot(dir.as_ref())
     }
 
+    /// Takes over the blocks in the directory `from`, of either format, after reading them whole. They
+    /// are linked where the file system can do it, so that their files must not be changed in place
+    /// any more, and copied otherwise. Blocks that are here already, or of which one here was made, are
+    /// passed over. `on_progress` is called now and then with how many bytes were read, and of how
+    /// many.
+    ///
+    /// # Errors
+    /// If the directory cannot be listed, or a block not be linked; those taken over before stay.
+    pub fn import_blocks(
+        &self,
+        from: impl AsRef<Path>,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<ImportReport, Error> {
+        self.shared.import_blocks(from.as_ref(), on_progress)
+    }
+
     /// What the database holds now.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
@@ -294,6 +318,22 @@ impl Db {
     /// index, which is walked through page by page: some milliseconds for a million series.
     pub fn memory(&self) -> MemoryUsage {
         self.shared.head.memory()
+    }
+
+    /// Counts series, samples and bytes by metric, label and label pair, over blocks and head. Every
+    /// chunk is looked at, a series at a time. `on_progress` is called now and then with how many
+    /// series were read, and of how many.
+    ///
+    /// # Errors
+    /// Whatever keeps a block from being read.
+    pub fn analyze(
+        &self,
+        request: &AnalysisRequest,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Analysis, Error> {
+        self.shared.check_open()?;
+        let (reader, blocks) = self.shared.read();
+        analyze(&reader, &blocks, request, on_progress)
     }
 
     /// Counts the series of the head by metric, label and label pair, and keeps the `top` largest of

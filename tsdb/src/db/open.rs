@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ferula_wal::fs::Fs;
 use ferula_wal::{LogReader, LogRecord};
@@ -18,13 +18,16 @@ use crate::repair::{
 use crate::stats::OpenReport;
 
 /// Directory of the log.
-pub(super) const WAL_DIR: &str = "wal";
+pub(crate) const WAL_DIR: &str = "wal";
 
 /// Directory of the log of samples that came out of order.
-pub(super) const WBL_DIR: &str = "wbl";
+pub(crate) const WBL_DIR: &str = "wbl";
 
 /// How often a directory is read again because its writer has changed it meanwhile.
-const READ_ATTEMPTS: usize = 5;
+const READ_ATTEMPTS: u32 = 8;
+
+/// How long it is left alone before the second attempt, and twice as long before each later one.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
 /// What a directory holds.
 #[derive(Debug)]
@@ -56,7 +59,7 @@ pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Op
 }
 
 /// Makes a directory whose name is durable, with its missing parents.
-pub(super) fn create_dir(fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
+pub(crate) fn create_dir(fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
     let mut is_new = false;
     let mut parents = Vec::new();
     for path in dir.ancestors().filter(|path| !path.as_os_str().is_empty()) {
@@ -84,7 +87,10 @@ pub(super) fn read(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Opened, Error> {
     loop {
         match try_read(fs, dir) {
             // A segment or a block went while it was about to be read: it is elsewhere now.
-            Err(_) if attempt < READ_ATTEMPTS => attempt += 1,
+            Err(_) if attempt < READ_ATTEMPTS => {
+                std::thread::sleep(FIRST_PAUSE * (1 << attempt));
+                attempt += 1;
+            }
             result => return result,
         }
     }

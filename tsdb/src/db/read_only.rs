@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 
 use super::View;
 use super::open::{Opened, read};
+use crate::analyze::{Analysis, AnalysisRequest, analyze};
 use crate::error::Error;
 use crate::head::Head;
 use crate::querier::Querier;
@@ -17,7 +18,7 @@ use crate::stats::{OpenReport, Stats};
 /// it was when it was read; [`reload`](Self::reload) reads it again.
 #[derive(Debug)]
 pub struct ReadOnlyDb {
-    fs: Arc<dyn Fs>,
+    pub(super) fs: Arc<dyn Fs>,
     dir: PathBuf,
     pub(super) content: RwLock<Content>,
 }
@@ -25,8 +26,8 @@ pub struct ReadOnlyDb {
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) head: Arc<Head>,
-    view: View,
-    report: OpenReport,
+    pub(super) view: View,
+    pub(super) report: OpenReport,
 }
 
 impl ReadOnlyDb {
@@ -71,6 +72,24 @@ impl ReadOnlyDb {
         let content = Content::new(read(&self.fs, &self.dir)?);
         *self.content.write() = content;
         Ok(())
+    }
+
+    /// Counts series, samples and bytes by metric, label and label pair, over blocks and head. Every
+    /// chunk is looked at, a series at a time. `on_progress` is called now and then with how many
+    /// series were read, and of how many.
+    ///
+    /// # Errors
+    /// Whatever keeps a block from being read.
+    pub fn analyze(
+        &self,
+        request: &AnalysisRequest,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Analysis, Error> {
+        let (reader, blocks) = {
+            let content = self.content.read();
+            (content.view.reader(&content.head), Arc::clone(&content.view.blocks))
+        };
+        analyze(&reader, &blocks, request, on_progress)
     }
 
     /// What the directory held when it was read.

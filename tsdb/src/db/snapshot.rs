@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ferula_wal::fs::{Fs, OpenMode};
+use ferula_wal::fs::Fs;
 use ulid::Ulid;
 
 use super::Shared;
+use super::copy::CopyReport;
 use super::cut::write_block;
 use super::open::{WAL_DIR, create_dir};
 use crate::block::{Block, CREATION_SUFFIX};
@@ -14,9 +15,6 @@ use crate::clock::new_ulid;
 use crate::error::Error;
 use crate::head::{Era, range_end};
 use crate::querier::HeadReader;
-
-/// Bytes copied at a time where a file cannot be linked.
-const COPY_BYTES: usize = 1 << 20;
 
 impl Shared {
     /// Writes everything committed as blocks into `dir`.
@@ -59,7 +57,7 @@ impl Shared {
         Ok(ulids)
     }
 
-    fn read(&self) -> (HeadReader, Arc<[Arc<Block>]>) {
+    pub(super) fn read(&self) -> (HeadReader, Arc<[Arc<Block>]>) {
         let view = self.view.read();
         (view.reader(&self.head), Arc::clone(&view.blocks))
     }
@@ -69,41 +67,7 @@ impl Shared {
 fn link_block(fs: &dyn Fs, block: &Block, parent: &Path) -> Result<(), Error> {
     let name = block.meta().ulid.to_string();
     let (target, tmp) = (parent.join(&name), parent.join(format!("{name}{CREATION_SUFFIX}")));
-    link_dir(fs, block.dir(), &tmp)?;
+    CopyReport::default().link_dir(fs, block.dir(), &tmp)?;
     fs.rename(&tmp, &target).map_err(Error::io("rename", &tmp))?;
     fs.sync_dir(parent).map_err(Error::io("sync", parent))
-}
-
-fn link_dir(fs: &dyn Fs, from: &Path, to: &Path) -> Result<(), Error> {
-    fs.create_dir_all(to).map_err(Error::io("create", to))?;
-    let mut pending = vec![(from.to_path_buf(), to.to_path_buf())];
-    while let Some((from, to)) = pending.pop() {
-        for entry in fs.list(&from).map_err(Error::io("list", &from))? {
-            let (from, to) = (from.join(&entry.name), to.join(&entry.name));
-            if entry.is_dir {
-                // Made here, so that the sync below covers its name.
-                fs.create_dir_all(&to).map_err(Error::io("create", &to))?;
-                pending.push((from, to));
-            } else if fs.hard_link(&from, &to).is_err() {
-                copy_file(fs, &from, &to)?;
-            }
-        }
-        fs.sync_dir(&to).map_err(Error::io("sync", &to))?;
-    }
-    Ok(())
-}
-
-fn copy_file(fs: &dyn Fs, from: &Path, to: &Path) -> Result<(), Error> {
-    let source = fs.open(from, OpenMode::Read).map_err(Error::io("open", from))?;
-    let target = fs.open(to, OpenMode::Truncate).map_err(Error::io("create", to))?;
-    let (mut buf, mut at) = (vec![0; COPY_BYTES], 0);
-    loop {
-        let n = source.read_at(&mut buf, at).map_err(Error::io("read", from))?;
-        if n == 0 {
-            break;
-        }
-        target.write_at(&buf[..n], at).map_err(Error::io("write", to))?;
-        at += n as u64;
-    }
-    target.sync_data().map_err(Error::io("sync", to))
 }

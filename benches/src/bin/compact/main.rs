@@ -3,11 +3,13 @@
 //! ```text
 //! cargo build --release -p ferula-benches --bin compact
 //! target/release/compact build DIR --series 100000 --blocks 12
-//! target/release/compact run DIR [--one] [--check]
+//! target/release/compact convert DIR
+//! target/release/compact run DIR [--one] [--check] [--format prometheus]
 //! ```
 //!
 //! `build` writes blocks of a fleet into an empty directory, as Prometheus lays them out: a copy of
-//! the directory is what another program is given to compare. `run` compacts them in place until
+//! the directory is what another program is given to compare. `convert` makes blocks of ferula's
+//! format of them. `run` compacts them in place until
 //! nothing is due, by threes, or at once into one, and reports as JSON. What is read was best read
 //! before, so that both contenders find it in the page cache.
 
@@ -21,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use ferula_chunkenc::SampleBatch;
-use ferula_tsdb::{Db, Options};
+use ferula_tsdb::{BlockFormat, Db, Options};
 use serde_json::{Value, json};
 
 use self::process::{PeakWatch, cpu_s, disk, versions};
@@ -52,6 +54,8 @@ enum Command {
         #[arg(long, default_value_t = 0.0)]
         churn: f64,
     },
+    /// Writes all blocks anew that are not in ferula's format.
+    Convert { dir: PathBuf },
     /// Compacts what is in a directory.
     Run {
         dir: PathBuf,
@@ -61,6 +65,9 @@ enum Command {
         /// Reads everything before and after, and fails if it differs.
         #[arg(long)]
         check: bool,
+        /// The format that is written: `ferula` or `prometheus`.
+        #[arg(long, value_parser = format, default_value_t)]
+        format: BlockFormat,
     },
 }
 
@@ -69,18 +76,39 @@ fn main() -> Result<(), Box<dyn Error>> {
         Command::Build { dir, series, blocks, interval, churn } => {
             build::build(&dir, series, blocks, interval, churn)?
         }
-        Command::Run { dir, one, check } => run(&dir, one, check)?,
+        Command::Convert { dir } => convert(&dir)?,
+        Command::Run { dir, one, check, format } => run(&dir, one, check, format)?,
     };
     println!("{report}");
     Ok(())
 }
 
-fn run(dir: &Path, one: bool, check: bool) -> Result<Value, Box<dyn Error>> {
+fn format(name: &str) -> Result<BlockFormat, String> {
+    BlockFormat::from_name(name).ok_or_else(|| "not a format of blocks".to_owned())
+}
+
+fn convert(dir: &Path) -> Result<Value, Box<dyn Error>> {
+    let db = Db::open(dir, Options::builder().maintenance_interval(None).build()?)?;
+    let (start, cpu_before) = (Instant::now(), cpu_s());
+    let made = db.convert_blocks()?;
+    let (took, cpu) = (start.elapsed(), cpu_s());
+    db.close()?;
+    Ok(json!({
+        "bench": "compact convert",
+        "made": made.len(),
+        "convert_s": seconds(took),
+        "cpu_s": { "user": cpu.0 - cpu_before.0, "system": cpu.1 - cpu_before.1 },
+        "disk": disk(dir),
+    }))
+}
+
+fn run(dir: &Path, one: bool, check: bool, format: BlockFormat) -> Result<Value, Box<dyn Error>> {
     let start = Instant::now();
     let max_block_range_ms = BLOCK_RANGE_MS * if one { 3 } else { 27 };
     let options = Options::builder()
         .block_range_ms(if one { BLOCK_RANGE_MS * 4 } else { BLOCK_RANGE_MS })
         .max_block_range_ms(max_block_range_ms * if one { 4 } else { 1 })
+        .block_format(format)
         .maintenance_interval(None);
     let db = Db::open(dir, options.build()?)?;
     let open_s = start.elapsed();

@@ -131,7 +131,7 @@ const MAX_KEPT_COUNT: usize = 11_001;
 /// The series of a range query mostly have their points at the same times, so the text of the
 /// n-th point is kept for the n-th point of the next series.
 #[derive(Default)]
-struct PointStarts {
+pub(super) struct PointStarts {
     kept: Vec<PointStart>,
 }
 
@@ -284,7 +284,7 @@ fn push_sample(out: &mut Vec<u8>, sample: &VectorSample, starts: &mut PointStart
     out.push(b'}');
 }
 
-fn push_series(out: &mut Vec<u8>, series: &MatrixSeries, starts: &mut PointStarts) {
+pub(super) fn push_series(out: &mut Vec<u8>, series: &MatrixSeries, starts: &mut PointStarts) {
     let samples = &series.samples;
     out.extend_from_slice(b"{\"metric\":");
     push_labels(out, &series.labels);

@@ -6,6 +6,7 @@
 //! as a server without any does; remote read, the search endpoints and deletion.
 
 mod admin;
+mod answer;
 mod json;
 mod labels;
 mod notes;
@@ -28,7 +29,9 @@ use axum::routing::{get, post};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
+pub use answer::{push_series_json, query_json};
 pub(crate) use params::{parse_duration, parse_time, to_ms};
+pub(crate) use selector::parse as parse_selector;
 pub use state::{
     ApiBuilder, ApiState, BuildInformation, DEFAULT_QUERY_CONCURRENCY, DEFAULT_WRITE_CONCURRENCY,
     MonotonicClock, Readiness,

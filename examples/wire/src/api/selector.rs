@@ -11,7 +11,7 @@ use super::tree;
 pub(super) const TOO_BROAD: &str = "match[] must contain at least one non-empty matcher";
 
 /// Reads a selector without modifiers and yields its matchers.
-pub(super) fn parse(text: &str) -> Result<Vec<Matcher>, String> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Matcher>, String> {
     let expr = ferula_promql::parse(text).map_err(|error| match error.kind() {
         ParseErrorKind::EmptySelector => TOO_BROAD.to_owned(),
         _ => error.to_string(),

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Parser, ValueEnum};
+use ferula_index::Matcher;
 use ferula_tsdb::{
     BlockFormat, DEFAULT_OUT_OF_ORDER_WINDOW_MS, Db, OpenReport, Options, Stats, SyncPolicy,
 };
@@ -310,6 +311,14 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
         Ok(_) => Err("it must be at least a millisecond".to_owned()),
         Err(problem) => Err(problem.to_string()),
     }
+}
+
+/// Reads a selector of series such as `up{job="api"}`.
+///
+/// # Errors
+/// A message for people.
+pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, String> {
+    api::parse_selector(text)
 }
 
 /// Writes milliseconds since the Unix epoch as RFC 3339.

@@ -59,7 +59,28 @@ pub enum ParseProblem {
         /// The value, quoted and possibly cut short.
         found: String,
     },
-    /// A timestamp does not fit 64 bits.
+    /// A sample has no timestamp where it needs one.
+    #[error("the sample has no timestamp")]
+    NoTimestamp,
+    /// A label is given twice, or is too long.
+    #[error("invalid labels: {found}")]
+    Labels {
+        /// What is wrong with them.
+        found: String,
+    },
+    /// A line is longer than it may be.
+    #[error("the line is longer than {limit} bytes")]
+    LineTooLong {
+        /// Most bytes that are accepted.
+        limit: usize,
+    },
+    /// An OpenMetrics text does not end with `# EOF`: a part of it may be missing.
+    #[error("the text ends without # EOF")]
+    NoEnd,
+    /// Something stands behind `# EOF`.
+    #[error("the text goes on behind # EOF")]
+    BehindEnd,
+    /// A timestamp does not fit 64 bits, or is no number.
     #[error("timestamp {found} is out of range")]
     Timestamp {
         /// The timestamp, quoted and possibly cut short.

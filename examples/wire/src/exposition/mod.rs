@@ -1,6 +1,8 @@
 //! Exposition formats: how a process tells its metrics.
 
 mod error;
+pub mod line;
+pub mod openmetrics;
 pub mod text;
 pub mod write;
 

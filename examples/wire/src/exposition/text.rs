@@ -37,6 +37,7 @@ pub struct TextParser<'a> {
     page: &'a [u8],
     at: usize,
     line: usize,
+    is_openmetrics: bool,
     /// Type most recently declared, whichever metric it was declared for.
     kind: MetricType,
     /// Where the name of the current sample stands, without quotes.
@@ -65,6 +66,8 @@ pub enum Entry<'a> {
         /// The kind.
         kind: MetricType,
     },
+    /// The end of an OpenMetrics text, behind which nothing may stand.
+    End,
 }
 
 /// A sample as its line gives it.
@@ -85,10 +88,22 @@ impl<'a> TextParser<'a> {
             page,
             at: 0,
             line: 1,
+            is_openmetrics: false,
             kind: MetricType::Untyped,
             name: 0..0,
             pairs: Vec::with_capacity(16),
         }
+    }
+
+    /// Starts at the beginning of a part of an OpenMetrics text, which begins at `line` and in which `kind`
+    /// was declared last. Exemplars are passed over, and so are units.
+    pub(super) fn openmetrics(page: &'a [u8], line: usize, kind: MetricType) -> Self {
+        Self { is_openmetrics: true, line, kind, ..Self::new(page) }
+    }
+
+    /// The type declared last.
+    pub(super) fn kind(&self) -> MetricType {
+        self.kind
     }
 
     /// Number of the line that is read next, counted from 1.
@@ -146,6 +161,11 @@ impl<'a> TextParser<'a> {
     fn comment(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
         self.at += 1;
         let after_hash = self.at;
+        if self.is_openmetrics && self.rest_of_line() == b" EOF" {
+            self.at += self.rest_of_line().len();
+            self.end_line();
+            return Ok(Some(Entry::End));
+        }
         self.skip_blanks();
         let keyword = match self.rest() {
             _ if self.at == after_hash => None,
@@ -179,9 +199,16 @@ impl<'a> TextParser<'a> {
                 Entry::Help { metric, text }
             }
             Keyword::Type => {
-                let kind = str::from_utf8(text)
-                    .ok()
-                    .and_then(MetricType::from_word)
+                let word = str::from_utf8(text).ok();
+                let kind = word
+                    .and_then(|word| match word {
+                        "unknown" | "info" | "stateset" | "gaugehistogram"
+                            if self.is_openmetrics =>
+                        {
+                            Some(MetricType::Untyped)
+                        }
+                        word => MetricType::from_word(word),
+                    })
                     .ok_or_else(|| self.error(ParseProblem::MetricType { found: quote(text) }))?;
                 self.kind = kind;
                 Entry::Type { metric: self.utf8(&metric, "metric name")?, kind }
@@ -212,7 +239,7 @@ impl<'a> TextParser<'a> {
         }
         let value = self.value()?;
         self.skip_blanks();
-        let timestamp = self.timestamp()?;
+        let timestamp = if self.is_openmetrics { self.seconds()? } else { self.timestamp()? };
         let sample = SampleLine { series: &self.page[start..end], value, timestamp };
         self.end_line();
         Ok(sample)
@@ -304,6 +331,28 @@ impl<'a> TextParser<'a> {
         }
     }
 
+    /// Reads a timestamp in seconds, if there is one, and passes over what follows it.
+    fn seconds(&mut self) -> Result<Option<i64>, ParseError> {
+        let rest = self.rest_of_line();
+        let len = rest.iter().position(|b| matches!(b, b' ' | b'\t')).unwrap_or(rest.len());
+        let text = &rest[..len];
+        let mut timestamp = None;
+        if !text.is_empty() && text != b"#" {
+            let ms = parse_float(text).ok().and_then(whole_ms);
+            let invalid = || self.error(ParseProblem::Timestamp { found: quote(text) });
+            timestamp = Some(ms.ok_or_else(invalid)?);
+            self.at += len;
+            self.skip_blanks();
+        }
+        match self.rest_of_line() {
+            [] => {}
+            // An exemplar, which blocks do not hold.
+            [b'#', b' ', exemplar @ ..] => self.at += 2 + exemplar.len(),
+            _ => return Err(self.expected("the end of the line or an exemplar")),
+        }
+        Ok(timestamp)
+    }
+
     /// Reads an unquoted name.
     fn word(
         &mut self,
@@ -390,6 +439,13 @@ impl<'a> TextParser<'a> {
         };
         self.error(ParseProblem::Expected { expected, found })
     }
+}
+
+/// Seconds as milliseconds, the nearest ones.
+fn whole_ms(seconds: f64) -> Option<i64> {
+    let ms = (seconds * 1000.0).round();
+    #[expect(clippy::cast_possible_truncation, reason = "it is in the range of whole floats")]
+    (ms.abs() < 9e15).then_some(ms as i64)
 }
 
 /// The words that make a comment more than one.

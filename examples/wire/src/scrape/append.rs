@@ -131,6 +131,8 @@ impl Pass<'_> {
                 }
                 Entry::Help { metric, text } => family.help(metric, text),
                 Entry::Type { metric, kind } => family.kind(metric, kind),
+                // Only OpenMetrics has one.
+                Entry::End => break,
             }
         }
         match self.target.job.sample_limit {

@@ -17,6 +17,13 @@ pub(super) const FOOTER_BYTES: usize = 8 + 4;
 /// Size at which a page is finished, before it is compressed.
 pub(super) const PAGE_BYTES: usize = 32 << 10;
 
+/// How much longer a page may become so that what is copied into it stays beside what it refers to.
+pub(super) const PAGE_SLACK: usize = 4;
+
+/// Samples that copied columns have at least on average, or else they are joined by writing them
+/// anew.
+pub(super) const MIN_COPIED: usize = 256;
+
 /// Chunks at which a page is finished.
 pub(super) const PAGE_CHUNKS: usize = 512;
 

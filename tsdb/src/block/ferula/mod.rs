@@ -6,14 +6,17 @@
 //! beside the pages as it is.
 
 mod cache;
+mod copies;
 mod digest;
 mod layout;
+mod paged;
 mod pages;
 mod reader;
 mod run;
 mod stream;
 mod writer;
 
+pub(super) use self::paged::PagedChunk;
 pub(super) use self::reader::FerulaReader;
 pub(super) use self::writer::FerulaWriter;
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ferula_chunkenc::columnar::{ColumnField, Page, TimeTable};
 use ferula_chunkenc::cursor::Cursor;
 use ferula_chunkenc::{Error as DecodeError, SampleBatch};
-use ferula_index::ferula::{IndexReader, SeriesCursor as IndexCursor};
+use ferula_index::ferula::{ChunkEntry, IndexReader, SeriesCursor as IndexCursor};
 use ferula_index::postings::Postings;
 use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, SeriesRef};
 use ferula_wal::fs::Fs;
@@ -19,7 +19,10 @@ use super::stream::PageStream;
 use crate::block::chunks::chunk_of;
 use crate::block::format::{ChunkStream, SeriesCursor, SeriesReader};
 use crate::block::prometheus::INDEX_FILE;
-use crate::block::segments::{CHUNKS_DIR, Place, Record, SegmentReader, segment_name};
+use crate::block::segments::{
+    CHUNKS_DIR, Place, Record, SegmentReader, record_bytes, segment_name,
+};
+use crate::block::stored::{ChunkSize, PageSizes};
 use crate::error::Error;
 use crate::mmap::open_bytes;
 use crate::querier::decode_between;
@@ -90,7 +93,7 @@ impl FerulaReader {
     }
 
     /// The times of a segment, whose checksum is verified when they are first read.
-    fn table(&self, segment: u32) -> Result<(Place, &Bytes), Error> {
+    pub(super) fn table(&self, segment: u32) -> Result<(Place, &Bytes), Error> {
         let missing = || Error::Missing { file: self.segments.dir().join(segment_name(segment)) };
         let table = usize::try_from(segment).ok().and_then(|segment| self.tables.get(segment));
         let (place, table) = table.ok_or_else(missing)?;
@@ -203,6 +206,24 @@ impl SeriesReader for FerulaReader {
         read
     }
 
+    fn chunk_size(&self, chunk: ChunkRef, sizes: &mut PageSizes) -> Result<ChunkSize, Error> {
+        let (place, at) = split(chunk);
+        if sizes.place != Some(place) {
+            let (record, place, _) = self.read_record(chunk)?;
+            let failed = |source| self.error(place, source);
+            let bytes = record_bytes(record.data.len());
+            if record.kind != PAGE {
+                let n_samples = chunk_of(record).and_then(|chunk| chunk.sample_count());
+                return Ok(ChunkSize { n_samples: n_samples.map_err(failed)?.into(), bytes });
+            }
+            let page = Page::parse(&record.data).map_err(failed)?;
+            let count = |chunk| page.times(chunk).map(|times| times.count);
+            let samples = (0..page.len()).map(count).collect::<Result<_, _>>().map_err(failed)?;
+            *sizes = PageSizes { place: Some(place), bytes, samples };
+        }
+        sizes.of(at.into()).ok_or_else(|| self.nowhere(chunk))
+    }
+
     fn chunk_error(&self, chunk: ChunkRef, source: DecodeError) -> Error {
         self.error(split(chunk).0, source)
     }
@@ -210,7 +231,19 @@ impl SeriesReader for FerulaReader {
     fn verify(&self) -> Result<(), Error> {
         self.of_index(self.index.verify())?;
         for segment in 0..u32::try_from(self.tables.len()).unwrap_or(u32::MAX) {
-            self.table(segment)?;
+            let (place, bytes) = self.table(segment)?;
+            let ascending = || {
+                let table = TimeTable::parse(bytes)?;
+                for column in 0..u32::try_from(table.len()).unwrap_or(u32::MAX) {
+                    let times = table.decode(column)?;
+                    if let Some(index) = times.windows(2).position(|pair| pair[0] >= pair[1]) {
+                        let (last, timestamp) = (times[index], times[index + 1]);
+                        return Err(DecodeError::OutOfOrder { timestamp, last });
+                    }
+                }
+                Ok(())
+            };
+            ascending().map_err(|source| self.error(place, source))?;
         }
         Ok(())
     }
@@ -235,5 +268,11 @@ impl SeriesCursor for FerulaCursor<'_> {
         chunks: &mut Vec<ChunkMeta>,
     ) -> Result<(), Error> {
         self.reader.of_index(self.index.numbered_series(series, labels, chunks))
+    }
+
+    fn entries(&mut self, series: SeriesRef, entries: &mut Vec<ChunkEntry>) -> Result<(), Error> {
+        entries.clear();
+        entries.extend_from_slice(self.reader.of_index(self.index.chunks(series))?);
+        Ok(())
     }
 }

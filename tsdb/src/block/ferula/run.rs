@@ -59,6 +59,7 @@ impl Kind {
                 ColumnValues::Histograms(_) => Self::Histograms,
                 ColumnValues::FloatHistograms(_) => Self::FloatHistograms,
             },
+            StoredChunk::Paged(_) => Self::Floats,
         }
     }
 }
@@ -109,6 +110,9 @@ impl Run {
                 self.push_starts(starts);
             }
             (StoredChunk::Encoded(chunk), _) => self.push_floats(chunk)?,
+            (StoredChunk::Paged(paged), _) => {
+                return self.push(&StoredChunk::Columns(paged.decode()?));
+            }
             (StoredChunk::Columns(columns), values) => {
                 match (&columns.values, values) {
                     (ColumnValues::Floats(from), RunValues::Floats(to)) => {

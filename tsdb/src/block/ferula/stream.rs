@@ -1,12 +1,14 @@
 //! Reading the chunks of a block front to back, page by page.
 
+use std::sync::Arc;
+
 use ferula_chunkenc::Error as DecodeError;
-use ferula_chunkenc::columnar::{ChunkContent, Page};
+use ferula_chunkenc::columnar::{ChunkContent, Decompressor, Page};
 use ferula_index::ChunkRef;
 use ferula_wal::fs::Fs;
 
-use super::cache::OpenPage;
 use super::layout::{PAGE, split};
+use super::paged::{PagedChunk, SharedPage};
 use super::reader::FerulaReader;
 use crate::block::chunk_stream::SegmentStream;
 use crate::block::chunks::chunk_of;
@@ -19,13 +21,14 @@ use crate::error::Error;
 pub(super) struct PageStream<'a> {
     reader: &'a FerulaReader,
     segments: SegmentStream<'a>,
-    page: Option<OpenPage>,
+    page: Option<Arc<SharedPage>>,
+    decompressor: Decompressor,
 }
 
 impl<'a> PageStream<'a> {
     pub(super) fn new(fs: &'a dyn Fs, reader: &'a FerulaReader) -> Self {
         let segments = SegmentStream::new(fs, reader.segments.dir().to_path_buf());
-        Self { reader, segments, page: None }
+        Self { reader, segments, page: None, decompressor: Decompressor::new() }
     }
 }
 
@@ -33,7 +36,7 @@ impl ChunkStream for PageStream<'_> {
     fn read(&mut self, chunk: ChunkRef) -> Result<StoredChunk, Error> {
         let reader = self.reader;
         let (place, at) = split(chunk);
-        let mut open = match self.page.take().filter(|open| open.place() == place) {
+        let open = match self.page.take().filter(|open| open.place == place) {
             Some(open) => open,
             None => {
                 let record = self.segments.read(place)?.ok_or_else(|| reader.nowhere(chunk))?;
@@ -41,28 +44,36 @@ impl ChunkStream for PageStream<'_> {
                     let chunk = chunk_of(record).map_err(|source| reader.error(place, source))?;
                     return Ok(StoredChunk::Encoded(chunk));
                 }
-                let page = Page::parse(&record.data);
+                let page = Page::parse_with(&mut self.decompressor, &record.data);
                 let page = page.map_err(|source| reader.error(place, source))?;
-                OpenPage::new(place, page.into_owned())
+                Arc::new(SharedPage::new(place, page.into_owned()))
             }
         };
-        let (column, range) = reader.times(place, &open.page, at.into())?;
-        let times = column[range].to_vec();
-        let read = columns(&mut open, at.into(), times);
+        let at = usize::from(at);
+        let error = |source| reader.error(place, source);
+        let page = &open.page;
+        let chunk = if page.has_only_floats(at).map_err(error)? {
+            let (_, table) = reader.table(place.segment)?;
+            let times = page.times(at).map_err(error)?;
+            StoredChunk::Paged(PagedChunk::new(Arc::clone(&open), at, table.clone(), times))
+        } else {
+            let (column, range) = reader.times(place, page, at)?;
+            let columns = columns(page, at, column[range].to_vec());
+            StoredChunk::Columns(columns.map_err(error)?)
+        };
         self.page = Some(open);
-        read.map(StoredChunk::Columns).map_err(|source| reader.error(place, source))
+        Ok(chunk)
     }
 }
 
 /// Decodes a chunk of a page.
-fn columns(open: &mut OpenPage, at: usize, times: Vec<i64>) -> Result<Columns, DecodeError> {
+fn columns(page: &Page<'_>, at: usize, times: Vec<i64>) -> Result<Columns, DecodeError> {
     let all = 0..times.len();
-    let OpenPage { page, memory, .. } = open;
     let starts = page.starts(at, all.clone())?;
     let values = match page.content(at)? {
         ChunkContent::Floats => {
             let mut values = vec![0.0; times.len()];
-            page.decode(memory, at, all, &mut values)?;
+            page.reader().decode(at, all, &mut values)?;
             ColumnValues::Floats(values)
         }
         ChunkContent::Histograms => {

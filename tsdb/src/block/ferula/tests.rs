@@ -10,6 +10,7 @@ use ferula_chunkenc::{
     AggrChunk, Aggregate, Appended, Chunk, ChunkAppender, ChunkHistogram, SampleBatch,
     Xor2Appender, XorAppender,
 };
+use ferula_index::ferula::{ChunkEntry, IndexReader, IndexWriter, ValueBounds};
 use ferula_index::{ChunkMeta, Labels, Matcher};
 use ferula_wal::fs::StdFs;
 use proptest::prelude::*;
@@ -20,7 +21,7 @@ use crate::block::{
     Block, BlockFormat, BlockMeta, BlockWriter, ColumnValues, Depth, EncodedChunk, StoredChunk,
 };
 use crate::compact::{Compaction, Control};
-use crate::error::Error;
+use crate::error::{BlockFault, Error};
 
 /// End of the blocks made here.
 const MAXT: i64 = 1 << 50;
@@ -107,6 +108,11 @@ fn seen_of(meta: &ChunkMeta, chunk: StoredChunk, seen: &mut Vec<Seen>) {
                 }
             }
         },
+        StoredChunk::Paged(paged) => {
+            let values = paged.values(0..paged.n_samples()).unwrap();
+            let samples = paged.times().unwrap().into_iter().zip(values);
+            seen.extend(samples.map(|(time, value)| Seen::Float(time, 0, value.to_bits())));
+        }
         StoredChunk::Columns(columns) => {
             for (at, &time) in columns.times.iter().enumerate() {
                 let start = columns.starts.as_ref().map_or(0, |starts| starts[at]);
@@ -361,6 +367,93 @@ proptest! {
     }
 }
 
+/// Buckets of histograms, and a gauge behind each, from a number of a sample on.
+fn bucket_series(from: i64, n: i64, gone: usize) -> Vec<Vec<EncodedChunk>> {
+    let counts = |histogram: i64, bucket: i64, at: i64| {
+        let mix = |n: i64| (n.wrapping_mul(0x1e37_79b9_7f4a_7c15) >> 40).rem_euclid(5);
+        (0..=bucket).map(|of| 100 * at + mix(histogram * 64 + of + at * 4096)).sum::<i64>()
+    };
+    let mut series = Vec::new();
+    for histogram in 0..40 {
+        for bucket in 0..10 {
+            let values: Vec<f64> =
+                (from..from + n).map(|at| counts(histogram, bucket, at) as f64).collect();
+            series.push(values);
+        }
+        series.push((from..from + n).map(|at| (at + histogram) as f64 / 7.0).collect());
+    }
+    let times: Vec<i64> = (from..from + n).map(|at| at * 15_000).collect();
+    let mut chunks: Vec<Vec<EncodedChunk>> = series
+        .iter()
+        .map(|values| {
+            let parts = times.chunks(120).zip(values.chunks(120));
+            parts.map(|(times, values)| floats(times, values, None)).collect()
+        })
+        .collect();
+    // Some series are not there, so that distances are others, and one has a hole.
+    chunks.iter_mut().skip(gone).step_by(17).for_each(Vec::clear);
+    chunks[gone + 1].remove(1);
+    chunks
+}
+
+fn compact(dir: &Path, name: u128, sources: &[Arc<Block>], format: BlockFormat) -> Arc<Block> {
+    let compaction = Compaction {
+        fs: &StdFs,
+        parent: dir,
+        ulid: Ulid(name),
+        format,
+        chunk_segment_bytes: 1 << 20,
+        sources,
+        control: &Control::default(),
+    };
+    Arc::new(compaction.run().unwrap().unwrap().publish().unwrap())
+}
+
+#[test]
+fn compaction_copies_columns_and_keeps_every_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let originals: Vec<Arc<Block>> = (0..6_u8)
+        .map(|at| {
+            let series = bucket_series(i64::from(at) * 480, 480, at.into());
+            write_block(dir.path(), 10 + u128::from(at), BlockFormat::Prometheus, &series, 1 << 20)
+        })
+        .collect();
+    let own: Vec<Arc<Block>> = (20..)
+        .zip(&originals)
+        .map(|(name, block)| convert(dir.path(), name, block, BlockFormat::Ferula))
+        .collect();
+    let expected = content(&compact(dir.path(), 30, &originals, BlockFormat::Prometheus)).unwrap();
+    let once = compact(dir.path(), 31, &own, BlockFormat::Ferula);
+    assert_eq!(content(&once).unwrap(), expected);
+    crate::block::verify::verify(&StdFs, &once, Depth::Samples).unwrap();
+    let again: Vec<Arc<Block>> = [&own[..3], &own[3..]]
+        .into_iter()
+        .zip(32..)
+        .map(|(sources, name)| compact(dir.path(), name, sources, BlockFormat::Ferula))
+        .collect();
+    let twice = compact(dir.path(), 34, &again, BlockFormat::Ferula);
+    assert_eq!(content(&twice).unwrap(), expected);
+    crate::block::verify::verify(&StdFs, &twice, Depth::Samples).unwrap();
+    assert_eq!(queried(&twice, 0, i64::MAX).unwrap(), queried(&once, 0, i64::MAX).unwrap());
+    let some = |block: &Block| queried(block, 700 * 15_000, 1200 * 15_000).unwrap();
+    assert_eq!(some(&twice), some(&once));
+    assert_eq!(
+        content(&convert(dir.path(), 35, &twice, BlockFormat::Prometheus)).unwrap(),
+        expected
+    );
+
+    // One chunk of a series, and no larger than if all were written anew.
+    let (mut chunks, mut n_chunks) = (Vec::new(), 0);
+    for series in &twice.select(&[]).unwrap() {
+        twice.cursor().series(series, &mut chunks).unwrap();
+        n_chunks += chunks.len();
+    }
+    assert_eq!(n_chunks, expected.len());
+    let merged = compact(dir.path(), 36, &originals, BlockFormat::Ferula);
+    let size = |block: &Block| std::fs::metadata(block.dir().join("chunks/000001")).unwrap().len();
+    assert!(size(&twice) < size(&merged) * 115 / 100, "{} {}", size(&twice), size(&merged));
+}
+
 /// A block of long series in several segments, with samples of all kinds.
 fn varied(dir: &Path) -> Arc<Block> {
     let mut series: Vec<Vec<EncodedChunk>> = (0..8_i64)
@@ -399,6 +492,70 @@ fn long_series_become_long_chunks_in_several_segments() {
     // As a query reads them, from several threads.
     let all = queried(&block, i64::MIN, i64::MAX);
     assert!(all.is_err(), "downsampled data is not read this way");
+}
+
+/// Writes the index of a block anew, with what `change` makes of what it says of its chunks.
+fn rewrite_index(dir: &Path, change: impl Fn(&mut ChunkEntry)) {
+    let file = dir.join("index");
+    let index = IndexReader::open(std::fs::read(&file).unwrap().into()).unwrap();
+    let mut symbols = Vec::new();
+    index.for_each_symbol(|text| symbols.push(text.to_owned())).unwrap();
+    let mut writer = IndexWriter::new(Vec::new(), &symbols).unwrap();
+    for series in &index.select(&[]).unwrap() {
+        let labels = index.series(series, &mut Vec::new()).unwrap();
+        let mut entries = index.cursor().chunks(series).unwrap().to_vec();
+        entries.iter_mut().for_each(&change);
+        writer.add_series(&labels, &entries).unwrap();
+    }
+    std::fs::write(&file, writer.finish().unwrap()).unwrap();
+}
+
+#[test]
+fn an_index_that_tells_other_values_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let values: Vec<f64> = (0..1000).map(|i| f64::from(i * 7 % 31) / 10.0).collect();
+    let times: Vec<i64> = (0..1000).map(|i| i * 15_000).collect();
+    let parts = times.chunks(100).zip(values.chunks(100));
+    let chunks = parts.map(|(times, values)| floats(times, values, None)).collect();
+    let block = write_block(dir.path(), 1, BlockFormat::Ferula, &[chunks], 1 << 20);
+    let verify = |change: &dyn Fn(&mut ValueBounds), n: u32| {
+        rewrite_index(block.dir(), |entry| {
+            entry.n_samples += n;
+            change(entry.bounds.as_mut().unwrap());
+        });
+        let found = [Depth::Chunks, Depth::Samples].map(|depth| {
+            let block = Block::open(&StdFs, block.dir().to_path_buf()).unwrap();
+            crate::block::verify::verify(&StdFs, &block, depth)
+        });
+        rewrite_index(block.dir(), |entry| {
+            entry.n_samples -= n;
+            entry.bounds = ValueBounds::of(&values);
+        });
+        found
+    };
+    let as_is = verify(&|_| {}, 0);
+    assert!(as_is.iter().all(Result::is_ok), "{as_is:?}");
+    let changes: [&dyn Fn(&mut ValueBounds); 5] = [
+        &|bounds| bounds.first = 0.5,
+        &|bounds| bounds.last += 0.1,
+        &|bounds| bounds.min = -0.1,
+        &|bounds| bounds.max = 2.9,
+        &|bounds| bounds.max = f64::NAN,
+    ];
+    for change in changes {
+        for found in verify(change, 0) {
+            let refused = found.unwrap_err();
+            let Error::Block { fault: BlockFault::ChunkBounds { .. }, .. } = refused else {
+                panic!("{refused}");
+            };
+        }
+    }
+    for found in verify(&|_| {}, 1) {
+        let refused = found.unwrap_err();
+        let Error::Block { fault: BlockFault::ChunkRange { .. }, .. } = refused else {
+            panic!("{refused}");
+        };
+    }
 }
 
 /// Reads everything that there is in a block.

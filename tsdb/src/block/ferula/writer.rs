@@ -1,4 +1,5 @@
-//! Writing a block: chunks are taken apart into runs of samples, and those into columns.
+//! Writing a block: chunks are taken apart into runs of samples, and those into columns; chunks that
+//! are columns already are copied, and joined where they follow each other.
 //!
 //! # Memory
 //!
@@ -13,6 +14,8 @@ use ferula_index::ferula::{ChunkEntry, IndexWriter, ValueBounds};
 use ferula_index::{ChunkMeta, ChunkRef, Labels};
 use ferula_wal::fs::Fs;
 
+use super::copies::Leading;
+use super::paged::PagedChunk;
 use super::pages::PagesWriter;
 use super::run::{Kind, Run, RunValues};
 use crate::block::format::SeriesWriter;
@@ -57,23 +60,60 @@ impl<'a> FerulaWriter<'a> {
     fn write(&mut self, chunks: &[BlockChunk]) -> Result<(), Error> {
         self.entries.clear();
         self.run.clear();
-        for BlockChunk { mint, maxt, chunk } in chunks {
-            let kind = Kind::of(chunk);
-            if !self.run.is_empty() && !self.run.takes(kind) {
-                self.write_run()?;
-            }
-            if let (Kind::Opaque, StoredChunk::Encoded(opaque)) = (kind, chunk) {
-                let at = self.pages.write_opaque(opaque)?;
-                let n_samples = opaque.sample_count();
-                let n_samples = n_samples.map_err(|source| self.malformed(source))?;
-                let meta = ChunkMeta { mint: *mint, maxt: *maxt, chunk: at };
-                self.entries.push(ChunkEntry { meta, n_samples: n_samples.into(), bounds: None });
-            } else {
-                let pushed = self.run.push(chunk);
-                pushed.map_err(|source| self.malformed(source))?;
+        let mut rest = chunks;
+        while !rest.is_empty() {
+            match Leading::of(rest, chunks.len()) {
+                Leading::Copied(n) => {
+                    self.write_run()?;
+                    self.write_copies(&rest[..n])?;
+                    rest = &rest[n..];
+                }
+                Leading::Anew(n) => {
+                    rest[..n].iter().try_for_each(|chunk| self.write_anew(chunk))?;
+                    rest = &rest[n..];
+                }
             }
         }
         self.write_run()
+    }
+
+    /// Adds a chunk to the run, or writes it if that cannot be taken apart.
+    fn write_anew(&mut self, chunk: &BlockChunk) -> Result<(), Error> {
+        let BlockChunk { mint, maxt, chunk } = chunk;
+        let kind = Kind::of(chunk);
+        if !self.run.is_empty() && !self.run.takes(kind) {
+            self.write_run()?;
+        }
+        if let (Kind::Opaque, StoredChunk::Encoded(opaque)) = (kind, chunk) {
+            let at = self.pages.write_opaque(opaque)?;
+            let n_samples = opaque.sample_count();
+            let n_samples = n_samples.map_err(|source| self.malformed(source))?;
+            let meta = ChunkMeta { mint: *mint, maxt: *maxt, chunk: at };
+            self.entries.push(ChunkEntry { meta, n_samples: n_samples.into(), bounds: None });
+            return Ok(());
+        }
+        let pushed = self.run.push(chunk);
+        pushed.map_err(|source| self.malformed(source))
+    }
+
+    /// Makes one chunk of those that follow each other, by copying their columns.
+    fn write_copies(&mut self, chunks: &[BlockChunk]) -> Result<(), Error> {
+        let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else { return Ok(()) };
+        let copies: Vec<&PagedChunk> = chunks
+            .iter()
+            .filter_map(|chunk| match &chunk.chunk {
+                StoredChunk::Paged(paged) => Some(paged),
+                _ => None,
+            })
+            .collect();
+        let n_samples = copies.iter().map(|copy| copy.n_samples()).sum::<usize>();
+        let n_samples = u32::try_from(n_samples).expect("at most 8,192");
+        let bounds = copies.iter().map(|copy| copy.bounds);
+        let bounds = bounds.reduce(|all, next| Some(all?.followed_by(&next?))).flatten();
+        let chunk = self.pages.write_copies(&copies)?;
+        let meta = ChunkMeta { mint: first.mint, maxt: last.maxt, chunk };
+        self.entries.push(ChunkEntry { meta, n_samples, bounds });
+        Ok(())
     }
 
     /// Writes the samples gathered as chunks, as few as they fit.
@@ -151,14 +191,12 @@ fn alone<H: ChunkHistogram>(
 }
 
 impl SeriesWriter for FerulaWriter<'_> {
-    fn add(&mut self, labels: &Labels, chunks: &[BlockChunk]) -> Result<u64, Error> {
-        self.write(chunks)?;
-        let added = self.index.add_series(labels, &self.entries);
-        added.map_err(|source| Error::Index { op: "write", file: self.file.clone(), source })?;
-        Ok(self.entries.len() as u64)
+    fn numbers_of(&self, labels: &Labels) -> Result<Vec<(u32, u32)>, Error> {
+        let numbers = self.index.numbers_of(labels);
+        numbers.map_err(|source| Error::Index { op: "write", file: self.file.clone(), source })
     }
 
-    fn add_numbered(&mut self, labels: &[(u32, u32)], chunks: &[BlockChunk]) -> Result<u64, Error> {
+    fn add(&mut self, labels: &[(u32, u32)], chunks: &[BlockChunk]) -> Result<u64, Error> {
         self.write(chunks)?;
         let added = self.index.add_numbered_series(labels, &self.entries);
         added.map_err(|source| Error::Index { op: "write", file: self.file.clone(), source })?;

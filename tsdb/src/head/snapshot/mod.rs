@@ -22,7 +22,7 @@ use ferula_chunkenc::Encoding;
 use ferula_index::{ChunkRef, SeriesRef};
 
 use self::file::SnapshotFile;
-pub(crate) use self::file::{open, remove};
+pub(crate) use self::file::{SNAPSHOT_FILE, open, remove};
 pub(crate) use self::reader::SnapshotReader;
 use self::writer::SnapshotWriter;
 use super::chunk_files::ChunkFileEnd;

@@ -2,13 +2,10 @@
 //!
 //! For tests of what must hold for any query. The same seed makes the same queries.
 
-use std::fmt::Write as _;
+mod samples;
+mod wide;
 
-use super::TestStorage;
-use crate::storage::StorageError;
-use ferula_chunkenc::SampleBatch;
-use ferula_chunkenc::histogram::{FloatHistogram, Span};
-use ferula_index::Labels;
+pub use samples::fill;
 
 /// Deepest nesting of a query.
 const MAX_DEPTH: u32 = 4;
@@ -68,16 +65,25 @@ const OPERATORS: [&str; 16] = [
     "unless",
 ];
 
-/// Makes queries over the series of [`fill`].
+/// Makes queries over the series of [`fill`], or over [others](Self::wide).
 #[derive(Clone, Debug)]
 pub struct QueryGenerator {
     state: u64,
+    /// Selectors without matchers, if all of the language is wanted.
+    wide: Option<&'static [&'static str]>,
 }
 
 impl QueryGenerator {
     /// Makes a generator whose queries depend on `seed` only.
     pub fn new(seed: u64) -> Self {
-        Self { state: seed.wrapping_mul(2).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) }
+        let state = seed.wrapping_mul(2).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Self { state, wide: None }
+    }
+
+    /// Makes a generator of queries over series with the labels `a`, `b`, `i` and `le` of other
+    /// metrics, in all of the language. A name that is no identifier stands in quotes.
+    pub fn wide(seed: u64, metrics: &'static [&'static str]) -> Self {
+        Self { wide: Some(metrics), ..Self::new(seed) }
     }
 
     /// A number below `n`, which is above zero.
@@ -100,6 +106,9 @@ impl QueryGenerator {
     }
 
     fn selector(&mut self) -> String {
+        if let Some(metrics) = self.wide {
+            return self.wide_selector(metrics);
+        }
         let metric = self.one_of(&["c_total", "c_total", "g", "g", "h", "b_bucket"]);
         let matchers = self.one_of(&[
             "",
@@ -117,10 +126,16 @@ impl QueryGenerator {
     }
 
     fn modifiers(&mut self) -> &'static str {
+        if self.wide.is_some() && self.below(4) == 0 {
+            return self.wide_modifiers();
+        }
         self.one_of(&["", "", "", "", " offset 2m", " offset -30s", " @ 900", " @ end()"])
     }
 
     fn matrix(&mut self, depth: u32) -> String {
+        if self.wide.is_some() && self.below(5) == 0 {
+            return self.wide_matrix(depth);
+        }
         let window = self.one_of(&WINDOWS);
         if depth > 1 && self.below(4) == 0 {
             let (inner, step) = (self.vector(depth - 1), self.one_of(&["15s", "1m", "100s"]));
@@ -130,6 +145,9 @@ impl QueryGenerator {
     }
 
     fn scalar(&mut self, depth: u32) -> String {
+        if self.wide.is_some() && self.below(4) == 0 {
+            return self.wide_scalar(depth);
+        }
         match self.below(8) {
             0 => "time()".to_owned(),
             1 if depth > 1 => format!("scalar({})", self.vector(depth - 1)),
@@ -140,10 +158,22 @@ impl QueryGenerator {
     }
 
     fn grouping(&mut self) -> &'static str {
+        if self.wide.is_some() && self.below(6) == 0 {
+            return self.one_of(&[
+                "by ()",
+                "without ()",
+                "by (__name__)",
+                "by (\"é\", a)",
+                "without (le, i)",
+            ]);
+        }
         self.one_of(&["", "by (a)", "by (a, b)", "by (i)", "by (le)", "without (i)", "without (a)"])
     }
 
     fn matching(&mut self) -> &'static str {
+        if self.wide.is_some() && self.below(2) == 0 {
+            return self.wide_matching();
+        }
         self.one_of(&[
             "",
             "",
@@ -158,6 +188,9 @@ impl QueryGenerator {
     fn vector(&mut self, depth: u32) -> String {
         if depth == 0 {
             return format!("{}{}", self.selector(), self.modifiers());
+        }
+        if self.wide.is_some() && self.below(3) == 0 {
+            return self.wide_vector(depth);
         }
         let inner = depth - 1;
         match self.below(20) {
@@ -233,71 +266,5 @@ impl QueryGenerator {
                 format!("({left} {op} {matching} {right})")
             }
         }
-    }
-}
-
-/// Fills a storage with the series that the queries are about, `n_series` of each metric with
-/// `n_samples` samples each, 15 seconds apart.
-///
-/// # Errors
-/// Whatever keeps the storage from taking them.
-pub fn fill(
-    storage: &mut dyn TestStorage,
-    n_series: u32,
-    n_samples: u32,
-) -> Result<(), StorageError> {
-    let mut random = QueryGenerator::new(u64::from(n_series) << 32 | u64::from(n_samples));
-    for series in 0..n_series {
-        for metric in ["c_total", "g", "h", "b_bucket"] {
-            let mut name = String::new();
-            write!(name, "{series}")?;
-            let mut pairs = vec![
-                ("__name__", metric.to_owned()),
-                ("a", (series % 3).to_string()),
-                ("b", ["x", "y", "z", "w"][(series / 3 % 4) as usize].to_owned()),
-                ("i", name),
-            ];
-            if metric == "b_bucket" {
-                pairs[3].1 = (series / 4).to_string();
-                let bound = ["0.1", "1", "10", "+Inf"][(series % 4) as usize];
-                pairs[1].1 = (series / 4 % 3).to_string();
-                pairs[2].1 = "x".to_owned();
-                pairs.push(("le", bound.to_owned()));
-            }
-            let labels = Labels::from_pairs(pairs)?;
-            storage.append(&labels, &samples(metric, series, n_samples, &mut random))?;
-        }
-    }
-    storage.commit()
-}
-
-fn samples(metric: &str, series: u32, n_samples: u32, random: &mut QueryGenerator) -> SampleBatch {
-    let mut batch = SampleBatch::new();
-    let mut counter = 0_u32;
-    for i in 0..n_samples {
-        if random.below(20) == 0 {
-            continue;
-        }
-        let step = u32::try_from(random.below(9)).unwrap_or(0);
-        counter = if random.below(40) == 0 { 0 } else { counter + step };
-        let (time, value) = (i64::from(i) * 15_000 + i64::from(series % 7), f64::from(counter));
-        match metric {
-            "h" if i % 16 != 15 => batch.push_histogram(time, histogram(counter).into()),
-            "g" => batch.push(time, value * 1.7 - 12.0),
-            _ => batch.push(time, value * f64::from(1 + series % 4)),
-        }
-    }
-    batch
-}
-
-fn histogram(count: u32) -> FloatHistogram {
-    let buckets: Vec<f64> = (0..12_u32).map(|bucket| f64::from(count * bucket)).collect();
-    let total = buckets.iter().sum();
-    FloatHistogram {
-        count: total,
-        sum: total * 1.5,
-        positive_spans: vec![Span::new(-3, 12)],
-        positive_buckets: buckets,
-        ..FloatHistogram::default()
     }
 }

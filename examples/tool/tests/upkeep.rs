@@ -1,0 +1,110 @@
+//! `ferula compact`, `delete`, `bench` and `completions`.
+
+mod common;
+
+use common::{RANGE_MS, START_MS, blocks, ferula, json, path, store};
+use ferula_tsdb::BlockFormat::Ferula;
+use ferula_tsdb::Db;
+
+fn n_lines(dir: &tempfile::TempDir) -> usize {
+    ferula(&["dump", path(dir)]).1.lines().count()
+}
+
+#[test]
+fn what_is_deleted_is_gone_and_the_rest_stays() {
+    let dir = store(Ferula);
+    let until = ((START_MS + RANGE_MS) / 1000).to_string();
+    let arguments = ["delete", path(&dir), "--match", "up", "--max-time", &until, "--json"];
+    let dry = json(0, &[&arguments[..], &["--dry-run"]].concat());
+    assert_eq!((dry["series"].clone(), dry["dryRun"].clone()), (1.into(), true.into()));
+    let before = n_lines(&dir);
+    assert_eq!(json(0, &arguments)["series"], 1);
+    assert_eq!(n_lines(&dir), before - 241);
+    assert_eq!(json(0, &arguments)["series"], 0, "a second time there is nothing left");
+    let (code, _, err) = ferula(&["delete", path(&dir)]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("--match"), "{err}");
+    assert_eq!(n_lines(&dir), before - 241);
+}
+
+#[test]
+fn the_head_is_cut_and_tombstones_are_cleaned() {
+    let dir = store(Ferula);
+    ferula(&["delete", path(&dir), "--match", "up"]);
+    let before = n_lines(&dir);
+    let made = json(0, &["compact", path(&dir), "--head", "--tombstones", "--json"]);
+    let listed = json(0, &["list", path(&dir), "--json"]);
+    let blocks = listed["blocks"].as_array().expect("a list");
+    assert!(blocks.iter().all(|block| block["stats"]["numTombstones"].is_null()), "{listed}");
+    for name in made["blocks"].as_array().expect("a list") {
+        assert!(blocks.iter().any(|block| block["ulid"] == *name), "{name}");
+    }
+    assert_eq!(listed["head"]["numSeries"], 0);
+    assert_eq!(n_lines(&dir), before);
+}
+
+#[test]
+fn a_directory_in_use_is_told() {
+    let dir = store(Ferula);
+    let db = Db::open(dir.path(), common::options(Ferula)).expect("the store");
+    for arguments in [&["compact", path(&dir)][..], &["delete", path(&dir), "--match", "up"]] {
+        let (code, _, err) = ferula(arguments);
+        assert_eq!(code, Some(1));
+        assert!(err.contains("is in use by process"), "{err}");
+    }
+    drop(db);
+}
+
+#[test]
+fn a_missing_directory_is_not_made() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let missing = dir.path().join("missing");
+    let name = missing.to_str().expect("a plain path");
+    for arguments in [
+        &["compact", name][..],
+        &["convert", name, "--to", "ferula"],
+        &["delete", name, "--match", "up"],
+        &["dump", name],
+        &["analyze", name],
+    ] {
+        let (code, _, err) = ferula(arguments);
+        assert_eq!(code, Some(1), "{arguments:?}");
+        assert!(err.contains(name), "{err}");
+        assert!(!missing.exists());
+    }
+    assert_eq!(blocks(dir.path()).len(), 0);
+}
+
+#[test]
+fn shells_complete_the_commands() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let (code, out, _) = ferula(&["completions", shell]);
+        assert_eq!(code, Some(0));
+        assert!(out.contains("analyze") && out.contains("verify"), "{shell}");
+    }
+}
+
+#[test]
+fn a_query_is_answered_in_json() {
+    let dir = store(Ferula);
+    let found = json(0, &["query", path(&dir), "up", "--time", "1699999200", "--json"]);
+    assert_eq!(found["resultType"], "vector");
+    assert_eq!(found["result"][0]["value"][1], "1");
+}
+
+#[test]
+fn the_machine_is_measured_and_nothing_left() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let small = ["--series", "50", "--samples", "500", "--dir", path(&dir)];
+    let measured = json(0, &[&["bench", "--json"], &small[..]].concat());
+    assert_eq!(measured["samples"], 25_000);
+    for field in ["append_seconds", "query_samples_per_second", "block_bytes"] {
+        assert!(measured[field].as_f64() > Some(0.0), "{measured}");
+    }
+    let (code, out, err) = ferula(&[&["bench"], &small[..]].concat());
+    assert_eq!((code, err.as_str(), out.lines().count()), (Some(0), "", 4));
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 0);
+    let (code, _, err) = ferula(&["bench", "--dir", "/nowhere/at-all"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("/nowhere/at-all"), "{err}");
+}
