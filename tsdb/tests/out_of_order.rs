@@ -304,6 +304,26 @@ fn a_deletion_concerns_what_was_there() {
     assert_eq!(times(&all(&db)), expected);
 }
 
+/// Of a block and one of samples out of order the first one tells an opening how far the log is in
+/// blocks, so it is what stays when nothing is left of both.
+#[test]
+fn what_was_deleted_of_two_blocks_does_not_come_back_from_the_log() {
+    let fs = Arc::new(FaultFs::new());
+    let db = Db::open_with(Arc::clone(&fs) as _, "/data", options()).unwrap();
+    commit(&db, &one(), &[sample(100_000, 1.0)]);
+    assert_eq!(appended(&db, 70_000, 2.0), Ok(1));
+    db.compact_head().unwrap();
+    assert_eq!(db.stats().blocks.len(), 2);
+    db.delete(&[Matcher::equal("n", "1")], i64::MIN, i64::MAX).unwrap();
+    db.maintain().unwrap();
+    assert_eq!(db.stats().blocks.len(), 1);
+    assert_eq!(all(&db), []);
+    let crashed = Arc::new(fs.crash(Survival::Everything));
+    drop(db);
+    let db = Db::open_with(crashed, "/data", options()).unwrap();
+    assert_eq!(all(&db), []);
+}
+
 #[test]
 fn the_log_has_what_that_of_samples_out_of_order_lost() {
     let fs = FaultFs::new();

@@ -168,7 +168,9 @@ impl Shared {
         // were before they were deleted. So that one stays even if it holds nothing any more.
         let covered = covered_until(&self.view.read().blocks);
         let mut ulids: Vec<Ulid> = sources.iter().map(|source| source.meta().ulid).collect();
-        let newest = sources.iter().rposition(|source| source.meta().maxt == covered);
+        let newest = sources.iter().rposition(|source| {
+            !source.meta().compaction.is_of_part() && source.meta().maxt == covered
+        });
         if let Some(newest) = newest.filter(|_| made.is_none()) {
             ulids.remove(newest);
         }
