@@ -9,15 +9,12 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::names;
+use common::prometheus::{Prometheus, binary, time_of};
 use ferula_chunkenc::SampleBatch;
 use ferula_tsdb::{Db, ReadOnlyDb, verify};
 
@@ -32,127 +29,35 @@ const MAX_ROUNDS: usize = 6000;
 
 const N_SERIES: usize = 10;
 
-/// A running Prometheus, killed when dropped.
-struct Prometheus {
-    child: Child,
-    port: u16,
-    log: PathBuf,
+/// Starts one that cuts blocks of two minutes and makes those of six of them.
+fn start(binary: &Path, dir: &Path) -> Prometheus {
+    let blocks = ["--storage.tsdb.min-block-duration=2m", "--storage.tsdb.max-block-duration=6m"];
+    Prometheus::start(binary, dir, "10m", &blocks)
 }
 
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Writes a sample of each of the series.
+fn write(prometheus: &Prometheus, samples: &[(usize, i64)]) {
+    let samples = samples.iter().map(|(n, time)| (n.to_string(), [(*time, value(*n, *time))]));
+    let samples: Vec<_> = samples.collect();
+    let series: Vec<(&str, &[(i64, f64)])> =
+        samples.iter().map(|(n, samples)| (n.as_str(), samples.as_slice())).collect();
+    prometheus.write(&series);
 }
 
-impl Prometheus {
-    /// Starts one that cuts blocks of two minutes and makes those of six of them.
-    fn start(binary: &Path, dir: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (config, log) = (dir.join("prometheus.yml"), dir.join("prometheus.log"));
-        let window = "storage: {tsdb: {out_of_order_time_window: 10m}}\n";
-        std::fs::write(&config, window).unwrap();
-        let child = Command::new(binary)
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", dir.join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .args(["--storage.tsdb.retention.time=100y", "--web.enable-remote-write-receiver"])
-            .args(["--storage.tsdb.min-block-duration=2m", "--storage.tsdb.max-block-duration=6m"])
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let prometheus = Self { child, port, log };
-        for _ in 0..600 {
-            if prometheus.request("GET", "/-/ready", &[]).is_some_and(|(status, _)| status == 200) {
-                return prometheus;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("not ready: {}", std::fs::read_to_string(&prometheus.log).unwrap_or_default());
-    }
-
-    fn request(&self, method: &str, path: &str, body: &[u8]) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        let head = format!(
-            "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Encoding: snappy\r\n\
-             Content-Type: application/x-protobuf\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\n\
-             Content-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).ok()?;
-        stream.write_all(body).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
-    }
-
-    /// Writes a sample of each of the series `{__name__="m", n=…}`.
-    fn write(&self, samples: &[(usize, i64)]) {
-        let mut request = Vec::new();
-        for (n, time) in samples {
-            let mut series = Vec::new();
-            for (name, value) in [("__name__", "m"), ("n", n.to_string().as_str())] {
-                let label = [field(1, name.as_bytes()), field(2, value.as_bytes())].concat();
-                series.extend(field(1, &label));
-            }
-            let mut sample = vec![1 << 3 | 1];
-            sample.extend_from_slice(&value(*n, *time).to_le_bytes());
-            sample.push(2 << 3);
-            sample.extend(uvarint(time.cast_unsigned()));
-            series.extend(field(2, &sample));
-            request.extend(field(1, &series));
-        }
-        // Snappy, all of it literal.
-        let mut body = uvarint(request.len() as u64);
-        for literal in request.chunks(60) {
-            body.push(u8::try_from(literal.len() - 1).unwrap() << 2);
-            body.extend_from_slice(literal);
-        }
-        let answer = self.request("POST", "/api/v1/write", &body);
-        assert!(answer.as_ref().is_some_and(|(status, _)| *status / 100 == 2), "{answer:?}");
-    }
-
-    /// Times and values of each series.
-    fn content(&self) -> BTreeMap<usize, Vec<(i64, f64)>> {
-        let end = (START + STEP * i64::try_from(MAX_ROUNDS).unwrap()) / 1000;
-        let query = format!("/api/v1/query?query=m%5B9h%5D&time={end}");
-        let (status, body) = self.request("GET", &query, &[]).unwrap();
-        assert_eq!(status, 200, "{body}");
-        let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
-        let series = answer["data"]["result"].as_array().unwrap().iter();
-        let sample = |pair: &serde_json::Value| {
-            // Seconds with up to three digits behind the point.
-            let time = format!("{:.3}", pair[0].as_f64().unwrap()).replace('.', "");
-            (time.parse().unwrap(), pair[1].as_str().unwrap().parse().unwrap())
-        };
-        let content = series.map(|series| {
-            let n = series["metric"]["n"].as_str().unwrap().parse().unwrap();
-            (n, series["values"].as_array().unwrap().iter().map(sample).collect())
-        });
-        content.collect()
-    }
+/// Times and values of each series.
+fn content_of(prometheus: &Prometheus) -> BTreeMap<usize, Vec<(i64, f64)>> {
+    let end = (START + STEP * i64::try_from(MAX_ROUNDS).unwrap()) / 1000;
+    let content = prometheus.query("m%5B9h%5D", end).into_iter().map(|series| {
+        let n = series["metric"]["n"].as_str().unwrap().parse().unwrap();
+        let samples = series["values"].as_array().unwrap().iter();
+        (n, samples.map(|s| (time_of(s), s[1].as_str().unwrap().parse().unwrap())).collect())
+    });
+    content.collect()
 }
 
 /// The value that a series has at a time.
 fn value(n: usize, time: i64) -> f64 {
     (time - START) as f64 / 8.0 + n as f64
-}
-
-fn uvarint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(u8::try_from(value % 0x80).unwrap() | 0x80);
-        value /= 0x80;
-    }
-    bytes.push(u8::try_from(value).unwrap());
-    bytes
-}
-
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    [vec![number << 3 | 2], uvarint(bytes.len() as u64), bytes.to_vec()].concat()
 }
 
 /// What is written in a round: a sample of each series, and in some a late one.
@@ -197,17 +102,10 @@ fn check(found: &BTreeMap<usize, Vec<(i64, f64)>>, n_acknowledged: usize) {
 
 #[test]
 fn a_running_prometheus_is_followed() {
-    let path = env::var_os("FERULA_PROMETHEUS").map(PathBuf::from).or_else(|| {
-        let path = env::var_os("PATH").unwrap_or_default();
-        env::split_paths(&path).map(|dir| dir.join("prometheus")).find(|file| file.is_file())
-    });
-    let Some(binary) = path else {
-        println!("skipped: no Prometheus in FERULA_PROMETHEUS or PATH");
-        return;
-    };
+    let Some(binary) = binary() else { return };
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let prometheus = Prometheus::start(&binary, dir.path());
+    let prometheus = start(&binary, dir.path());
     let (acknowledged, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let has_checkpoint =
         || names(&data.join("wal")).iter().any(|name| name.starts_with("checkpoint."));
@@ -235,7 +133,7 @@ fn a_running_prometheus_is_followed() {
             }
         });
         for at in 0..MAX_ROUNDS {
-            prometheus.write(&round(at));
+            write(&prometheus, &round(at));
             acknowledged.store(at + 1, Ordering::Release);
             // It cuts and truncates between two requests, and compacts when nothing is to be cut.
             let is_pause = at % 90 == 89;
@@ -253,13 +151,13 @@ fn a_running_prometheus_is_followed() {
     assert!(names(&data).contains(&"wbl".to_owned()));
 
     let reader = Db::open_read_only(&data).unwrap();
-    assert_eq!(content(&reader), prometheus.content());
+    assert_eq!(content(&reader), content_of(&prometheus));
     let found = verify(&data, &mut |_, _| {}).unwrap();
     assert!(found.is_intact(), "{found:?}");
     let target = dir.path().join("backup");
     let backup = reader.backup(&target).unwrap();
     assert!(backup.damaged.is_empty());
-    assert_eq!(content(&Db::open_read_only(&target).unwrap()), prometheus.content());
+    assert_eq!(content(&Db::open_read_only(&target).unwrap()), content_of(&prometheus));
     // It is none the worse for it.
-    prometheus.write(&[(0, START + STEP * 10_000)]);
+    write(&prometheus, &[(0, START + STEP * 10_000)]);
 }

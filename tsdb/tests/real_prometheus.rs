@@ -8,13 +8,9 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::env;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::path::Path;
 
+use common::prometheus::{Prometheus, binary, time_of};
 use common::{labels, names, options};
 use ferula_chunkenc::SampleBatch;
 use ferula_chunkenc::histogram::{Histogram, Span};
@@ -27,142 +23,24 @@ type Content = BTreeMap<String, Vec<(i64, f64)>>;
 /// Where all tests have their samples, in milliseconds.
 const NOW: i64 = 1_700_000_000_000;
 
-fn prometheus() -> Option<PathBuf> {
-    let path = env::var_os("FERULA_PROMETHEUS").map(PathBuf::from).or_else(|| {
-        let path = env::var_os("PATH").unwrap_or_default();
-        env::split_paths(&path).map(|dir| dir.join("prometheus")).find(|file| file.is_file())
-    });
-    if path.is_none() {
-        println!("skipped: no Prometheus in FERULA_PROMETHEUS or PATH");
-    }
-    path
+fn start(binary: &Path, dir: &Path) -> Prometheus {
+    Prometheus::start(binary, dir, "1h", &["--enable-feature=native-histograms"])
 }
 
-/// A running Prometheus, killed when dropped.
-struct Prometheus {
-    child: Child,
-    port: u16,
-    log: PathBuf,
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+fn content_of(prometheus: &Prometheus) -> Content {
+    let mut content = Content::new();
+    for series in prometheus.query("%7Bn%3D~%22.%2B%22%7D%5B3h%5D", NOW / 1000 + 1) {
+        let n = series["metric"]["n"].as_str().unwrap().to_owned();
+        let number = |value: &Value| value.as_str().unwrap().parse().unwrap();
+        let floats = series["values"].as_array().into_iter().flatten();
+        let floats = floats.map(|pair| (time_of(pair), number(&pair[1])));
+        let histograms = series["histograms"].as_array().into_iter().flatten();
+        let histograms = histograms.map(|pair| (time_of(pair), number(&pair[1]["count"])));
+        let mut samples: Vec<(i64, f64)> = floats.chain(histograms).collect();
+        samples.sort_by_key(|(time, _)| *time);
+        content.insert(n, samples);
     }
-}
-
-impl Prometheus {
-    fn start(binary: &Path, dir: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (config, log) = (dir.join("prometheus.yml"), dir.join("prometheus.log"));
-        let window = "storage: {tsdb: {out_of_order_time_window: 1h}}\n";
-        std::fs::write(&config, window).unwrap();
-        let _ = std::fs::remove_file(dir.join("data/lock"));
-        let child = Command::new(binary)
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", dir.join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .args(["--storage.tsdb.retention.time=100y", "--web.enable-remote-write-receiver"])
-            .arg("--enable-feature=native-histograms")
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let prometheus = Self { child, port, log };
-        for _ in 0..600 {
-            if prometheus.request("GET", "/-/ready", &[]).is_some_and(|(status, _)| status == 200) {
-                return prometheus;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("not ready: {}", prometheus.log());
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    fn request(&self, method: &str, path: &str, body: &[u8]) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        let head = format!(
-            "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Encoding: snappy\r\n\
-             Content-Type: application/x-protobuf\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\n\
-             Content-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).ok()?;
-        stream.write_all(body).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
-    }
-
-    /// Writes samples of the series `{__name__="m", n=…}`.
-    fn write(&self, n: &str, samples: &[(i64, f64)]) {
-        let mut series = Vec::new();
-        for (name, value) in [("__name__", "m"), ("n", n)] {
-            let label = [field(1, name.as_bytes()), field(2, value.as_bytes())].concat();
-            series.extend(field(1, &label));
-        }
-        for (time, value) in samples {
-            let mut sample = vec![1 << 3 | 1];
-            sample.extend_from_slice(&value.to_le_bytes());
-            sample.push(2 << 3);
-            sample.extend(uvarint(time.cast_unsigned()));
-            series.extend(field(2, &sample));
-        }
-        let request = field(1, &series);
-        // Snappy, all of it literal.
-        let mut body = uvarint(request.len() as u64);
-        for literal in request.chunks(60) {
-            body.push(u8::try_from(literal.len() - 1).unwrap() << 2);
-            body.extend_from_slice(literal);
-        }
-        let answer = self.request("POST", "/api/v1/write", &body);
-        assert!(answer.as_ref().is_some_and(|(status, _)| *status / 100 == 2), "{answer:?}");
-    }
-
-    fn content(&self) -> Content {
-        let time = NOW / 1000 + 1;
-        let query = format!("/api/v1/query?query=%7Bn%3D~%22.%2B%22%7D%5B3h%5D&time={time}");
-        let (status, body) = self.request("GET", &query, &[]).unwrap();
-        assert_eq!(status, 200, "{body}");
-        let answer: Value = serde_json::from_str(&body).unwrap();
-        let mut content = Content::new();
-        for series in answer["data"]["result"].as_array().unwrap() {
-            let n = series["metric"]["n"].as_str().unwrap().to_owned();
-            // Seconds with up to three digits behind the point.
-            let time = |pair: &Value| -> i64 {
-                let text = format!("{:.3}", pair[0].as_f64().unwrap());
-                text.replace('.', "").parse().unwrap()
-            };
-            let number = |value: &Value| value.as_str().unwrap().parse().unwrap();
-            let floats = series["values"].as_array().into_iter().flatten();
-            let floats = floats.map(|pair| (time(pair), number(&pair[1])));
-            let histograms = series["histograms"].as_array().into_iter().flatten();
-            let histograms = histograms.map(|pair| (time(pair), number(&pair[1]["count"])));
-            let mut samples: Vec<(i64, f64)> = floats.chain(histograms).collect();
-            samples.sort_by_key(|(time, _)| *time);
-            content.insert(n, samples);
-        }
-        content
-    }
-}
-
-fn uvarint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(u8::try_from(value % 0x80).unwrap() | 0x80);
-        value /= 0x80;
-    }
-    bytes.push(u8::try_from(value).unwrap());
-    bytes
-}
-
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    [vec![number << 3 | 2], uvarint(bytes.len() as u64), bytes.to_vec()].concat()
+    content
 }
 
 fn with_window() -> Options {
@@ -234,7 +112,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn prometheus_finds_what_was_taken_here_out_of_order() {
-    let Some(binary) = prometheus() else { return };
+    let Some(binary) = binary() else { return };
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let db = Db::open(&data, with_window()).unwrap();
@@ -252,8 +130,8 @@ fn prometheus_finds_what_was_taken_here_out_of_order() {
     let killed = tempfile::tempdir().unwrap();
     copy(&data, &killed.path().join("data"));
     let check = |dir: &Path| {
-        let prometheus = Prometheus::start(&binary, dir);
-        assert_eq!(prometheus.content(), expected);
+        let prometheus = start(&binary, dir);
+        assert_eq!(content_of(&prometheus), expected);
         let log = prometheus.log();
         assert!(!log.contains("Unknown series references"), "{log}");
         assert!(!log.contains("level=ERROR"), "{log}");
@@ -271,21 +149,21 @@ fn prometheus_finds_what_was_taken_here_out_of_order() {
 
 #[test]
 fn what_prometheus_took_out_of_order_is_found_here() {
-    let Some(binary) = prometheus() else { return };
+    let Some(binary) = binary() else { return };
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let mut expected = Content::new();
     {
-        let prometheus = Prometheus::start(&binary, dir.path());
-        prometheus.write("floats", &[(NOW - 1000, 0.5)]);
-        prometheus.write("few", &[(NOW - 1000, 0.5)]);
+        let prometheus = start(&binary, dir.path());
+        prometheus.write(&[("floats", &[(NOW - 1000, 0.5)])]);
+        prometheus.write(&[("few", &[(NOW - 1000, 0.5)])]);
         for (i, time) in late_times(120, 5).enumerate().filter(|(_, time)| *time < NOW - 1000) {
-            prometheus.write("floats", &[(time, i as f64)]);
+            prometheus.write(&[("floats", &[(time, i as f64)])]);
             if i % 7 == 0 {
-                prometheus.write("few", &[(time, i as f64)]);
+                prometheus.write(&[("few", &[(time, i as f64)])]);
             }
         }
-        expected.extend(prometheus.content());
+        expected.extend(content_of(&prometheus));
     }
     assert!(expected["floats"].len() > 100 && names(&data).contains(&"wbl".to_owned()));
     // Killed, as it is here.
@@ -296,10 +174,10 @@ fn what_prometheus_took_out_of_order_is_found_here() {
     append(&db, 2, 70);
     let expected = content(&db);
     db.close().unwrap();
-    let prometheus = Prometheus::start(&binary, dir.path());
-    assert_eq!(prometheus.content(), expected);
-    prometheus.write("few", &[(NOW - 12_345, 7.0)]);
-    let expected = prometheus.content();
+    let prometheus = start(&binary, dir.path());
+    assert_eq!(content_of(&prometheus), expected);
+    prometheus.write(&[("few", &[(NOW - 12_345, 7.0)])]);
+    let expected = content_of(&prometheus);
     drop(prometheus);
     let db = Db::open(&data, with_window()).unwrap();
     assert_eq!(content(&db), expected);
@@ -308,5 +186,5 @@ fn what_prometheus_took_out_of_order_is_found_here() {
     db.compact().unwrap();
     assert_eq!(content(&db), expected);
     db.close().unwrap();
-    assert_eq!(Prometheus::start(&binary, dir.path()).content(), expected);
+    assert_eq!(content_of(&start(&binary, dir.path())), expected);
 }

@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "each test binary uses some of it")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(unix)]
+pub(crate) mod prometheus;
+
 use std::path::Path;
 
 use ferula_chunkenc::{Sample, SampleBatch};
