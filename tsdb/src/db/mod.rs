@@ -247,8 +247,9 @@ impl Db {
     /// rewritten.
     ///
     /// # Errors
-    /// Whatever keeps a block from being read or the deletion from being noted; a part of the
-    /// samples may be deleted then.
+    /// Whatever keeps a block from being read or the deletion from being noted; the other blocks
+    /// have lost their samples then. So it is [`Error::OutOfReach`] where a block is set aside that
+    /// may hold such samples.
     pub fn delete(&self, matchers: &[Matcher], mint: i64, maxt: i64) -> Result<(), Error> {
         self.shared.delete(matchers, mint, maxt)
     }
