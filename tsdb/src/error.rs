@@ -60,6 +60,14 @@ pub enum Error {
         /// Why it is set aside.
         reason: String,
     },
+    /// There is a native histogram where only floats are taken.
+    #[error("{labels} has a native histogram at {timestamp}")]
+    UnexpectedHistogram {
+        /// The series.
+        labels: Labels,
+        /// When, in milliseconds.
+        timestamp: i64,
+    },
     /// The log refused an operation.
     #[error("cannot {op} the log")]
     Wal {

@@ -24,6 +24,7 @@ pub(crate) struct Flags {
 
 /// Backs up a directory that may be written to.
 pub(crate) fn back_up(flags: &Flags) -> Result<Outcome, Failure> {
+    output::check_store(&flags.source)?;
     let db = Db::open_read_only(&flags.source)?;
     tell(flags, &db.backup(&flags.target)?)
 }

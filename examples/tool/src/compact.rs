@@ -33,7 +33,7 @@ pub(crate) struct Flags {
 
 /// Compacts, and writes the names of the blocks that were made and are there to standard output.
 pub(crate) fn run(flags: &Flags) -> Result<Outcome, Failure> {
-    output::check_dir(&flags.dir)?;
+    output::check_store(&flags.dir)?;
     let options = Options::builder()
         .maintenance_interval(None)
         .block_format(flags.block_format.into())

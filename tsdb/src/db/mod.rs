@@ -258,7 +258,8 @@ impl Db {
     /// takes the room of one block beside those that there are. Returns the blocks made.
     ///
     /// # Errors
-    /// Whatever keeps a block from being read or written; nothing is lost then.
+    /// Whatever keeps a block from being read, after the others were rewritten, or from being written;
+    /// nothing is lost then.
     pub fn clean_tombstones(&self) -> Result<Vec<Ulid>, Error> {
         self.shared.clean_tombstones()
     }
@@ -269,7 +270,8 @@ impl Db {
     /// for bit. Returns the blocks made.
     ///
     /// # Errors
-    /// Whatever keeps a block from being read or written; nothing is lost then.
+    /// Whatever keeps a block from being read, after the others were rewritten, or from being written;
+    /// nothing is lost then.
     pub fn convert_blocks(&self) -> Result<Vec<Ulid>, Error> {
         self.shared.convert_blocks()
     }
