@@ -187,7 +187,7 @@ fn kill_many_times(n_kills: usize, sync: bool) {
     let (mut blocks, mut n_late) = (0, 0);
     for start in (0..n_kills).step_by(KILLS_PER_DIR) {
         let dir = tempfile::tempdir().unwrap();
-        let window = if start / KILLS_PER_DIR % 2 == 0 { WINDOW } else { 0 };
+        let window = if (start / KILLS_PER_DIR).is_multiple_of(2) { WINDOW } else { 0 };
         let (mut from, mut acknowledged) = (0, BTreeSet::new());
         for kill in start..n_kills.min(start + KILLS_PER_DIR) {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

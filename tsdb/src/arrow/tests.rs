@@ -1,7 +1,5 @@
 //! Arrays say what the store holds.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, TimestampMillisecondType};
 use ferula_chunkenc::histogram::{FloatHistogram, Span};
