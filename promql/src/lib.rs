@@ -97,6 +97,7 @@ mod exec;
 mod explain;
 pub mod functions;
 mod hint;
+mod host;
 mod ledger;
 mod lexer;
 mod limits;
@@ -123,6 +124,7 @@ pub use annotations::{
 pub use engine::{Engine, Query};
 pub use error::{ParseError, ParseErrorKind};
 pub use explain::{Analysis, Explanation, PlanPart};
+pub use host::{FloatWindow, HostFunction, HostFunctionError, MAX_HOST_SCALARS};
 pub use limits::{CancelHandle, Clock};
 pub use options::{
     DEFAULT_LOOKBACK_DELTA_MS, DEFAULT_MAX_MEMORY_BYTES, DEFAULT_MAX_SAMPLES,
