@@ -323,6 +323,13 @@ impl Query {
         }
     }
 
+    #[cfg(feature = "arrow")]
+    pub(crate) fn unsupported(&self, what: &str) -> Error {
+        let span = self.plan.span;
+        let (line, column) = span.line_column(&self.text);
+        Error::Unsupported { what: what.to_owned(), span, line, column }
+    }
+
     fn grid(&self, context: &Context) -> Result<Grid, Error> {
         let Steps { start, end, step } = self.steps;
         if self.steps.is_instant() {

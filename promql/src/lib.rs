@@ -77,6 +77,7 @@
 //!
 //! | Feature | Default | What it adds |
 //! | --- | --- | --- |
+//! | `arrow` | no | answers as Apache Arrow record batches: [`Query::stream_batches`] |
 //! | `testlang` | no | load/clear/eval test scripts over any storage |
 //!
 //! # Guarantees
@@ -89,6 +90,8 @@
 
 mod aggregate;
 mod annotations;
+#[cfg(feature = "arrow")]
+mod arrow;
 pub mod ast;
 mod check;
 mod engine;
@@ -120,6 +123,11 @@ pub mod visit;
 pub use annotations::{
     Annotation, AnnotationKind, Annotations, ForcedMonotonicity, HistogramOperation, Severity,
     StartTimeOverlap,
+};
+#[cfg(feature = "arrow")]
+pub use arrow::{
+    ARROW_BATCH_SAMPLES, HISTOGRAMS_COLUMN, LABELS_COLUMN, TIMESTAMPS_COLUMN, VALUES_COLUMN,
+    result_schema,
 };
 pub use engine::{Engine, Query};
 pub use error::{ParseError, ParseErrorKind};
