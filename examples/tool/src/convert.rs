@@ -1,15 +1,13 @@
 //! `ferula convert`: blocks of one format become blocks of the other.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::Args;
 use ferula_tsdb::{Db, Options};
 use ferula_wire::cli::{Failure, StoredFormat};
-use ulid::Ulid;
 
-use crate::Outcome;
 use crate::output::{self, Output};
+use crate::{Outcome, compact};
 
 /// Flags of `ferula convert`.
 #[derive(Args, Debug)]
@@ -31,17 +29,7 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome, Failure> {
     let options =
         Options::builder().maintenance_interval(None).block_format(flags.to.into()).build()?;
     let db = Db::open(&flags.dir, options)?;
-    let blocks = || db.stats().blocks.into_iter().map(|block| block.ulid);
-    let before: HashSet<Ulid> = blocks().collect();
-    let converted = output::with_compaction_progress(&db, "converting", || db.convert_blocks());
-    // One that cannot be read does not keep the others from being converted.
-    let made: Vec<Ulid> = blocks().filter(|block| !before.contains(block)).collect();
-    output::write_blocks(flags.output, "blocks", &made)?;
-    let stats = db.stats();
-    output::warn_of_quarantined(&stats, "not converted");
-    db.close()?;
-    if stats.quarantined.is_empty() {
-        return converted.map(|_| Outcome::Done).map_err(Failure::from);
-    }
-    Ok(Outcome::Damaged)
+    compact::rewrite(&db, flags.output, ["converting", "not converted"], || {
+        db.convert_blocks().map(drop)
+    })
 }

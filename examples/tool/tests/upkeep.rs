@@ -44,6 +44,20 @@ fn the_head_is_cut_and_tombstones_are_cleaned() {
 }
 
 #[test]
+fn a_damaged_block_does_not_keep_tombstones_of_the_others() {
+    let dir = store(Ferula);
+    ferula(&["delete", path(&dir), "--match", "up"]);
+    let damaged = blocks(dir.path())[0].clone();
+    flip(&damaged.join("chunks/000001"), 100);
+    let (code, out, err) = ferula(&["compact", path(&dir), "--tombstones"]);
+    assert_eq!(code, Some(3), "{err}");
+    assert!(err.contains(damaged.to_str().expect("a plain path")), "{err}");
+    assert!(err.contains("not compacted"), "{err}");
+    let made = out.trim_end();
+    assert_eq!(blocks(dir.path()), [damaged, dir.path().join(made)]);
+}
+
+#[test]
 fn a_directory_in_use_is_told() {
     let dir = store(Ferula);
     let db = Db::open(dir.path(), common::options(Ferula)).expect("the store");

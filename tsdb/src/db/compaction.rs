@@ -98,6 +98,7 @@ impl Shared {
         self.rewrite(|block| block.format() != self.options.block_format)
     }
 
+    /// A block that cannot be read does not keep the others from being rewritten.
     fn rewrite(&self, is_due: impl Fn(&Block) -> bool) -> Result<Vec<Ulid>, Error> {
         let _compacting = self.compacting.lock();
         let blocks: Vec<Arc<Block>> = self.view.read().blocks.to_vec();
@@ -115,7 +116,9 @@ impl Shared {
             match self.compact_begun(&begun) {
                 Ok(block) => made.extend(block),
                 // What cannot be read of one block says nothing of the others.
-                Err(error) if block.damage().is_some() => failure = failure.or(Some(error)),
+                Err(error) if error.is_of_data() || block.damage().is_some() => {
+                    failure = failure.or(Some(error));
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -71,6 +71,8 @@ struct Shared {
     maintenance: Mutex<()>,
     /// Held while blocks are compacted; taken before that of maintenance.
     compacting: Mutex<()>,
+    /// Held while blocks are taken over; taken before that of maintenance.
+    importing: Mutex<()>,
     control: Control,
     compactions: Mutex<CompactionCounts>,
     /// Blocks that nobody is to see any more and whose directories may be there yet.
@@ -170,6 +172,7 @@ impl Db {
             quarantined: report.quarantined.clone(),
             maintenance: Mutex::new(()),
             compacting: Mutex::new(()),
+            importing: Mutex::new(()),
             control,
             compactions: Mutex::default(),
             unwanted: Mutex::default(),
@@ -299,11 +302,12 @@ impl Db {
     /// Takes over the blocks in the directory `from`, of either format, after reading them whole. They
     /// are linked where the file system can do it, so that their files must not be changed in place
     /// any more, and copied otherwise. Blocks that are here already, or of which one here was made, are
-    /// passed over. `on_progress` is called now and then with how many bytes were read, and of how
-    /// many.
+    /// passed over. Everything else goes on meanwhile. `on_progress` is called now and then with how many
+    /// bytes were read, and of how many.
     ///
     /// # Errors
-    /// If the directory cannot be listed, or a block not be linked; those taken over before stay.
+    /// If the directory cannot be listed, or a block not be linked; [`Error::NotEmpty`] where one of the
+    /// same name is set aside here; [`Error::Closed`]. Blocks taken over before stay.
     pub fn import_blocks(
         &self,
         from: impl AsRef<Path>,
@@ -346,7 +350,7 @@ impl Db {
     }
 
     /// Writes out the log, ends the background threads and gives the directory free. Waits for a
-    /// block that is being cut and for a snapshot; a compaction is broken off. What is not committed
+    /// block that is being cut or taken over and for a snapshot; a compaction is broken off. What is not committed
     /// is lost. Closing twice is no error. Queriers that are open go on. Writes down what the head
     /// holds, unless [`Options::head_snapshot`] says otherwise, for the next opening to begin with.
     ///
@@ -362,6 +366,7 @@ impl Db {
         background.into_iter().for_each(Background::stop);
         // A block that another thread is making still needs the log and the directory.
         let _compacting = self.shared.compacting.lock();
+        let _importing = self.shared.importing.lock();
         let _maintenance = self.shared.maintenance.lock();
         let head = &self.shared.head;
         head.close();
