@@ -45,7 +45,8 @@ fn query(text: &str) -> Result<Query, Error> {
 }
 
 fn answer(text: &str) -> Vec<(String, Vec<(i64, f64)>)> {
-    let Value::Matrix(series) = query(text).unwrap().run().unwrap().value else { panic!("{text}") };
+    let result = query(text).and_then(|query| query.run()).expect("the query is answered");
+    let Value::Matrix(series) = result.value else { panic!("{text}") };
     let of_series = |series: ferula_promql::MatrixSeries| {
         let samples = series.samples.iter().map(|s| (s.timestamp / 60_000, s.value)).collect();
         (series.labels.to_string(), samples)
