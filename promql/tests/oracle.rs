@@ -235,14 +235,16 @@ proptest! {
             let lost: f64 =
                 window.windows(2).filter(|p| p[1].value < p[0].value).map(|p| p[0].value).sum();
             let increase = last.value - first.value + lost;
-            let sampled = (last.timestamp - first.timestamp) as f64;
+            // In seconds, whose rounding decides where a gap is just large enough.
+            let seconds = |ms: i64| ms as f64 / 1e3;
+            let sampled = seconds(last.timestamp - first.timestamp);
             let gap = sampled / (window.len() - 1) as f64;
             let near = |distance: f64| if distance >= gap * 1.1 { gap / 2.0 } else { distance };
-            let mut before = near((first.timestamp - (time - range)) as f64);
+            let mut before = near(seconds(first.timestamp - (time - range)));
             if increase > 0.0 && first.value >= 0.0 {
                 before = before.min(sampled * first.value / increase);
             }
-            let after = near((time - last.timestamp) as f64);
+            let after = near(seconds(time - last.timestamp));
             Some(increase * (sampled + before + after) / sampled)
         });
         let query = format!("increase(m[{}s])", range / 1000);

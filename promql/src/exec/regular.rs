@@ -1,21 +1,18 @@
-//! Windows of samples at regular times: all of them have the same shape, and lie one behind the other.
+//! Windows of samples at regular times: all of them have as many samples, and lie one behind the other.
 //!
-//! Nearly all series are scraped at regular times, and nearly all ranges and steps are multiples of
-//! those. Finding each window anew costs more than most functions do with it, and keeps the processor
-//! from computing several at once.
+//! Nearly all series are scraped at regular times, but for a scrape that is late now and then, and nearly
+//! all ranges and steps are multiples of those. Finding each window anew costs more than most functions do
+//! with it, and keeps the processor from computing several at once.
 
 use std::ops::Range;
 
-use super::window::Windows;
+use super::window::{Window, Windows};
 
 /// Fewest steps that are worth to be treated apart.
 const MIN_STEPS: usize = 16;
 
 /// Steps that are computed together, before one that is out of the ordinary is looked for.
 const PART_STEPS: usize = 64;
-
-/// Gaps between samples that are compared without looking at the outcome in between.
-const GAPS_AT_ONCE: usize = 32;
 
 /// Windows that lie within samples at equal distances, for steps that are multiples of that apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +25,11 @@ pub(super) struct Run {
     pub(super) n_samples: usize,
     /// Samples from one window to the next.
     pub(super) stride: usize,
+    /// How far the first sample is behind the start of a window, and the last one before its end, if they
+    /// are on time; in milliseconds.
+    pub(super) margins: (i64, i64),
+    /// The samples that are not on time, without any effect on which samples a window has.
+    odd: Vec<usize>,
 }
 
 impl Run {
@@ -42,6 +44,35 @@ impl Run {
     pub(super) fn first_of(&self, step: usize) -> usize {
         self.first + (step - self.steps.start) * self.stride
     }
+
+    /// The windows that begin or end with a sample that is not on time.
+    pub(super) fn odd_windows(&self, windows: &Windows) -> impl Iterator<Item = Window> {
+        let step_at = |from: usize, sample: usize| {
+            let behind = sample.checked_sub(from)?;
+            let step = self.steps.start + behind / self.stride;
+            (behind % self.stride == 0 && step < self.steps.end).then_some(step)
+        };
+        let last = self.first + self.n_samples - 1;
+        let steps = self.odd.iter().flat_map(move |&sample| {
+            [step_at(self.first, sample), step_at(last, sample).filter(|_| self.n_samples > 1)]
+        });
+        steps.flatten().map(|step| {
+            let first = self.first_of(step);
+            windows.window(step, first..first + self.n_samples)
+        })
+    }
+}
+
+/// Samples at equal distances.
+struct Regular {
+    samples: Range<usize>,
+    /// Time of the first sample, were it on time, and from one to the next.
+    oldest: i64,
+    gap: i64,
+    /// How much too early the earliest is, not above zero, and how much too late the latest.
+    earliest: i64,
+    latest: i64,
+    odd: Vec<usize>,
 }
 
 impl Windows {
@@ -53,60 +84,101 @@ impl Windows {
         }
         let mut from = 0;
         while from + MIN_STEPS < timestamps.len() {
-            let gap = timestamps[from + 1] - timestamps[from];
-            let to = from + 1 + equal_gaps(&timestamps[from..], gap);
-            runs.extend(self.run(timestamps, from..to, gap));
-            from = (to - 1).max(from + 1);
+            let regular = Regular::new(timestamps, from);
+            from = regular.samples.end.max(from + 1);
+            runs.extend(self.run(timestamps.len(), regular));
         }
         runs
     }
 
-    /// The windows that have nothing but samples from a range, all of which are `gap` apart.
-    fn run(&self, timestamps: &[i64], samples: Range<usize>, gap: i64) -> Option<Run> {
+    /// The windows that have nothing but samples of these.
+    fn run(&self, n_samples: usize, regular: Regular) -> Option<Run> {
+        let Regular { samples, oldest, gap, earliest, latest, odd } = regular;
         let step = self.grid.step;
         if gap <= 0 || step % gap != 0 || samples.len() < MIN_STEPS {
             return None;
         }
-        let (oldest, newest) = (timestamps[samples.start], timestamps[samples.end - 1]);
-        // The last window may not reach up to the next sample, wherever that is.
-        let end = if samples.end < timestamps.len() { newest.checked_sub(1)? } else { newest };
-        let end = end.checked_add(if samples.end < timestamps.len() { 0 } else { gap - 1 })?;
+        let index_at = |time: i64| (time - oldest).div_euclid(gap);
+        let n = i64::try_from(samples.len()).ok()?;
         let first_end = self.shift.apply(self.grid.start);
-        let ends_from = oldest.checked_add(self.range_ms)?;
-        let from = ceiling(ends_from.checked_sub(first_end)?, step).max(0);
-        let past = end.checked_sub(first_end)?.checked_div_euclid(step)?.checked_add(1)?;
+        // The sample before a window is one of these, and so is the one behind it, if there is one.
+        let from = oldest.checked_add(self.range_ms)?.checked_sub(first_end)?;
+        let from = (from.div_euclid(step) + i64::from(from.rem_euclid(step) > 0)).max(0);
+        let last = if samples.end < n_samples { n - 2 } else { n - 1 };
+        let end = oldest.checked_add(gap.checked_mul(last + 1)?)?.checked_sub(1)?;
+        let past = end.checked_sub(first_end)?.div_euclid(step).checked_add(1)?;
         let past = usize::try_from(past).ok()?.min(self.grid.len);
         let from = usize::try_from(from).ok()?;
         if past < from.checked_add(MIN_STEPS)? {
             return None;
         }
-        let window_end = first_end + step * i64::try_from(from).ok()?;
-        let behind_start = window_end - self.range_ms - oldest;
-        let first = samples.start + usize::try_from(behind_start.div_euclid(gap) + 1).ok()?;
-        let last = samples.start + usize::try_from((window_end - oldest).div_euclid(gap)).ok()?;
-        let n_samples = (last + 1).checked_sub(first).filter(|n| *n > 0)?;
-        let stride = usize::try_from(step / gap).ok()?;
-        Some(Run { steps: from..past, first, n_samples, stride })
-    }
-}
-
-fn ceiling(n: i64, by: i64) -> i64 {
-    n.div_euclid(by) + i64::from(n.rem_euclid(by) > 0)
-}
-
-/// How many gaps from the first one on are `gap`.
-fn equal_gaps(timestamps: &[i64], gap: i64) -> usize {
-    let n_gaps = timestamps.len() - 1;
-    let mut n = 0;
-    while n + GAPS_AT_ONCE <= n_gaps {
-        let part = &timestamps[n..=n + GAPS_AT_ONCE];
-        let differ = part.windows(2).fold(0, |differ, pair| differ | ((pair[1] - pair[0]) ^ gap));
-        if differ != 0 {
-            break;
+        let window_end = self.shift.apply(self.grid.time(from));
+        let window_start = window_end - self.range_ms;
+        let (before, newest) = (index_at(window_start), index_at(window_end));
+        // However early or late samples are, those of one window are not in another one.
+        let keeps_place = |time: i64, index: i64| {
+            let behind = time - oldest - index * gap;
+            latest <= behind && behind < earliest + gap
+        };
+        let is_placed = keeps_place(window_start, before) && keeps_place(window_end, newest);
+        if newest <= before || !is_placed {
+            return None;
         }
-        n += GAPS_AT_ONCE;
+        Some(Run {
+            steps: from..past,
+            first: samples.start + usize::try_from(before + 1).ok()?,
+            n_samples: usize::try_from(newest - before).ok()?,
+            stride: usize::try_from(step / gap).ok()?,
+            margins: (
+                oldest + (before + 1) * gap - window_start,
+                window_end - oldest - newest * gap,
+            ),
+            odd,
+        })
     }
-    n + timestamps[n..].windows(2).take_while(|pair| pair[1] - pair[0] == gap).count()
+
+    /// The window that ends at a step and has these samples.
+    fn window(&self, step: usize, samples: Range<usize>) -> Window {
+        let end = self.shift.apply(self.grid.time(step));
+        Window { step, start: end.saturating_sub(self.range_ms), end, samples }
+    }
+}
+
+impl Regular {
+    /// The samples from `from` on that are, but for small delays, as far apart as some of the first of them.
+    fn new(timestamps: &[i64], from: usize) -> Self {
+        let (samples, odd) = (from..from + 1, Vec::new());
+        let mut regular = Self { samples, oldest: 0, gap: 0, earliest: 0, latest: 0, odd };
+        // Two equal gaps in a row are between samples on time.
+        let gaps = timestamps[from..].windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
+        let pairs = gaps.clone().zip(gaps.skip(1)).take(MIN_STEPS);
+        let mut equal = (0_i64..).zip(pairs).filter(|(_, (gap, next))| gap == next);
+        let Some((at, (gap, _))) = equal.next() else { return regular };
+        let Some(oldest) = at
+            .checked_mul(gap)
+            .and_then(|behind| timestamps[from + usize::try_from(at).ok()?].checked_sub(behind))
+        else {
+            return regular;
+        };
+        (regular.oldest, regular.gap) = (oldest, gap);
+        let (mut expected, tolerance) = (oldest, (gap / 4).unsigned_abs());
+        let mut end = from;
+        for &time in &timestamps[from..] {
+            let late = time.wrapping_sub(expected);
+            if late != 0 {
+                if late.unsigned_abs() > tolerance {
+                    break;
+                }
+                regular.earliest = regular.earliest.min(late);
+                regular.latest = regular.latest.max(late);
+                regular.odd.push(end);
+            }
+            end += 1;
+            expected = expected.saturating_add(gap);
+        }
+        regular.samples.end = end.max(from + 1);
+        regular
+    }
 }
 
 #[cfg(test)]
@@ -137,7 +209,8 @@ mod tests {
         let times: Vec<i64> = (0..100).map(|i| 3 + i * 15).collect();
         let runs = windows(0, 30, 60, 60).runs(&times);
         // The first window that begins with samples ends at 63, the last one before 1503.
-        let expected = Run { steps: 3..51, first: 2, n_samples: 4, stride: 2 };
+        let (margins, odd) = ((3, 12), vec![]);
+        let expected = Run { steps: 3..51, first: 2, n_samples: 4, stride: 2, margins, odd };
         assert_eq!(runs, [expected]);
         assert_eq!(windows(0, 20, 60, 60).runs(&times), []);
     }
@@ -146,14 +219,21 @@ mod tests {
         #[test]
         fn runs_say_of_windows_what_these_are(
             gaps in prop::collection::vec((1..4_i64, 1..60_usize), 1..5),
+            late in prop::collection::vec((0..200_usize, -9..10_i64), 0..8),
             start in -50..500_i64,
             step in 1..13_i64,
             len in 1..200_usize,
             range in 1..40_i64,
         ) {
-            let gaps = gaps.into_iter().flat_map(|(gap, n)| std::iter::repeat_n(gap * 2, n));
-            let times: Vec<i64> = gaps.scan(0, |time, gap| { *time += gap; Some(*time) }).collect();
-            let windows = windows(start, step * 2, len, range);
+            let gaps = gaps.into_iter().flat_map(|(gap, n)| std::iter::repeat_n(gap * 20, n));
+            let mut times: Vec<i64> =
+                gaps.scan(0, |time, gap| { *time += gap; Some(*time) }).collect();
+            for (at, late) in late {
+                if let Some(time) = times.get_mut(at) {
+                    *time = (*time / 20) * 20 + late;
+                }
+            }
+            let windows = windows(start, step * 20, len, range * 10);
             let mut found = vec![0..0; len];
             windows.each(&times, |w| found[w.step] = w.samples);
             let mut next = 0;
@@ -163,6 +243,14 @@ mod tests {
                 for step in run.steps.clone() {
                     let first = run.first_of(step);
                     prop_assert_eq!(&found[step], &(first..first + run.n_samples));
+                }
+                let odd: Vec<usize> = run.odd_windows(&windows).map(|w| w.step).collect();
+                for step in run.steps.clone() {
+                    let Window { start, end, samples, .. } =
+                        windows.window(step, found[step].clone());
+                    let (first, last) = (times[samples.start], times[samples.end - 1]);
+                    let is_on_time = (first - start, end - last) == run.margins;
+                    prop_assert_eq!(is_on_time, !odd.contains(&step));
                 }
             }
         }

@@ -313,13 +313,9 @@ impl Windowed {
             }
         }
         let mut extrapolation = Extrapolation::new(kind);
-        // Resets before the current window, which only moves on.
-        let mut passed = 0;
-        let mut one = |w: Window, extrapolation: &mut Extrapolation, out: &mut Column| {
-            while passed < resets.len() && resets[passed] < w.samples.start {
-                passed += 1;
-            }
+        let one = |w: Window, extrapolation: &mut Extrapolation, out: &mut Column| {
             let (first, last) = (w.samples.start, w.samples.end - 1);
+            let passed = resets.partition_point(|before| *before < first);
             let has_resets = resets.get(passed).is_some_and(|before| *before < last);
             if starts.is_empty() && !has_resets && first < last {
                 let increase = values[last] - values[first];
@@ -354,13 +350,9 @@ impl Windowed {
                 let has_resets = resets.get(at).is_some_and(|before| *before < past);
                 let end = windows.shift.apply(windows.grid.time(steps.start));
                 let is_done = !has_resets && {
-                    let shape = WindowShape {
-                        first: times[first],
-                        last: times[first + n_gaps],
-                        n_gaps,
-                        start: end.saturating_sub(windows.range_ms),
-                        end,
-                    };
+                    let start = end.saturating_sub(windows.range_ms);
+                    let (first_at, last_at) = (start + run.margins.0, end - run.margins.1);
+                    let shape = WindowShape { first: first_at, last: last_at, n_gaps, start, end };
                     let ends = (&values[first..], &values[first + n_gaps..]);
                     extrapolation.apply_all(shape, ends, run.stride, out.set_all(steps.clone()))
                 };
@@ -368,6 +360,7 @@ impl Windowed {
                     windows.each_of(steps, times, |w| one(w, &mut extrapolation, out));
                 }
             }
+            run.odd_windows(&windows).for_each(|w| one(w, &mut extrapolation, out));
         }
         windows.each_of(next..windows.grid.len, times, |w| one(w, &mut extrapolation, out));
     }
