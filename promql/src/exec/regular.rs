@@ -11,6 +11,9 @@ use super::window::{Window, Windows};
 /// Fewest steps that are worth to be treated apart.
 const MIN_STEPS: usize = 16;
 
+/// Most samples for each step of a query that are worth to be looked at.
+const MAX_SAMPLES_A_STEP: usize = 2;
+
 /// Steps that are computed together, before one that is out of the ordinary is looked for.
 const PART_STEPS: usize = 64;
 
@@ -79,7 +82,11 @@ impl Windows {
     /// The steps at which windows are regular, in order; at the others they may have any shape.
     pub(super) fn runs(&self, timestamps: &[i64]) -> Vec<Run> {
         let mut runs = Vec::new();
-        if self.boundary.is_some() || self.shift.at.is_some() || self.grid.len < MIN_STEPS {
+        // Where there are many more samples than steps, looking at their distances costs more than it
+        // saves.
+        let is_worth_it =
+            self.grid.len >= MIN_STEPS && timestamps.len() <= MAX_SAMPLES_A_STEP * self.grid.len;
+        if self.boundary.is_some() || self.shift.at.is_some() || !is_worth_it {
             return runs;
         }
         let mut from = 0;
