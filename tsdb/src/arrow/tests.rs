@@ -108,6 +108,20 @@ fn batches_are_bounded_and_share_their_dictionaries() {
 }
 
 #[test]
+fn what_was_decoded_is_not_copied() {
+    let (times, values) = (vec![1_i64, 2, 3], vec![0.5, 1.5, 2.5]);
+    let places = (times.as_ptr(), values.as_ptr());
+    let (times, values) = (columns::timestamps(times), columns::values(values, None));
+    let times = times.as_primitive::<TimestampMillisecondType>().values();
+    assert_eq!((times.as_ptr(), values.as_primitive::<Float64Type>().values().as_ptr()), places);
+    let mut samples = SampleBatch::new();
+    samples.push(5, 1.0);
+    let places = (samples.timestamps().as_ptr(), samples.values().as_ptr());
+    let (times, values) = samples.into_columns();
+    assert_eq!((times.as_ptr(), values.as_ptr()), places);
+}
+
+#[test]
 fn series_of_several_sets_come_once() {
     let db = db();
     let mut batch = db.appender();

@@ -147,7 +147,8 @@ fn an_unchanged_block_of_prometheus_is_written_byte_by_byte() {
     let dir = tempfile::tempdir().unwrap();
     let written = compact(dir.path(), &[source]).unwrap();
     for file in ["index", "chunks/000001", "tombstones"] {
-        let [expected, found] = [golden.as_path(), written.dir()].map(|dir| std::fs::read(dir.join(file)));
+        let [expected, found] =
+            [golden.as_path(), written.dir()].map(|dir| std::fs::read(dir.join(file)));
         assert!(expected.unwrap() == found.unwrap(), "{file}");
     }
 }
