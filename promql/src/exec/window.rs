@@ -16,6 +16,7 @@ use crate::functions::rate::{self, RateKind};
 use crate::functions::sliding::{self, Extreme, SlidingSum};
 use crate::functions::starts::Starts;
 use crate::functions::{RangeFunction, over_time, trend};
+use crate::host::{Computes, FloatWindow, HostFunction, HostFunctions, MAX_HOST_SCALARS};
 use crate::limits::Limits;
 use crate::plan::Shift;
 use crate::{AnnotationKind, Error, ParameterError, StartTimeOverlap};
@@ -110,18 +111,26 @@ pub(super) struct Windowed {
     pub(super) function: RangeFunction,
     pub(super) params: Arc<[Scalar]>,
     pub(super) windows: Windows,
+    /// Functions that the host program added.
+    functions: HostFunctions,
     marks: Vec<usize>,
     scratch: Vec<f64>,
 }
 
 impl Windowed {
-    pub(super) fn new(function: RangeFunction, params: Arc<[Scalar]>, windows: Windows) -> Self {
-        Self { function, params, windows, marks: Vec::new(), scratch: Vec::new() }
+    pub(super) fn new(
+        function: RangeFunction,
+        params: Arc<[Scalar]>,
+        windows: Windows,
+        functions: HostFunctions,
+    ) -> Self {
+        Self { function, params, windows, functions, marks: Vec::new(), scratch: Vec::new() }
     }
 
     /// The same with memory of its own.
     pub(super) fn fork(&self) -> Self {
-        Self::new(self.function, Arc::clone(&self.params), self.windows.clone())
+        let (params, functions) = (Arc::clone(&self.params), self.functions.clone());
+        Self::new(self.function, params, self.windows.clone(), functions)
     }
 
     /// Computes the function over all windows of a series.
@@ -232,8 +241,30 @@ impl Windowed {
                     out.set(w.step, over_time::median_absolute_deviation(values, scratch));
                 });
             }
+            F::Host(place) => self.of_host(place, times, values, out),
         }
         Ok(())
+    }
+
+    /// Computes a function of the host program.
+    fn of_host(&self, place: usize, times: &[i64], values: &[f64], out: &mut Column) {
+        let function = self.functions.get(place).map(HostFunction::computes);
+        // The planner takes no other one for a function of windows.
+        let Some(Computes::Windows(apply)) = function else { return };
+        let mut of_step = [0.0; MAX_HOST_SCALARS];
+        self.windows.each(times, |w| {
+            let params = of_step.iter_mut().zip(self.params.iter());
+            params.for_each(|(to, scalar)| *to = scalar.at(w.step));
+            let window = FloatWindow {
+                start_ms: w.start,
+                end_ms: w.end,
+                timestamps: &times[w.samples.clone()],
+                values: &values[w.samples],
+            };
+            if let Some(value) = apply(window, &of_step[..self.params.len()]) {
+                out.set(w.step, value);
+            }
+        });
     }
 
     fn rate(&mut self, times: &[i64], values: &[f64], starts: Starts<'_>, out: &mut Column) {

@@ -1,17 +1,12 @@
-//! The columns of a record batch.
+//! The label columns of record batches.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow_array::builder::NullBufferBuilder;
 use arrow_array::types::Int32Type;
-use arrow_array::{
-    ArrayRef, DictionaryArray, Float64Array, Int32Array, ListArray, StringArray, StructArray,
-    TimestampMillisecondArray,
-};
-use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, DataType, Field, Fields};
-use ferula_chunkenc::SampleBatch;
+use arrow_array::{ArrayRef, DictionaryArray, Int32Array, StringArray};
+use arrow_schema::{ArrowError, DataType, Field};
 use ferula_index::{Labels, METRIC_NAME};
 
 use super::{COLUMN_CONFLICT_PREFIX, HISTOGRAM_COLUMN, TIMESTAMP_COLUMN, VALUE_COLUMN};
@@ -115,61 +110,4 @@ impl LabelColumn {
 
 fn too_large(label: &str) -> ArrowError {
     ArrowError::InvalidArgumentError(format!("the values of the label {label} take over 2 GiB"))
-}
-
-/// Times, which stay where they are.
-pub(super) fn timestamps(timestamps: Vec<i64>) -> ArrayRef {
-    let array = TimestampMillisecondArray::new(ScalarBuffer::from(timestamps), None);
-    Arc::new(array.with_timezone("UTC"))
-}
-
-/// Values, which stay where they are.
-pub(super) fn values(values: Vec<f64>, is_float: Option<NullBuffer>) -> ArrayRef {
-    Arc::new(Float64Array::new(ScalarBuffer::from(values), is_float))
-}
-
-fn histogram_fields() -> Fields {
-    let bucket = Field::new("item", DataType::Struct(bucket_fields()), false);
-    Fields::from(vec![
-        Field::new("count", DataType::Float64, false),
-        Field::new("sum", DataType::Float64, false),
-        Field::new("buckets", DataType::List(Arc::new(bucket)), false),
-    ])
-}
-
-fn bucket_fields() -> Fields {
-    let field = |name| Field::new(name, DataType::Float64, false);
-    Fields::from(["lower", "upper", "count"].map(field).to_vec())
-}
-
-/// A structure of count, sum, and a list of buckets from the lowest one on.
-pub(super) fn histogram_type() -> DataType {
-    DataType::Struct(histogram_fields())
-}
-
-/// The native histograms; null for floats.
-pub(super) fn histograms(samples: &SampleBatch) -> StructArray {
-    let n = samples.len();
-    let (mut counts, mut sums) = (Vec::with_capacity(n), Vec::with_capacity(n));
-    let mut buckets: [Vec<f64>; 3] = Default::default();
-    let mut lengths = Vec::with_capacity(n);
-    let mut nulls = NullBufferBuilder::new(n);
-    for at in 0..n {
-        let start = buckets[0].len();
-        let histogram = samples.histogram(at);
-        counts.push(histogram.map_or(0.0, |histogram| histogram.count));
-        sums.push(histogram.map_or(0.0, |histogram| histogram.sum));
-        nulls.append(histogram.is_some());
-        for bucket in histogram.iter().flat_map(|histogram| histogram.all_buckets()) {
-            let parts = [bucket.lower, bucket.upper, bucket.count];
-            buckets.iter_mut().zip(parts).for_each(|(column, part)| column.push(part));
-        }
-        lengths.push(buckets[0].len() - start);
-    }
-    let floats = |column: Vec<f64>| Arc::new(Float64Array::from(column)) as ArrayRef;
-    let buckets = StructArray::new(bucket_fields(), buckets.map(floats).to_vec(), None);
-    let item = Arc::new(Field::new("item", DataType::Struct(bucket_fields()), false));
-    let lists = ListArray::new(item, OffsetBuffer::from_lengths(lengths), Arc::new(buckets), None);
-    let columns = vec![floats(counts), floats(sums), Arc::new(lists) as ArrayRef];
-    StructArray::new(histogram_fields(), columns, nulls.finish())
 }

@@ -9,9 +9,10 @@ mod columns;
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchReader};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchReader};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use ferula_chunkenc::SampleBatch;
+use ferula_chunkenc::arrow::{histogram_type, timestamp_type};
 use ferula_index::Labels;
 
 use self::columns::{LabelColumns, Run};
@@ -109,13 +110,12 @@ impl RecordBatches {
     pub fn new(sets: Vec<SeriesSet>, options: ArrowOptions) -> Result<Self, ArrowError> {
         let order = (sets.len() != 1).then(|| merged(&sets));
         let labels = LabelColumns::new(sets.iter().flat_map(labels_of))?;
-        let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
         let mut fields = labels.fields();
-        fields.push(Field::new(TIMESTAMP_COLUMN, time, false));
+        fields.push(Field::new(TIMESTAMP_COLUMN, timestamp_type(), false));
         // The value of a histogram is none.
         fields.push(Field::new(VALUE_COLUMN, DataType::Float64, options.histograms));
         if options.histograms {
-            fields.push(Field::new(HISTOGRAM_COLUMN, columns::histogram_type(), true));
+            fields.push(Field::new(HISTOGRAM_COLUMN, histogram_type(), true));
         }
         let schema = Arc::new(Schema::new(fields));
         let options = ArrowOptions { batch_rows: options.batch_rows.max(1), ..options };
@@ -151,16 +151,10 @@ impl RecordBatches {
         if samples.has_histograms() && !self.options.histograms {
             return Err(external(unexpected(&samples, &runs)));
         }
-        let histograms = self.options.histograms.then(|| columns::histograms(&samples));
-        let is_float = histograms.as_ref().filter(|column| column.null_count() < column.len());
-        let is_float = is_float.map(|column| match column.nulls() {
-            Some(nulls) => (!nulls.inner()).into(),
-            None => arrow_buffer::NullBuffer::new_null(column.len()),
-        });
-        let (timestamps, values) = samples.into_columns();
-        columns.push(columns::timestamps(timestamps));
-        columns.push(columns::values(values, is_float));
-        columns.extend(histograms.map(|column| Arc::new(column) as ArrayRef));
+        let arrays = samples.into_arrays(self.options.histograms);
+        columns.push(Arc::new(arrays.timestamps));
+        columns.push(Arc::new(arrays.values));
+        columns.extend(arrays.histograms.map(|column| Arc::new(column) as ArrayRef));
         RecordBatch::try_new(Arc::clone(&self.schema), columns).map(Some)
     }
 

@@ -1,5 +1,6 @@
 //! Arrays say what the store holds.
 
+use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, TimestampMillisecondType};
 use ferula_chunkenc::histogram::{FloatHistogram, Span};
