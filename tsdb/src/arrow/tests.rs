@@ -110,16 +110,14 @@ fn batches_are_bounded_and_share_their_dictionaries() {
 
 #[test]
 fn what_was_decoded_is_not_copied() {
-    let (times, values) = (vec![1_i64, 2, 3], vec![0.5, 1.5, 2.5]);
-    let places = (times.as_ptr(), values.as_ptr());
-    let (times, values) = (columns::timestamps(times), columns::values(values, None));
-    let times = times.as_primitive::<TimestampMillisecondType>().values();
-    assert_eq!((times.as_ptr(), values.as_primitive::<Float64Type>().values().as_ptr()), places);
-    let mut samples = SampleBatch::new();
-    samples.push(5, 1.0);
-    let places = (samples.timestamps().as_ptr(), samples.values().as_ptr());
-    let (times, values) = samples.into_columns();
-    assert_eq!((times.as_ptr(), values.as_ptr()), places);
+    for histograms in [false, true] {
+        let mut samples = SampleBatch::new();
+        samples.push(5, 1.0);
+        let places = (samples.timestamps().as_ptr(), samples.values().as_ptr());
+        let arrays = samples.into_arrays(histograms);
+        let (times, values) = (arrays.timestamps.values(), arrays.values.values());
+        assert_eq!((times.as_ptr(), values.as_ptr()), places);
+    }
 }
 
 #[test]
