@@ -109,18 +109,6 @@ fn batches_are_bounded_and_share_their_dictionaries() {
 }
 
 #[test]
-fn what_was_decoded_is_not_copied() {
-    for histograms in [false, true] {
-        let mut samples = SampleBatch::new();
-        samples.push(5, 1.0);
-        let places = (samples.timestamps().as_ptr(), samples.values().as_ptr());
-        let arrays = samples.into_arrays(histograms);
-        let (times, values) = (arrays.timestamps.values(), arrays.values.values());
-        assert_eq!((times.as_ptr(), values.as_ptr()), places);
-    }
-}
-
-#[test]
 fn series_of_several_sets_come_once() {
     let db = db();
     let mut batch = db.appender();
