@@ -9,8 +9,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use common::{RANGE, all, labels, names, scrape, short_blocks};
+use common::{RANGE, all, commit, labels, names, sample, scrape, short_blocks};
 use ferula_tsdb::{Db, Error};
+use ferula_wal::fs::{Fault, FaultFs, Survival};
 
 #[test]
 fn the_log_keeps_what_a_block_overlaps() {
@@ -115,4 +116,61 @@ fn a_damaged_block_of_the_same_name_stays() {
     db.maintain().unwrap();
     assert_eq!(fs::read_to_string(damaged.join("meta.json")).unwrap(), "{");
     assert!(!names(dir.path()).iter().any(|name| name.contains(".tmp")));
+}
+
+#[test]
+fn a_block_is_taken_over_whole_or_not_at_all() {
+    let disk = FaultFs::new();
+    let open =
+        |fs: &FaultFs, dir: &str| Db::open_with(Arc::new(fs.clone()), dir, short_blocks()).unwrap();
+    let source = open(&disk, "/other");
+    commit(&source, &labels(&[("other", "x")]), &[sample(5, 1.0), sample(RANGE + 5, 2.0)]);
+    source.compact_head().unwrap();
+    let theirs = all(&source);
+    let db = open(&disk, "/data");
+    commit(&db, &labels(&[("own", "x")]), &[sample(5, 3.0), sample(RANGE + 5, 4.0)]);
+    let own = all(&db);
+    source.close().unwrap();
+    db.close().unwrap();
+    let disk = disk.crash(Survival::Everything);
+
+    // How many of the two samples of the other directory are here; everything else stays.
+    let n_taken = |fs: &FaultFs| {
+        assert!(all(&open(fs, "/other")) == theirs);
+        let db = open(fs, "/data");
+        assert_eq!(db.open_report().quarantined, []);
+        let content = all(&db);
+        assert!(content.last() == own.last());
+        content.iter().filter(|(labels, _)| *labels == theirs[0].0).map(|(_, s)| s.len()).sum()
+    };
+    let n_operations = {
+        let fs = disk.crash(Survival::Everything);
+        let db = open(&fs, "/data");
+        let before = fs.operations();
+        assert_eq!(db.import_blocks("/other", &mut |_, _| {}).unwrap().blocks.len(), 2);
+        fs.operations() - before
+    };
+    assert!(n_operations > 20, "{n_operations}");
+    let mut partial = 0;
+    for operation in 0..n_operations {
+        for fault in [Fault::NoSpace, Fault::Io, Fault::Stop] {
+            let fs = disk.crash(Survival::Everything);
+            let db = open(&fs, "/data");
+            fs.inject(fs.operations() + operation, fault);
+            let outcome = db.import_blocks("/other", &mut |_, _| {});
+            if fault != Fault::Stop {
+                // The next attempt takes the rest.
+                fs.clear_faults();
+                db.import_blocks("/other", &mut |_, _| {}).unwrap();
+            }
+            let survivals =
+                [Survival::Nothing, Survival::Everything, Survival::Scattered(operation)];
+            let taken: [usize; 3] = survivals.map(|survival| n_taken(&fs.crash(survival)));
+            if outcome.is_ok() || fault != Fault::Stop {
+                assert_eq!(taken, [2; 3], "operation {operation}, {fault:?}");
+            }
+            partial += usize::from(taken[1] == 1);
+        }
+    }
+    assert!(partial > 0, "some stop between the two blocks");
 }

@@ -12,7 +12,7 @@ use ferula_wire::cli::Failure;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-/// How often a compaction is asked how far it is.
+/// How often a compaction is asked how far it is, and a spinner turns.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// How a command writes its answer.
@@ -97,6 +97,16 @@ impl Progress {
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message(what);
         Self(bar)
+    }
+
+    /// Shows that something goes on of which it is not known how far it is.
+    pub(crate) fn waiting(what: &'static str) -> Self {
+        let spinner = ProgressBar::new_spinner();
+        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+        spinner.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        spinner.set_message(what);
+        spinner.enable_steady_tick(ASK_EVERY);
+        Self(spinner)
     }
 
     pub(crate) fn update(&self, done: u64, total: u64) {

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use common::{content, ferula, json, labels, options, path, store};
 use ferula_tsdb::BlockFormat::{Ferula, Prometheus};
-use ferula_tsdb::Db;
+use ferula_tsdb::{Db, Retention};
 
 /// Set for the test that runs in a namespace of its own.
 const INSIDE: &str = "FERULA_TEST_MOUNTS";
@@ -106,11 +106,7 @@ fn nothing_is_lost_on_a_full_disk() {
         let disk = temp();
         let name = path(&disk);
         mount(&["-t", "tmpfs", "-o", "size=8m", "none", name]);
-        for (file, bytes) in content(source.path()) {
-            let to = disk.path().join(file.strip_prefix(source.path()).expect("it is in there"));
-            fs::create_dir_all(to.parent().expect("it has one")).expect("there is room");
-            fs::write(to, bytes).expect("there is room");
-        }
+        copy_dir(source.path(), disk.path());
         let until = ((common::START_MS + common::RANGE_MS / 2) / 1000).to_string();
         let deletion = ["delete", name, "--match", r#"{path=~".*/1"}"#, "--max-time", &until];
         assert_eq!(ferula(&deletion).0, Some(0));
@@ -150,8 +146,40 @@ fn nothing_is_lost_on_a_full_disk() {
     }
 }
 
+#[test]
+fn blocks_go_until_the_rest_fits_into_its_part_of_the_disk() {
+    if !is_inside("blocks_go_until_the_rest_fits_into_its_part_of_the_disk") {
+        return;
+    }
+    let disk = temp();
+    let disk_bytes = 256 << 10;
+    mount(&["-t", "tmpfs", "-o", "size=256k", "none", path(&disk)]);
+    copy_dir(store(Prometheus).path(), disk.path());
+    let blocks_within = |percent| {
+        let mut options = options(Prometheus);
+        options.retention = Retention::default().disk_percent(percent);
+        options.head_snapshot = false;
+        let db = Db::open(disk.path(), options).expect("the store");
+        db.compact().expect("blocks can be removed");
+        db.stats().blocks.iter().map(|block| block.ulid).collect::<Vec<_>>()
+    };
+    let both = blocks_within(100);
+    let used: usize = content(disk.path()).iter().map(|(_, bytes)| bytes.len()).sum();
+    let percent = u8::try_from(used * 100 / disk_bytes).expect("it fits");
+    assert_eq!((blocks_within(percent + 1), both.len()), (both.clone(), 2));
+    assert_eq!(blocks_within(percent), both[1..], "of {used} bytes {percent} % are kept");
+}
+
 fn temp() -> tempfile::TempDir {
     tempfile::tempdir().expect("a directory")
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    for (file, bytes) in content(from) {
+        let to = to.join(file.strip_prefix(from).expect("it is in there"));
+        fs::create_dir_all(to.parent().expect("it has one")).expect("there is room");
+        fs::write(to, bytes).expect("there is room");
+    }
 }
 
 /// Fills the file system of a directory but for `room` bytes with a file, and returns its path.

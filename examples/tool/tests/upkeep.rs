@@ -102,6 +102,7 @@ fn a_directory_of_something_else_is_refused_and_left_alone() {
         &["verify", path(&dir)],
         &["dump", path(&dir)],
         &["backup", path(&dir), target],
+        &["clone", path(&dir), target],
         &["compact", path(&dir)],
         &["convert", path(&dir), "--to", "ferula"],
         &["delete", path(&dir), "--match", "up"],
