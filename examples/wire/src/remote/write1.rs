@@ -149,6 +149,7 @@ impl Receiver {
         let overtaken = committed.refused as u64;
         receipt.appended = receipt.appended.saturating_sub(overtaken);
         receipt.out_of_order += overtaken;
+        receipt.repeated = receipt.appended.saturating_sub(committed.samples as u64);
         receipt.exemplars = committed.exemplars as u64;
         receipt.out_of_order_exemplars += committed.refused_exemplars as u64;
         let told = self.tell(&said, &mut receipt);
@@ -168,8 +169,11 @@ impl fmt::Debug for Receiver {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Receipt {
-    /// Samples that were stored.
+    /// Samples that the store has now. One that it had already, or that the request repeats, counts, as
+    /// a sender that got no answer sends everything again.
     pub appended: u64,
+    /// Those of them that were not stored anew.
+    pub repeated: u64,
     /// Samples refused because their series has a later one.
     pub out_of_order: u64,
     /// Samples refused because their series has another value at that time.
@@ -546,7 +550,7 @@ impl Metrics {
     fn new(registry: &Registry) -> Self {
         let appended = registry.counter(
             "ferula_remote_write_samples_appended_total",
-            "Samples received by remote write and stored.",
+            "Samples received by remote write and stored, repeated ones included.",
             &[],
         );
         let refused = |reason| {

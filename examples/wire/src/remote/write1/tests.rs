@@ -127,6 +127,17 @@ fn samples_are_stored_and_known_series_are_not_looked_up_again() {
 }
 
 #[test]
+fn a_sample_that_is_sent_twice_counts_twice_and_is_stored_once() {
+    let (store, receiver) = receiver();
+    let twice = series(&[("__name__", "m"), ("@ob", "x")], &[(NOW, 1.5), (NOW, 1.5)]);
+    let receipt = receiver.receive(&body(vec![twice.clone()]), NOW).unwrap();
+    assert_eq!((receipt.appended, receipt.repeated, receipt.refused()), (2, 1, 0));
+    let receipt = receiver.receive(&body(vec![twice]), NOW).unwrap();
+    assert_eq!((receipt.appended, receipt.repeated, receipt.refused()), (2, 2, 0));
+    assert_eq!(store.dump()[0].1.len(), 1);
+}
+
+#[test]
 fn nan_payloads_survive() {
     let (store, receiver) = receiver();
     let payload = f64::from_bits(0x7ff8_dead_beef_0001);
