@@ -6,20 +6,21 @@
 //! a scrape that failed).
 
 mod message;
+mod prometheus;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::{env, fs};
+use std::path::Path;
 
 use ferula_chunkenc::stale::STALE_NAN;
 use ferula_wire::exposition::text::{Entry, TextParser};
-use ferula_wire::testing::{Program, wait};
+use ferula_wire::testing::Program;
 use reqwest::blocking::Client;
 use serde_json::Value;
 
 use crate::message::{Label, Sample, TimeSeries, WriteRequest, send};
+use crate::prometheus::{Prometheus, file};
 
 const RECEIVER: &str = env!("CARGO_BIN_EXE_receiver");
 
@@ -56,48 +57,6 @@ const QUERIES: [&str; 24] = [
     "delta(go_memstats_heap_inuse_bytes[1m]) * bool 1 == bool 0 or up",
     "sum(rate(node_cpu_seconds_total{mode!=\"idle\"}[1m])) by (cpu) and ignoring (mode) sum by (cpu) (node_cpu_seconds_total)",
 ];
-
-struct Prometheus {
-    child: Child,
-    url: String,
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Prometheus {
-    fn start(binary: &Path, dir: &Path) -> Self {
-        let config = dir.join("prometheus.yml");
-        fs::write(&config, "storage: {tsdb: {out_of_order_time_window: 0s}}\n").expect("written");
-        let mut child = Command::new(binary)
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", dir.join("data").display()))
-            .args(["--storage.tsdb.retention.time=50y", "--web.listen-address=127.0.0.1:0"])
-            .arg("--web.enable-remote-write-receiver")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("Prometheus can be started");
-        let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let url = loop {
-            let line = log.next().expect("Prometheus says where it listens").expect("text");
-            // msg="Listening on" … address=127.0.0.1:41234
-            if line.contains("Listening on")
-                && let Some((_, address)) = line.split_once("address=")
-            {
-                break format!("http://{}", address.trim_matches('"'));
-            }
-        };
-        // The pipe is drained at all times, or Prometheus would wait for its own log.
-        std::thread::spawn(move || log.for_each(drop));
-        Self { child, url }
-    }
-}
 
 /// Sends what a scraping Prometheus would have stored.
 struct Replay<'a> {
@@ -157,20 +116,6 @@ impl Replay<'_> {
         up.sort();
         self.push(up, timestamp, if page.is_empty() { 0.0 } else { 1.0 });
     }
-}
-
-/// The file that an environment variable names, or else `default`, if it is there.
-fn file(variable: &str, default: PathBuf) -> Option<PathBuf> {
-    let path = env::var_os(variable).map_or(default, PathBuf::from);
-    path.is_file().then_some(path)
-}
-
-fn in_path(program: &str) -> PathBuf {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .map(|dir| dir.join(program))
-        .find(|file| file.is_file())
-        .unwrap_or_default()
 }
 
 /// Replays the recording; returns its first and last time.
@@ -247,22 +192,18 @@ fn agree(ours: &Value, theirs: &Value, inexact: &mut usize) -> bool {
 #[test]
 fn a_recording_gives_the_same_answers() {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let Some(binary) = file("FERULA_PROMETHEUS", in_path("prometheus")) else {
-        println!("skipped: no Prometheus in FERULA_PROMETHEUS or PATH");
-        return;
-    };
+    let Some(binary) = prometheus::binary() else { return };
     let Some(recording) = file("FERULA_RECORDING", shared.join("data/real-a.scrapes.zst")) else {
         println!("skipped: no recording in FERULA_RECORDING or its default place");
         return;
     };
     let dir = tempfile::tempdir().expect("a directory");
     let receiver = Program::start(RECEIVER, &dir.path().join("ferula"), &[]);
-    let prometheus = Prometheus::start(&binary, dir.path());
+    let config = "storage: {tsdb: {out_of_order_time_window: 0s}}\n";
+    let flags = ["--storage.tsdb.retention.time=50y", "--web.enable-remote-write-receiver"];
+    let prometheus = Prometheus::start(&binary, dir.path(), "127.0.0.1:0", config, &flags);
     let client = &receiver.client;
-    wait("Prometheus", || {
-        let ready = client.get(format!("{}/-/ready", prometheus.url)).send();
-        ready.ok().filter(|answer| answer.status().is_success())
-    });
+    prometheus.wait_until_ready(client);
     let urls = [receiver.url.as_str(), prometheus.url.as_str()];
     let mut state = Replay { client, urls, batch: Vec::new(), last: BTreeMap::new(), samples: 0 };
     let (first, last) = replay(&recording, &mut state);

@@ -62,6 +62,8 @@ pub struct Committed {
     /// Samples that were accepted into the batch but refused by the commit, because another batch
     /// or a block cut overtook them.
     pub refused: usize,
+    /// Those of them that are native histograms.
+    pub refused_histograms: usize,
     /// Exemplars that are visible and logged now.
     pub exemplars: usize,
     /// Exemplars that were accepted into the batch but refused by the commit, because another one

@@ -22,6 +22,8 @@ use crate::recode::{Recoded, Value};
 #[derive(Debug)]
 pub(super) struct Applied {
     pub(super) refused: usize,
+    /// Those of them that are histograms.
+    pub(super) refused_histograms: usize,
     pub(super) mint: i64,
     pub(super) maxt: i64,
     /// Series that no committed batch had appended to.
@@ -41,6 +43,7 @@ impl Head {
         let context = AppendContext { batch: id, views, block_range_ms, xor2_encoding };
         let mut applied = Applied {
             refused: 0,
+            refused_histograms: 0,
             mint: i64::MAX,
             maxt: i64::MIN,
             new_series: Vec::new(),
@@ -172,7 +175,9 @@ impl Applied {
             let value = || Value::Histogram(Box::new(histogram.clone()));
             let (start, timestamp) = (*start, *timestamp);
             let late = || Recoded { start, timestamp, value: value() };
+            let refused = self.refused;
             self.insert(&mut found, timestamp, is_same, context, late);
+            self.refused_histograms += self.refused - refused;
             return false;
         }
         let appended = found.append_histogram(*start, *timestamp, histogram, context);

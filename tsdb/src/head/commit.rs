@@ -129,7 +129,15 @@ impl Head {
         let AppliedNotes { exemplars, refused_exemplars, metadata } =
             self.apply_notes(&mut batch.notes, id);
         let (samples, refused) = (batch.len() + n_late, applied.refused);
-        let done = Committed { samples, refused, exemplars, refused_exemplars, metadata };
+        let refused_histograms = applied.refused_histograms;
+        let done = Committed {
+            samples,
+            refused,
+            refused_histograms,
+            exemplars,
+            refused_exemplars,
+            metadata,
+        };
         self.refused.fetch_add(applied.refused as u64, Ordering::Relaxed);
         if batch.is_empty() && batch.notes.is_empty() && n_late == 0 {
             // What it repeats may be of a batch that is not durable yet, so wait for that one.

@@ -11,7 +11,7 @@ use ferula_tsdb::{QueryThreads, Stats};
 use tokio::sync::Semaphore;
 
 use super::write::BODY_BUDGET_KIB;
-use crate::remote::write1::Receiver;
+use crate::remote::Receiver;
 use crate::scrape::Targets;
 use crate::store::{Notes, Store};
 use crate::telemetry::Registry;

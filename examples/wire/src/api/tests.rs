@@ -280,9 +280,14 @@ async fn remote_write_is_answered_by_status() {
     assert_eq!(send(&on, bare).await.0.as_u16(), 204);
 
     let v2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
-    for (kind, encoding, status) in
-        [(v2, "snappy", 415), ("application/json", "snappy", 415), (v1, "gzip", 415)]
-    {
+    let v3 = "application/x-protobuf;proto=io.prometheus.write.v3.Request";
+    for (kind, encoding, status) in [
+        (v3, "snappy", 415),
+        ("application/x-protobuf;proto", "snappy", 415),
+        ("application/json", "snappy", 415),
+        (v1, "gzip", 415),
+        (v2, "zstd", 415),
+    ] {
         assert_eq!(send(&on, write(kind, encoding, &good)).await.0.as_u16(), status, "{kind}");
     }
     let (status, _, body) = send(&on, write(v1, "snappy", b"\xff\xff\xff\xff\xff")).await;
@@ -292,6 +297,48 @@ async fn remote_write_is_answered_by_status() {
     let (status, _, body) = send(&on, write(v1, "snappy", &broken)).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert_eq!(body, "invalid write request: WriteRequest at offset 2: unexpected end\n");
+}
+
+#[tokio::test]
+async fn senders_of_remote_write_2_are_told_what_was_written() {
+    let api = api_with(|builder| builder.enable_remote_write(true));
+    let write = |body: &[u8]| {
+        Request::post("/api/v1/write")
+            .header("Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request")
+            .header("Content-Encoding", "snappy")
+            .header("X-Prometheus-Remote-Write-Version", "2.0.0")
+            .body(Body::from(body.to_vec()))
+            .unwrap()
+    };
+    let written = |headers: &HeaderMap| {
+        ["Samples", "Histograms", "Exemplars"].map(|what| {
+            let name = format!("X-Prometheus-Remote-Write-{what}-Written");
+            headers.get(name).map(|count| count.to_str().unwrap().to_owned())
+        })
+    };
+    let counts = |counts: [&str; 3]| counts.map(|count| Some(count.to_owned()));
+    let golden = include_bytes!("../../tests/data/remote_write/v2/request.snappy");
+    let (status, headers, _) = send(&api, write(golden)).await;
+    assert_eq!((status.as_u16(), written(&headers)), (204, counts(["3", "4", "2"])));
+
+    // Partly stored: `a` at time 1 is, the series without a name is not.
+    let message = b"\x22\0\x22\x08__name__\x22\x01a\
+        \x2a\x11\x0a\x02\x01\x02\x12\x0b\x09\0\0\0\0\0\0\xf0\x3f\x10\x01\
+        \x2a\x11\x0a\x02\x02\x02\x12\x0b\x09\0\0\0\0\0\0\xf0\x3f\x10\x01";
+    let partial = snap::raw::Encoder::new().compress_vec(message).unwrap();
+    let (status, headers, body) = send(&api, write(&partial)).await;
+    assert_eq!((status.as_u16(), written(&headers)), (400, counts(["1", "0", "0"])), "{body}");
+    assert!(body.contains("no metric name"), "{body}");
+
+    // Nothing is stored of what cannot be read.
+    let broken = snap::raw::Encoder::new().compress_vec(&message[..50]).unwrap();
+    let (status, headers, body) = send(&api, write(&broken)).await;
+    assert_eq!((status.as_u16(), written(&headers)), (400, counts(["0", "0", "0"])), "{body}");
+
+    // A request of 1.0 that is announced as one of 2.0 holds nothing.
+    let old = include_bytes!("../../tests/data/remote_write/v1/request.snappy");
+    let (status, headers, _) = send(&api, write(old)).await;
+    assert_eq!((status.as_u16(), written(&headers)), (204, counts(["0", "0", "0"])));
 }
 
 #[tokio::test]

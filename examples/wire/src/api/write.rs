@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ferula_index::labels::quoted;
 use tokio::task::spawn_blocking;
@@ -14,13 +14,19 @@ use tokio::time::timeout;
 use super::ApiState;
 use crate::calendar;
 use crate::error::chain;
-use crate::remote::write1::{MAX_REQUEST_BYTES, ReceiveError, Receiver};
+use crate::remote::{MAX_REQUEST_BYTES, Receipt, ReceiveError, Receiver, Version};
 
 /// Longest compressed body, in bytes; snappy makes what cannot be compressed a little longer.
 pub(super) const MAX_BODY_BYTES: usize = MAX_REQUEST_BYTES + MAX_REQUEST_BYTES / 6 + 32;
 
 const MEDIA_TYPE: &str = "application/x-protobuf";
-const MESSAGE_V1: &str = "prometheus.WriteRequest";
+
+/// How much of a request of 2.0 was stored; senders resend or report what is missing.
+const WRITTEN: [HeaderName; 3] = [
+    HeaderName::from_static("x-prometheus-remote-write-samples-written"),
+    HeaderName::from_static("x-prometheus-remote-write-histograms-written"),
+    HeaderName::from_static("x-prometheus-remote-write-exemplars-written"),
+];
 
 /// Memory that bodies may take while they arrive, in KiB; senders wait until there is some. It is
 /// taken by the length they announce, so that a slow one does not keep others out.
@@ -35,9 +41,12 @@ pub(super) async fn receive(State(state): State<ApiState>, request: Request) -> 
         let text = "remote write receiver is not enabled\n";
         return (StatusCode::NOT_FOUND, text).into_response();
     };
-    if let Err(problem) = check_headers(request.headers()) {
-        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("{problem}\n")).into_response();
-    }
+    let version = match check_headers(request.headers()) {
+        Ok(version) => version,
+        Err(problem) => {
+            return (StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("{problem}\n")).into_response();
+        }
+    };
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|len| len.to_str().ok()?.parse().ok());
     let len: usize = announced.unwrap_or(MAX_BODY_BYTES);
@@ -52,14 +61,37 @@ pub(super) async fn receive(State(state): State<ApiState>, request: Request) -> 
     };
     let slot = state.shared.write_slots.clone().acquire_owned().await;
     let outcome = spawn_blocking(move || {
-        let answer = store(&receiver, &body);
+        let answer = store(&receiver, version, &body);
         drop((slot, budget));
         answer
     });
-    match outcome.await {
-        Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
-        Ok(Err((status, text))) => (status, format!("{text}\n")).into_response(),
-        Err(panic) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{panic}\n")).into_response(),
+    let Answer { status, text, receipt } = match outcome.await {
+        Ok(answer) => answer,
+        Err(panic) => Answer::failure(StatusCode::INTERNAL_SERVER_ERROR, panic.to_string()),
+    };
+    let mut response = match text {
+        Some(text) => (status, format!("{text}\n")).into_response(),
+        None => status.into_response(),
+    };
+    if version == Version::V2 {
+        let Receipt { appended, histograms, exemplars, .. } = receipt;
+        let written = WRITTEN.into_iter().zip([appended, histograms, exemplars]);
+        response.headers_mut().extend(written.map(|(name, count)| (name, count.into())));
+    }
+    response
+}
+
+/// What a sender is told.
+struct Answer {
+    status: StatusCode,
+    text: Option<String>,
+    receipt: Receipt,
+}
+
+impl Answer {
+    /// That nothing was stored.
+    fn failure(status: StatusCode, text: String) -> Self {
+        Self { status, text: Some(text), receipt: Receipt::default() }
     }
 }
 
@@ -78,25 +110,28 @@ async fn within(
     }
 }
 
-fn store(receiver: &Arc<Receiver>, body: &[u8]) -> Result<(), (StatusCode, String)> {
-    match receiver.receive(body, calendar::now_ms()) {
-        Ok(receipt) if receipt.refused() == 0 => Ok(()),
+fn store(receiver: &Arc<Receiver>, version: Version, body: &[u8]) -> Answer {
+    match receiver.receive(version, body, calendar::now_ms()) {
+        Ok(receipt) if receipt.is_success(version) => {
+            Answer { status: StatusCode::NO_CONTENT, text: None, receipt }
+        }
         Ok(receipt) => {
             tracing::debug!(%receipt, "remote write samples refused");
-            Err((StatusCode::BAD_REQUEST, receipt.to_string()))
+            Answer { status: StatusCode::BAD_REQUEST, text: Some(receipt.to_string()), receipt }
         }
         Err(error @ ReceiveError::Store(_)) => {
             let error = chain(&error);
             tracing::error!(error, "remote write request not stored");
-            Err((StatusCode::INTERNAL_SERVER_ERROR, error))
+            Answer::failure(StatusCode::INTERNAL_SERVER_ERROR, error)
         }
-        Err(error) => Err((StatusCode::BAD_REQUEST, chain(&error))),
+        Err(error) => Answer::failure(StatusCode::BAD_REQUEST, chain(&error)),
     }
 }
 
-/// Checks that the body is what it must be. Headers that are missing are taken as right, for old
+/// Tells which message the body must be. Headers that are missing are taken as those of 1.0, for old
 /// senders' sake.
-fn check_headers(headers: &HeaderMap) -> Result<(), String> {
+fn check_headers(headers: &HeaderMap) -> Result<Version, String> {
+    let mut version = Version::V1;
     let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
     if let Some(content_type) = text(header::CONTENT_TYPE) {
         let mut parts = content_type.split(';').map(str::trim);
@@ -112,11 +147,18 @@ fn check_headers(headers: &HeaderMap) -> Result<(), String> {
                      to be key-values, got {part} in {content_type} content-type"
                 )
             })?;
-            if name == "proto" && value != MESSAGE_V1 {
-                return Err(format!(
-                    "{value} protobuf message is not accepted by this server; only accepts \
-                     {MESSAGE_V1}"
-                ));
+            if name == "proto" {
+                let all = [Version::V1, Version::V2];
+                version = all.into_iter().find(|version| version.message() == value).ok_or_else(
+                    || {
+                        let [first, second] = all.map(Version::message);
+                        format!(
+                            "{value} protobuf message is not accepted by this server; only accepts \
+                             {first}, {second}"
+                        )
+                    },
+                )?;
+                break;
             }
         }
     }
@@ -126,7 +168,7 @@ fn check_headers(headers: &HeaderMap) -> Result<(), String> {
              acceptable",
             quoted(&encoding)
         )),
-        _ => Ok(()),
+        _ => Ok(version),
     }
 }
 

@@ -37,6 +37,14 @@ pub enum DecodeProblem {
     /// A string is not valid UTF-8.
     #[error("string is not valid UTF-8")]
     Utf8,
+    /// A field has more elements than are read.
+    #[error("field {field} has more than {limit} elements")]
+    TooMany {
+        /// Number of the field.
+        field: u32,
+        /// Most elements that are read.
+        limit: usize,
+    },
 }
 
 /// Contents of a field.
@@ -136,6 +144,51 @@ impl<'a> Fields<'a> {
             .map_err(|_| self.error(field.offset, DecodeProblem::Utf8))
     }
 
+    /// Hands over the integers of a repeated field, which is packed or not.
+    pub(super) fn each_varint(
+        &self,
+        field: &Field<'a>,
+        mut take: impl FnMut(u64) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        match field.value {
+            Value::Varint(value) => take(value),
+            Value::Bytes(packed) => Self::each_packed(self.message, packed, take),
+            _ => Err(self.wrong_type(field)),
+        }
+    }
+
+    /// Hands over the integers of a packed field.
+    pub(super) fn each_packed(
+        message: &'static str,
+        packed: &[u8],
+        mut take: impl FnMut(u64) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        let mut packed = Fields::new(message, packed);
+        while packed.at < packed.bytes.len() {
+            take(packed.varint()?)?;
+        }
+        Ok(())
+    }
+
+    /// Hands over the floats of a repeated field, which is packed or not.
+    pub(super) fn each_double(
+        &self,
+        field: &Field<'a>,
+        mut take: impl FnMut(f64) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        match field.value {
+            Value::Fixed64(bits) => take(f64::from_bits(bits)),
+            Value::Bytes(packed) => {
+                let (values, rest) = packed.as_chunks::<8>();
+                if !rest.is_empty() {
+                    return Err(self.error(field.offset, DecodeProblem::End));
+                }
+                values.iter().try_for_each(|value| take(f64::from_le_bytes(*value)))
+            }
+            _ => Err(self.wrong_type(field)),
+        }
+    }
+
     #[inline]
     fn varint(&mut self) -> Result<u64, DecodeError> {
         let start = self.at;
@@ -166,7 +219,7 @@ impl<'a> Fields<'a> {
     }
 
     #[cold]
-    fn error(&self, offset: usize, problem: DecodeProblem) -> DecodeError {
+    pub(super) fn error(&self, offset: usize, problem: DecodeProblem) -> DecodeError {
         DecodeError { message: self.message, offset, problem }
     }
 }

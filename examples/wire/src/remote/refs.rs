@@ -5,6 +5,8 @@
 //! 128 bits with a secret of this process, of which two among ten million label sets agree with a
 //! probability below 10⁻²⁴. The labels themselves would take ten times the memory.
 //!
+//! A request of 2.0 numbers its texts anew each time; there the bytes are the keys of these.
+//!
 //! A sender also comes round to its series in the same order every time. Entries are kept in the
 //! order in which they came, with the length of their bytes, and the entry behind the one that was
 //! found last is tried first: it is near in memory, and the labels of the next series need not be
@@ -40,6 +42,16 @@ const MAX_SURPRISES: usize = 8;
 /// Hash of the bytes of a label set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LabelsKey([u64; 2]);
+
+impl LabelsKey {
+    pub(super) fn to_bytes(self) -> [u8; 16] {
+        let [low, high] = self.0.map(u64::to_le_bytes);
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&low);
+        bytes[8..].copy_from_slice(&high);
+        bytes
+    }
+}
 
 /// Refs of the series that were written to of late.
 #[derive(Debug)]
@@ -202,9 +214,9 @@ impl RefCache {
         Self { secret, min_generation, table: RwLock::new(Table::new()) }
     }
 
-    /// The key of a label set.
+    /// The key of the bytes of a label set, or of a symbol.
     #[inline]
-    fn key(&self, labels: &[u8]) -> LabelsKey {
+    pub(super) fn key(&self, labels: &[u8]) -> LabelsKey {
         let hash = xxh3_128_with_secret(labels, &*self.secret);
         let low = hash & u128::from(u64::MAX);
         let half = |bits: u128| u64::try_from(bits).expect("half of the bits");

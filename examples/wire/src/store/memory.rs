@@ -7,7 +7,7 @@ use ferula_chunkenc::{Sample, SampleBatch};
 use ferula_index::{Labels, Matcher, SeriesRef};
 use ferula_promql::storage::{Querier, Queryable, SelectHints, SeriesSet, StorageError, TimeRange};
 use ferula_tsdb::{
-    AppendError, Committed, Error, Exemplar, ExemplarError, Metadata, MetadataError, Stats,
+    AppendError, Committed, Error, Exemplar, ExemplarError, Metadata, MetadataError, NativeHistogram, Stats,
 };
 use parking_lot::Mutex;
 
@@ -30,6 +30,8 @@ struct Inner {
     metadata: BTreeMap<Labels, Metadata>,
     /// How often a series was told its metadata.
     n_told: usize,
+    histograms: Vec<String>,
+    starts: Vec<String>,
 }
 
 impl MemoryStore {
@@ -77,6 +79,16 @@ impl MemoryStore {
         (inner.metadata.iter().map(text).collect(), inner.n_told)
     }
 
+    /// All native histograms as `labels time:start text`.
+    pub(crate) fn histograms(&self) -> Vec<String> {
+        self.inner.lock().histograms.clone()
+    }
+
+    /// All starts of floats that have one as `labels time:start`.
+    pub(crate) fn starts(&self) -> Vec<String> {
+        self.inner.lock().starts.clone()
+    }
+
     /// Stores one sample.
     pub(crate) fn put(&self, labels: &[(&str, &str)], timestamp: i64, value: f64) {
         let labels = Labels::from_pairs(labels.iter().copied()).unwrap();
@@ -90,12 +102,20 @@ struct MemoryBatch<'a> {
     pending: Vec<(Labels, Sample)>,
     exemplars: Vec<(Labels, Exemplar)>,
     metadata: Vec<(Labels, Metadata)>,
+    histograms: Vec<String>,
+    starts: Vec<String>,
 }
 
 impl Store for MemoryStore {
     fn batch(&self) -> Box<dyn Batch + '_> {
-        let (exemplars, metadata) = (Vec::new(), Vec::new());
-        Box::new(MemoryBatch { store: self, pending: Vec::new(), exemplars, metadata })
+        Box::new(MemoryBatch {
+            store: self,
+            pending: Vec::new(),
+            exemplars: Vec::new(),
+            metadata: Vec::new(),
+            histograms: Vec::new(),
+            starts: Vec::new(),
+        })
     }
 
     fn snapshot(&self, dir: &Path) -> Result<(), Error> {
@@ -192,6 +212,67 @@ impl Batch for MemoryBatch<'_> {
         self.push(labels, Sample::new(timestamp, value))
     }
 
+    fn append_with_start(
+        &mut self,
+        labels: &Labels,
+        start: i64,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<SeriesRef, AppendError> {
+        self.starts.push(format!("{labels} {timestamp}:{start}"));
+        self.append(labels, timestamp, value)
+    }
+
+    fn append_ref_with_start(
+        &mut self,
+        series: SeriesRef,
+        start: i64,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<(), AppendError> {
+        self.append_ref(series, timestamp, value)?;
+        let labels = self.store.inner.lock().refs[&series.0].clone();
+        self.starts.push(format!("{labels} {timestamp}:{start}"));
+        Ok(())
+    }
+
+    fn append_histogram(
+        &mut self,
+        labels: &Labels,
+        start: i64,
+        timestamp: i64,
+        histogram: NativeHistogram,
+    ) -> Result<SeriesRef, AppendError> {
+        let check = match &histogram {
+            NativeHistogram::Integer(histogram) => histogram.validate(),
+            NativeHistogram::Float(histogram) => histogram.validate(),
+        };
+        check.map_err(|source| AppendError::InvalidHistogram { source })?;
+        let text = match &histogram {
+            NativeHistogram::Integer(histogram) => histogram.to_string(),
+            NativeHistogram::Float(histogram) => format!("float {histogram}"),
+        };
+        self.histograms.push(format!("{labels} {timestamp}:{start} {text}"));
+        // The sum stands for it among the samples.
+        let sum = match &histogram {
+            NativeHistogram::Integer(histogram) => histogram.sum,
+            NativeHistogram::Float(histogram) => histogram.sum,
+        };
+        self.append(labels, timestamp, sum)
+    }
+
+    fn append_histogram_ref(
+        &mut self,
+        series: SeriesRef,
+        start: i64,
+        timestamp: i64,
+        histogram: NativeHistogram,
+    ) -> Result<(), AppendError> {
+        let labels = self.store.inner.lock().refs.get(&series.0).cloned();
+        let labels = labels.ok_or(AppendError::UnknownSeries { series })?;
+        self.append_histogram(&labels, start, timestamp, histogram).map(drop)
+    }
+
     fn append_exemplar(
         &mut self,
         labels: &Labels,
@@ -252,6 +333,8 @@ impl Batch for MemoryBatch<'_> {
         inner.n_told += self.metadata.len();
         inner.exemplars.extend(self.exemplars);
         inner.metadata.extend(self.metadata);
+        inner.histograms.extend(self.histograms);
+        inner.starts.extend(self.starts);
         for (labels, sample) in self.pending {
             inner.series.entry(labels).or_default().push(sample);
         }

@@ -13,7 +13,7 @@ use ferula_index::head::Cardinality;
 use ferula_index::{Labels, Matcher, SeriesRef};
 use ferula_tsdb::{
     AppendError, Appender, Committed, Db, Error, Exemplar, ExemplarError, Metadata, MetadataError,
-    MetricMetadata, ReadOnlyDb, RefSample, SeriesExemplars, Stats,
+    MetricMetadata, NativeHistogram, ReadOnlyDb, RefSample, SeriesExemplars, Stats,
 };
 
 /// A place that takes samples. Shared by all writers.
@@ -74,6 +74,54 @@ pub trait Batch {
         series: SeriesRef,
         timestamp: i64,
         value: f64,
+    ) -> Result<(), AppendError>;
+
+    /// Appends a sample that has been counting since `start` to the series with these labels.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    fn append_with_start(
+        &mut self,
+        labels: &Labels,
+        start: i64,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<SeriesRef, AppendError>;
+
+    /// Appends a sample that has been counting since `start` to a series known by its ref.
+    ///
+    /// # Errors
+    /// As [`append_ref`](Self::append_ref).
+    fn append_ref_with_start(
+        &mut self,
+        series: SeriesRef,
+        start: i64,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<(), AppendError>;
+
+    /// Appends a native histogram, counting since `start` or zero, to the series with these labels.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    fn append_histogram(
+        &mut self,
+        labels: &Labels,
+        start: i64,
+        timestamp: i64,
+        histogram: NativeHistogram,
+    ) -> Result<SeriesRef, AppendError>;
+
+    /// Appends a native histogram, counting since `start` or zero, to a series known by its ref.
+    ///
+    /// # Errors
+    /// As [`append_ref`](Self::append_ref).
+    fn append_histogram_ref(
+        &mut self,
+        series: SeriesRef,
+        start: i64,
+        timestamp: i64,
+        histogram: NativeHistogram,
     ) -> Result<(), AppendError>;
 
     /// Appends samples to series known by their refs. Those that are refused are added to `refused`:
@@ -224,6 +272,46 @@ impl Batch for Appender {
         value: f64,
     ) -> Result<(), AppendError> {
         Self::append_ref(self, series, timestamp, value)
+    }
+
+    fn append_with_start(
+        &mut self,
+        labels: &Labels,
+        start: i64,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<SeriesRef, AppendError> {
+        Self::append_with_start(self, labels, start, timestamp, value)
+    }
+
+    fn append_ref_with_start(
+        &mut self,
+        series: SeriesRef,
+        start: i64,
+        timestamp: i64,
+        value: f64,
+    ) -> Result<(), AppendError> {
+        Self::append_ref_with_start(self, series, start, timestamp, value)
+    }
+
+    fn append_histogram(
+        &mut self,
+        labels: &Labels,
+        start: i64,
+        timestamp: i64,
+        histogram: NativeHistogram,
+    ) -> Result<SeriesRef, AppendError> {
+        Self::append_histogram_with_start(self, labels, start, timestamp, histogram)
+    }
+
+    fn append_histogram_ref(
+        &mut self,
+        series: SeriesRef,
+        start: i64,
+        timestamp: i64,
+        histogram: NativeHistogram,
+    ) -> Result<(), AppendError> {
+        Self::append_histogram_ref_with_start(self, series, start, timestamp, histogram)
     }
 
     fn append_refs(&mut self, samples: &[RefSample], refused: &mut Vec<(usize, AppendError)>) {

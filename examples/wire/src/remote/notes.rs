@@ -7,21 +7,30 @@
 //! said for the first time all series of the metric are. Senders that disagree are so heard once
 //! each, not every minute in turn.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use ferula_index::{Labels, SeriesRef};
 use ferula_tsdb::{Exemplar, ExemplarError, Metadata, MetadataError, MetricType};
 use parking_lot::Mutex;
 
-use super::{Receipt, ReceiveError, Receiver, Series, Writer};
-use crate::remote::protobuf::{DecodeError, Field, Fields, Value};
-use crate::remote::write1::labels::decode_labels_of;
+use super::labels::decode_labels_of;
+use super::part::{Part, push_packed};
+use super::protobuf::{DecodeError, Field, Fields, Value};
+use super::receipt::Receipt;
+use super::receiver::{ReceiveError, Receiver};
+use super::symbols::Symbols;
+use super::writer::{Series, Writer};
 
 /// Metrics beyond this many are not noted.
 const MAX_FAMILIES: usize = 100_000;
 
 /// Different descriptions of one metric beyond this many are not noted.
 const MAX_DESCRIPTIONS: usize = 10;
+
+/// Descriptions of one request of 2.0 that are kept at hand; they are short enough to be stored.
+const MAX_DESCRIBED: usize = 256;
 
 /// Metadata of a metric as a request has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,10 +103,21 @@ fn suffixes(metric_type: MetricType) -> &'static [&'static str] {
 
 impl Writer<'_> {
     /// Appends an exemplar of a series.
-    pub(super) fn exemplar(&mut self, series: &Series, message: &[u8]) -> Result<(), ReceiveError> {
-        let Some(exemplar) = exemplar(message)? else {
-            self.receipt.refused_exemplars += 1;
-            return Ok(());
+    pub(super) fn exemplar(
+        &mut self,
+        series: &Series,
+        message: &[u8],
+        part: &Part<'_>,
+    ) -> Result<(), ReceiveError> {
+        let exemplar = match exemplar(message, self.symbols)? {
+            Ok(exemplar) => exemplar,
+            Err(reason) => {
+                self.receipt.invalid_exemplars += 1;
+                if self.symbols.is_some() {
+                    self.note_refusal(&part.labels, format_args!("exemplar: {reason}"))?;
+                }
+                return Ok(());
+            }
         };
         if exemplar.timestamp > self.max_timestamp {
             self.receipt.refused_exemplars += 1;
@@ -110,11 +130,39 @@ impl Writer<'_> {
             Series::Invalid => return Ok(()),
         };
         match appended {
-            Ok(()) => {}
-            Err(ExemplarError::OutOfOrder { .. }) => self.receipt.out_of_order_exemplars += 1,
+            Ok(()) => self.receipt.exemplars += 1,
+            Err(error @ ExemplarError::OutOfOrder { .. }) => {
+                self.receipt.out_of_order_exemplars += 1;
+                if self.symbols.is_some() {
+                    self.note_refusal(&part.labels, format_args!("{error}"))?;
+                }
+            }
             Err(_) => self.receipt.refused_exemplars += 1,
         }
         Ok(())
+    }
+
+    /// Tells a series what its part of the request says of its metric.
+    pub(super) fn describe_part(&mut self, part: &Part<'_>, series: &Option<Series>) {
+        if let Some(Series::Known(series)) = series {
+            self.describe_by_symbols(part, *series);
+        }
+    }
+
+    /// Tells a series what its part of the request says of its metric, if anything.
+    pub(super) fn describe_by_symbols(&mut self, part: &Part<'_>, series: SeriesRef) {
+        let (Some(said), Some(symbols)) = (part.said, self.symbols) else { return };
+        self.receipt.metadata += 1;
+        if self.described.len() >= MAX_DESCRIBED {
+            self.described.clear();
+        }
+        let metadata = match self.described.entry(said) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(symbols.metadata(said)),
+        };
+        // No sample is given up for a text. It comes again with the next request.
+        let told = metadata.as_ref().map(|metadata| self.batch.update_metadata(series, metadata));
+        self.receipt.refused_metadata += u64::from(!matches!(told, Some(Ok(()))));
     }
 
     /// Tells a series that was made what its metric says.
@@ -180,20 +228,30 @@ impl Receiver {
     }
 }
 
-/// Decodes an `Exemplar`, 1 labels, 2 value, 3 timestamp; `None` if its labels are no label set.
-fn exemplar(message: &[u8]) -> Result<Option<Exemplar>, DecodeError> {
+/// Decodes an `Exemplar`, 1 labels, 2 value, 3 timestamp, or tells why its labels are no label set.
+fn exemplar(
+    message: &[u8],
+    symbols: Option<&Symbols<'_>>,
+) -> Result<Result<Exemplar, String>, DecodeError> {
     let mut fields = Fields::new("Exemplar", message);
     let (mut timestamp, mut value) = (0, 0.0);
+    let mut numbers = Cow::Borrowed(&[][..]);
     while let Some(field) = fields.next_field()? {
         match field {
+            Field { number: 1, .. } if symbols.is_some() => {
+                push_packed(&mut numbers, &fields, &field)?;
+            }
             Field { number: 2, value: Value::Fixed64(bits), .. } => value = f64::from_bits(bits),
             Field { number: 3, value: Value::Varint(bits), .. } => timestamp = bits.cast_signed(),
             Field { number: 2 | 3, .. } => return Err(fields.wrong_type(&field)),
             _ => {}
         }
     }
-    let labels = decode_labels_of("Exemplar", message)?;
-    Ok(labels.ok().map(|labels| Exemplar::new(timestamp, value, labels)))
+    let labels = match symbols {
+        None => decode_labels_of("Exemplar", message)?,
+        Some(symbols) => symbols.labels("Exemplar", &numbers)?,
+    };
+    Ok(labels.map(|labels| Exemplar::new(timestamp, value, labels)))
 }
 
 /// Decodes a `MetricMetadata`: 1 type, 2 name of the metric, 4 help, 5 unit.

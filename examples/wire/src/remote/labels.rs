@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use ferula_index::{Labels, METRIC_NAME};
 use ferula_tsdb::MAX_LABELS;
 
-use crate::remote::protobuf::{DecodeError, Fields};
+use super::protobuf::{DecodeError, Fields};
 
 /// Longest description of a refusal, in bytes. Label sets are refused for their size, too, and the
 /// answer is not to be as long as the request.

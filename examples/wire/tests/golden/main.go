@@ -1,0 +1,19 @@
+// Writes what Prometheus's own code makes of requests and texts, for the tests beside it.
+//
+//	go run . ../data
+package main
+
+import (
+	"log"
+	"os"
+	"path/filepath"
+)
+
+func main() {
+	dir := os.Args[1]
+	for name, content := range remoteWrite() {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
