@@ -1,7 +1,7 @@
 //! The scraper's configuration: Prometheus's file, as far as static targets need it.
 //!
 //! Field names, defaults and rules are those of Prometheus 3.14 (`config/config.go`). What is not
-//! understood is refused, not passed over: a file that asks for relabelling or rules must not be
+//! understood is refused, not passed over: a file that asks for discovery or rules must not be
 //! taken as if it did not. `evaluation_interval` alone is accepted without a use, because it says
 //! nothing where there are no rules.
 
@@ -12,6 +12,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
+use crate::relabel::Rule;
 use crate::{Error, duration};
 
 /// Time between scrapes where the file gives none, in milliseconds.
@@ -66,6 +67,16 @@ pub struct Job {
     pub sample_limit: Option<usize>,
     /// Largest page in bytes; more fail the scrape.
     pub body_size_limit: usize,
+    /// Most labels of a series; more fail the scrape.
+    pub label_limit: Option<usize>,
+    /// Longest name of a label, in bytes; a longer one fails the scrape.
+    pub label_name_length_limit: Option<usize>,
+    /// Longest value of a label, in bytes; a longer one fails the scrape.
+    pub label_value_length_limit: Option<usize>,
+    /// What is done to the labels of targets before they are scraped.
+    pub relabel: Vec<Rule>,
+    /// What is done to the labels of series before they are stored.
+    pub metric_relabel: Vec<Rule>,
     /// The targets.
     pub static_configs: Vec<StaticConfig>,
 }
@@ -209,6 +220,9 @@ struct RawGlobal {
     external_labels: BTreeMap<String, String>,
     body_size_limit: Bytes,
     sample_limit: usize,
+    label_limit: usize,
+    label_name_length_limit: usize,
+    label_value_length_limit: usize,
 }
 
 #[derive(Deserialize)]
@@ -240,6 +254,16 @@ struct RawJob {
     sample_limit: usize,
     #[serde(default)]
     body_size_limit: Bytes,
+    #[serde(default)]
+    label_limit: usize,
+    #[serde(default)]
+    label_name_length_limit: usize,
+    #[serde(default)]
+    label_value_length_limit: usize,
+    #[serde(default)]
+    relabel_configs: Vec<Rule>,
+    #[serde(default)]
+    metric_relabel_configs: Vec<Rule>,
     #[serde(default)]
     static_configs: Vec<StaticConfig>,
 }
@@ -377,6 +401,8 @@ impl RawJob {
             }
         }
         let or_global = |own: usize, global: usize| if own == 0 { global } else { own };
+        let limit =
+            |own: usize, global: usize| Some(or_global(own, global)).filter(|limit| *limit > 0);
         let body_size_limit = or_global(self.body_size_limit.0, global.body_size_limit.0);
         Ok(Job {
             name: job,
@@ -390,9 +416,19 @@ impl RawJob {
             track_timestamps_staleness: self.track_timestamps_staleness,
             enable_compression: self.enable_compression,
             fallback_to_text: self.fallback_scrape_protocol.is_some(),
-            sample_limit: Some(or_global(self.sample_limit, global.sample_limit))
-                .filter(|limit| *limit > 0),
+            sample_limit: limit(self.sample_limit, global.sample_limit),
             body_size_limit: or_global(body_size_limit, DEFAULT_BODY_SIZE_LIMIT),
+            label_limit: limit(self.label_limit, global.label_limit),
+            label_name_length_limit: limit(
+                self.label_name_length_limit,
+                global.label_name_length_limit,
+            ),
+            label_value_length_limit: limit(
+                self.label_value_length_limit,
+                global.label_value_length_limit,
+            ),
+            relabel: self.relabel_configs,
+            metric_relabel: self.metric_relabel_configs,
             static_configs: self.static_configs,
         })
     }

@@ -46,6 +46,7 @@ pub mod duration;
 mod error;
 pub mod exposition;
 mod number;
+pub mod relabel;
 pub mod remote;
 pub mod scrape;
 pub mod store;

@@ -17,7 +17,7 @@ pub(super) async fn scrape_pools(State(state): State<ApiState>) -> Response {
     let pools = state.shared.targets.iter().flat_map(|targets| targets.pools());
     reply::data(|out| {
         out.extend_from_slice(b"{\"scrapePools\":");
-        json::push_strings(out, pools.map(|(name, _)| name));
+        json::push_strings(out, pools.map(|pool| pool.name.as_str()));
         out.push(b'}');
     })
 }
@@ -27,23 +27,34 @@ pub(super) async fn targets(State(state): State<ApiState>, params: Params) -> Re
     let wanted = params.get("state").to_lowercase();
     let shows = |kind| matches!(wanted.as_str(), "" | "any") || wanted == kind;
     let pools = state.shared.targets.iter().flat_map(|targets| targets.pools());
-    let active = pools
-        .filter(|(name, _)| shows("active") && (pool.is_empty() || pool == *name))
-        .flat_map(|(_, targets)| targets);
+    let shown = |kind| {
+        let is_shown = shows(kind);
+        pools.clone().filter(move |of| is_shown && (pool.is_empty() || pool == of.name))
+    };
+    let active = shown("active").flat_map(|pool| &pool.active);
+    let dropped = shown("dropped").flat_map(|of| of.dropped.iter().map(move |l| (l, &of.name)));
     reply::data(|out| {
         out.extend_from_slice(b"{\"activeTargets\":");
         json::push_list(out, active, |out, target| push_target(out, target));
-        // Targets are dropped by relabelling only.
-        out.extend_from_slice(b",\"droppedTargets\":[],\"droppedTargetCounts\":");
+        out.extend_from_slice(b",\"droppedTargets\":");
+        json::push_list(out, dropped, |out, (discovered, pool)| {
+            out.extend_from_slice(b"{\"discoveredLabels\":");
+            json::push_labels(out, discovered);
+            out.extend_from_slice(b",\"scrapePool\":");
+            json::push_string(out, pool);
+            out.push(b'}');
+        });
+        out.extend_from_slice(b",\"droppedTargetCounts\":");
         if shows("dropped") {
             let pools = state.shared.targets.iter().flat_map(|targets| targets.pools());
             out.push(b'{');
-            for (i, (name, _)) in pools.enumerate() {
+            for (i, pool) in pools.enumerate() {
                 if i > 0 {
                     out.push(b',');
                 }
-                json::push_string(out, name);
-                out.extend_from_slice(b":0");
+                json::push_string(out, &pool.name);
+                out.push(b':');
+                number::push_unsigned(out, pool.dropped.len() as u64);
             }
             out.push(b'}');
         } else {

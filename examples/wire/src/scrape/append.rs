@@ -11,7 +11,9 @@ use super::error::ScrapeError;
 use super::metadata::{Descriptions, Family};
 use super::report::Report;
 use super::target::Target;
+use crate::config::Job;
 use crate::exposition::text::{Entry, SampleLine, TextParser};
+use crate::relabel;
 use crate::store::{Batch, Store};
 
 /// How far a sample may lie in the future, in milliseconds.
@@ -151,8 +153,15 @@ impl Pass<'_> {
         family: &mut Family<'_>,
     ) -> Result<(), ScrapeError> {
         self.counts.added += 1;
+        if self.cache.is_dropped(sample.series) {
+            self.counts.added -= 1;
+            return Ok(());
+        }
         // Beyond the limit samples are only counted; the scrape fails at its end.
         if self.target.job.sample_limit.is_some_and(|limit| self.counts.added > limit) {
+            if !self.target.job.metric_relabel.is_empty() && self.labels(parser, line)?.is_none() {
+                self.drop_series(sample);
+            }
             return Ok(());
         }
         let own_timestamp = sample.timestamp.filter(|_| self.target.job.honor_timestamps);
@@ -170,13 +179,17 @@ impl Pass<'_> {
             }
             Some(hit) => match self.batch.append_ref(hit.series, timestamp, sample.value) {
                 Err(AppendError::UnknownSeries { .. }) => {
-                    let labels = self.labels(parser, line)?;
+                    let Some(labels) = self.labels(parser, line)? else {
+                        return Ok(self.drop_series(sample));
+                    };
                     self.new_series(sample, &labels, timestamp).map(|series| (series, true))
                 }
                 result => result.map(|()| (hit.series, false)),
             },
             None => {
-                let labels = self.labels(parser, line)?;
+                let Some(labels) = self.labels(parser, line)? else {
+                    return Ok(self.drop_series(sample));
+                };
                 let appended = self.new_series(sample, &labels, timestamp);
                 self.counts.series_added += usize::from(appended.is_ok());
                 appended.map(|series| (series, true))
@@ -218,8 +231,15 @@ impl Pass<'_> {
         Ok(series)
     }
 
-    /// Labels of the sample read last, joined with those of the target.
-    fn labels(&self, parser: &TextParser<'_>, line: usize) -> Result<Labels, ScrapeError> {
+    /// Notes that the rules of the job drop a series.
+    fn drop_series(&mut self, sample: &SampleLine<'_>) {
+        self.cache.drop_series(sample.series);
+        self.counts.added -= 1;
+    }
+
+    /// Labels of the sample read last, joined with those of the target and put through the rules of its
+    /// job. `None` if these drop it.
+    fn labels(&self, parser: &TextParser<'_>, line: usize) -> Result<Option<Labels>, ScrapeError> {
         let exposed = parser.labels();
         if exposed.iter().any(|(name, _)| name.is_empty()) {
             return Err(ScrapeError::EmptyLabelName { line });
@@ -248,8 +268,30 @@ impl Pass<'_> {
             }
             joined.set(&name, value);
         }
-        joined.build().map_err(invalid)
+        let joined = joined.build().map_err(invalid)?;
+        let job = &self.target.job;
+        let relabeled = relabel::process(&joined, &job.metric_relabel).map_err(invalid)?;
+        let Some(labels) = relabeled else { return Ok(None) };
+        if labels.metric_name().is_empty() {
+            return Err(ScrapeError::NoMetricName { line });
+        }
+        check_limits(job, &labels, line)?;
+        Ok(Some(labels))
     }
+}
+
+/// Fails if there are more labels, or longer ones, than the job allows.
+fn check_limits(job: &Job, labels: &Labels, line: usize) -> Result<(), ScrapeError> {
+    let exceeded = |what, limit: Option<usize>, found: usize| match limit {
+        Some(limit) if found > limit => Err(ScrapeError::LabelLimit { line, what, limit, found }),
+        _ => Ok(()),
+    };
+    exceeded("labels of a series", job.label_limit, labels.len())?;
+    for (name, value) in labels {
+        exceeded("bytes of a label name", job.label_name_length_limit, name.len())?;
+        exceeded("bytes of a label value", job.label_value_length_limit, value.len())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub(super) struct SeriesCache {
     n_tracked: usize,
     /// Series known after the last good scrape.
     good_count: usize,
+    /// Series that the rules of the job drop, and the last scrape that had each.
+    dropped: HashMap<Box<[u8]>, u64>,
 }
 
 /// A series that was appended to before.
@@ -57,7 +59,22 @@ impl SeriesCache {
             n_kept: 0,
             n_tracked: 0,
             good_count: 0,
+            dropped: HashMap::new(),
         }
+    }
+
+    /// Tells whether a series is known to be dropped.
+    pub(super) fn is_dropped(&mut self, text: &[u8]) -> bool {
+        if self.dropped.is_empty() {
+            return false;
+        }
+        let seen = self.dropped.get_mut(text);
+        seen.map(|seen| *seen = self.scrape).is_some()
+    }
+
+    /// Notes that a series is dropped.
+    pub(super) fn drop_series(&mut self, text: &[u8]) {
+        self.dropped.insert(text.into(), self.scrape);
     }
 
     pub(super) fn get(&mut self, text: &[u8]) -> Option<Hit> {
@@ -123,6 +140,8 @@ impl SeriesCache {
             let scrape = self.scrape;
             self.series.retain(|_, known| known.seen == scrape);
         }
+        let scrape = self.scrape;
+        self.dropped.retain(|_, seen| *seen == scrape);
         self.good_count = self.series.len();
         self.n_tracked_last = self.n_tracked;
         self.next();
@@ -133,6 +152,9 @@ impl SeriesCache {
         let scrape = self.scrape;
         if self.series.len() > self.good_count * 2 + SPARE_COUNT {
             self.series.retain(|_, known| known.seen == scrape);
+        }
+        if self.dropped.len() > SPARE_COUNT {
+            self.dropped.retain(|_, seen| *seen == scrape);
         }
         for known in self.series.values_mut() {
             known.tracked = 0;

@@ -34,6 +34,8 @@ pub(super) enum ScrapeError {
         #[source]
         source: ferula_tsdb::AppendError,
     },
+    #[error("line {line}: {found} {what}, the limit is {limit}")]
+    LabelLimit { line: usize, what: &'static str, limit: usize, found: usize },
     #[error("sample limit of {limit} exceeded, the page has {found} samples")]
     SampleLimit { limit: usize, found: usize },
 }

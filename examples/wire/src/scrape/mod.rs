@@ -19,6 +19,7 @@ mod target;
 use std::fmt;
 use std::sync::Arc;
 
+use ferula_index::Labels;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -59,8 +60,9 @@ impl Scraper {
         let mut targets = Targets { pools: Vec::new() };
         let mut tasks = JoinSet::new();
         for job in &file.jobs {
-            let pool: Vec<_> = Target::all_of(job).into_iter().map(Arc::new).collect();
-            for target in &pool {
+            let (active, dropped) = Target::all_of(job);
+            let active: Vec<_> = active.into_iter().map(Arc::new).collect();
+            for target in &active {
                 let runner = Runner {
                     target: target.clone(),
                     store: store.clone(),
@@ -71,9 +73,9 @@ impl Scraper {
                 };
                 tasks.spawn(runner.run());
             }
-            targets.pools.push((job.name.clone(), pool));
+            targets.pools.push(Pool { name: job.name.clone(), active, dropped });
         }
-        targets.pools.sort_by(|a, b| a.0.cmp(&b.0));
+        targets.pools.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { targets: Arc::new(targets), ending: sender, tasks })
     }
 
@@ -108,13 +110,22 @@ impl fmt::Debug for Scraper {
 /// All targets, by job.
 #[derive(Debug)]
 pub struct Targets {
-    pools: Vec<(String, Vec<Arc<Target>>)>,
+    pools: Vec<Pool>,
+}
+
+/// The targets of a job.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) name: String,
+    pub(crate) active: Vec<Arc<Target>>,
+    /// What was known of those that are not scraped.
+    pub(crate) dropped: Vec<Labels>,
 }
 
 impl Targets {
     /// Jobs in the order of their names, and their targets.
-    pub(crate) fn pools(&self) -> impl Iterator<Item = (&str, &[Arc<Target>])> {
-        self.pools.iter().map(|(name, targets)| (name.as_str(), targets.as_slice()))
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &Pool> + Clone {
+        self.pools.iter()
     }
 }
 

@@ -8,12 +8,14 @@ use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::{Job, StaticConfig};
-use crate::duration;
+use crate::{duration, relabel};
 
 /// Label that the host and port of a target come from.
 const ADDRESS: &str = "__address__";
 const METRICS_PATH: &str = "__metrics_path__";
 const SCHEME: &str = "__scheme__";
+const SCRAPE_INTERVAL: &str = "__scrape_interval__";
+const SCRAPE_TIMEOUT: &str = "__scrape_timeout__";
 const PARAM_PREFIX: &str = "__param_";
 const RESERVED_PREFIX: &str = "__";
 
@@ -63,58 +65,64 @@ impl Health {
 }
 
 impl Target {
-    /// All targets of a job, each once, in the order of the file.
-    pub(super) fn all_of(job: &Job) -> Vec<Self> {
-        let mut targets: Vec<Self> = Vec::new();
+    /// All targets of a job, each once, in the order of the file, and the labels of those that are not
+    /// scraped.
+    pub(super) fn all_of(job: &Job) -> (Vec<Self>, Vec<Labels>) {
+        let (mut targets, mut dropped): (Vec<Self>, _) = (Vec::new(), Vec::new());
         for config in &job.static_configs {
             for address in &config.targets {
-                let target = Self::new(job, config, address);
-                if !targets.iter().any(|other| other.is_same_page(&target)) {
-                    targets.push(target);
+                let discovered = discovered(job, config, address);
+                match Self::new(job, discovered.clone()) {
+                    Ok(Some(target)) => {
+                        if !targets.iter().any(|other| other.is_same_page(&target)) {
+                            targets.push(target);
+                        }
+                    }
+                    Ok(None) => dropped.push(discovered),
+                    Err(problem) => {
+                        tracing::warn!(job = job.name, target = %discovered, problem, "target left out");
+                        dropped.push(discovered);
+                    }
                 }
             }
         }
-        targets
+        (targets, dropped)
     }
 
-    fn new(job: &Job, config: &StaticConfig, address: &str) -> Self {
-        let mut labels: BTreeMap<String, String> = config.labels.clone();
-        labels.insert(ADDRESS.to_owned(), address.to_owned());
-        // What the file says of a target wins over what it says of its job.
-        let mut default = |name: &str, value: &str| {
-            let label = labels.entry(name.to_owned()).or_default();
-            if label.is_empty() {
-                value.clone_into(label);
-            }
+    /// Makes a target of what is known of it. `None` if the rules of the job drop it.
+    fn new(job: &Job, discovered: Labels) -> Result<Option<Self>, String> {
+        let relabeled = relabel::process(&discovered, &job.relabel);
+        let Some(relabeled) = relabeled.map_err(|error| error.to_string())? else {
+            return Ok(None);
         };
-        default("job", &job.name);
-        default("__scrape_interval__", &duration::format(job.interval_ms));
-        default("__scrape_timeout__", &duration::format(job.timeout_ms));
-        default(METRICS_PATH, &job.metrics_path);
-        default(SCHEME, &job.scheme);
-        for (name, values) in &job.params {
-            if let Some(first) = values.first() {
-                default(&format!("{PARAM_PREFIX}{name}"), first);
-            }
+        let mut labels: BTreeMap<String, String> =
+            relabeled.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut job = job.clone();
+        let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
+        let address = label(ADDRESS);
+        if address.is_empty() || address.contains('/') {
+            return Err(format!("{address:?} is not a valid hostname"));
         }
-        let url = url(job, &labels);
-        let discovered = from_map(&labels);
-        labels
-            .entry("instance".to_owned())
-            .and_modify(|instance| {
-                if instance.is_empty() {
-                    address.clone_into(instance);
-                }
-            })
-            .or_insert_with(|| address.to_owned());
+        if label(SCHEME) != "http" {
+            return Err(format!("scheme {:?} is not supported", label(SCHEME)));
+        }
+        let parsed = |name: &str| {
+            let text = label(name);
+            let parsed = duration::parse(&text).ok().filter(|ms| *ms > 0);
+            parsed.ok_or_else(|| format!("{name} is {text:?}, which is no duration above zero"))
+        };
+        (job.interval_ms, job.timeout_ms) = (parsed(SCRAPE_INTERVAL)?, parsed(SCRAPE_TIMEOUT)?);
+        if job.timeout_ms > job.interval_ms {
+            return Err("scrape timeout greater than scrape interval".to_owned());
+        }
+        let url = url(&job, &labels);
+        let instance = labels.entry("instance".to_owned()).or_default();
+        if instance.is_empty() {
+            *instance = address;
+        }
         labels.retain(|name, _| !name.starts_with(RESERVED_PREFIX));
-        Self {
-            job: job.clone(),
-            discovered,
-            labels: from_map(&labels),
-            url,
-            outcome: Mutex::default(),
-        }
+        let labels = from_map(&labels);
+        Ok(Some(Self { job, discovered, labels, url, outcome: Mutex::default() }))
     }
 
     fn is_same_page(&self, other: &Self) -> bool {
@@ -166,6 +174,30 @@ impl Target {
         let wait = (interval_ns - now.as_nanos() % interval_ns + place) % interval_ns;
         Duration::from_nanos(u64::try_from(wait).unwrap_or(0))
     }
+}
+
+/// What is known of a target before its job's rules are applied.
+fn discovered(job: &Job, config: &StaticConfig, address: &str) -> Labels {
+    let mut labels: BTreeMap<String, String> = config.labels.clone();
+    labels.insert(ADDRESS.to_owned(), address.to_owned());
+    // What the file says of a target wins over what it says of its job.
+    let mut default = |name: &str, value: &str| {
+        let label = labels.entry(name.to_owned()).or_default();
+        if label.is_empty() {
+            value.clone_into(label);
+        }
+    };
+    default("job", &job.name);
+    default(SCRAPE_INTERVAL, &duration::format(job.interval_ms));
+    default(SCRAPE_TIMEOUT, &duration::format(job.timeout_ms));
+    default(METRICS_PATH, &job.metrics_path);
+    default(SCHEME, &job.scheme);
+    for (name, values) in &job.params {
+        if let Some(first) = values.first() {
+            default(&format!("{PARAM_PREFIX}{name}"), first);
+        }
+    }
+    from_map(&labels)
 }
 
 /// A label set of names that are unique by construction.
@@ -237,7 +269,7 @@ static_configs:
   labels: {zone: z, __param_target: 'y&z', job: other, empty: ''}
 - targets: ['c:3']
   labels: {instance: named, __metrics_path__: m}");
-        let targets = Target::all_of(&job);
+        let (targets, _) = Target::all_of(&job);
         let urls: Vec<&str> = targets.iter().map(Target::url).collect();
         assert_eq!(
             urls,
@@ -256,10 +288,34 @@ static_configs:
     }
 
     #[test]
+    fn rules_change_where_and_how_targets_are_scraped() {
+        let job = job("params: {module: [tcp]}
+static_configs:
+- targets: ['a:1', 'b:2', 'c:3', 'd:4']
+  labels: {__meta_zone: z}
+relabel_configs:
+- {source_labels: [__address__], regex: 'b:.*', action: drop}
+- {source_labels: [__address__], target_label: __param_target}
+- {source_labels: [__address__], regex: 'c:.*', target_label: __address__, replacement: 'a/b'}
+- {source_labels: [__meta_zone], target_label: zone}
+- {source_labels: [__address__], regex: 'd:.*', target_label: __scrape_interval__, replacement: 5s}
+- {source_labels: [__address__], regex: 'a:.*', target_label: __metrics_path__, replacement: /probe}");
+        let (targets, dropped) = Target::all_of(&job);
+        let [target] = &targets[..] else { panic!("{targets:?}") };
+        assert_eq!(target.url(), "http://a:1/probe?module=tcp&target=a%3A1");
+        assert_eq!(target.labels().to_string(), r#"{instance="a:1", job="j", zone="z"}"#);
+        assert_eq!(target.discovered().get("__meta_zone"), Some("z"));
+        // By a rule, for its address, and for a timeout of 10 s that is above its interval.
+        let addresses: Vec<_> = dropped.iter().filter_map(|l| l.get("__address__")).collect();
+        assert_eq!(addresses, ["b:2", "c:3", "d:4"]);
+    }
+
+    #[test]
     fn the_place_in_the_interval_does_not_depend_on_the_start() {
         let job = job("static_configs: [{targets: ['a:1', 'b:2']}]");
         let interval = Duration::from_secs(15);
-        let places: Vec<u128> = Target::all_of(&job)
+        let (targets, _) = Target::all_of(&job);
+        let places: Vec<u128> = targets
             .iter()
             .map(|target| {
                 let place = |start_ms: u64| {

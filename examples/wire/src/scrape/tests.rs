@@ -34,7 +34,7 @@ fn file(address: &str, options: &str) -> ScrapeFile {
 }
 
 fn target(job: &Job) -> Target {
-    Target::all_of(job).remove(0)
+    Target::all_of(job).0.remove(0)
 }
 
 /// A thousand times `a 1` and a line feed, compressed.
@@ -129,7 +129,7 @@ async fn a_scraper_scrapes_until_it_is_stopped() {
         requests.recv().await.unwrap();
     }
     let targets = scraper.targets();
-    let (name, pool) = targets.pools().next().unwrap();
+    let Pool { name, active: pool, .. } = targets.pools().next().unwrap();
     assert_eq!(name, "j");
     let outcome = pool[0].outcome();
     assert_eq!(outcome.health.as_str(), "down");

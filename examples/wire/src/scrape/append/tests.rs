@@ -26,7 +26,7 @@ impl Bench {
              static_configs: [{{targets: ['a:1'], labels: {{zone: z}}}}]}}]"
         );
         let file = ScrapeFile::parse(&text, Path::new("x.yml")).unwrap();
-        let target = Target::all_of(&file.jobs[0]).remove(0);
+        let target = Target::all_of(&file.jobs[0]).0.remove(0);
         let appends = Appends::new(&target);
         Self { store: MemoryStore::new(), target, appends }
     }
@@ -103,6 +103,46 @@ fn a_scrape_stores_its_samples_and_its_report() {
     assert_eq!(bench.report("scrape_series_added"), "1000:3 2000:0");
     // Three series and five of the report, looked up in the first scrape only.
     assert_eq!(bench.store.lookups(), 8);
+}
+
+#[test]
+fn rules_change_and_drop_series_before_they_are_stored() {
+    let mut bench = Bench::new(
+        "sample_limit: 2, metric_relabel_configs: [
+            {source_labels: [__name__], regex: 'debug_.*', action: drop},
+            {source_labels: [x], regex: '(.)', target_label: y},
+            {regex: x, action: labeldrop}],",
+    );
+    let page = "debug_a 1\na{x=\"1\"} 1\nb 3\ndebug_b 1\n";
+    for timestamp in [1000, 2000] {
+        let (counts, error) = bench.scrape(timestamp, page);
+        assert_eq!(error, None);
+        assert_eq!((counts.scraped, counts.added), (4, 2));
+    }
+    let expected = [
+        r#"{__name__="a", instance="a:1", job="j", y="1", zone="z"} 1000:1 2000:1"#,
+        r#"{__name__="b"} 1000:3 2000:3"#,
+    ];
+    assert_eq!(bench.stored(), expected);
+    assert_eq!(bench.report("scrape_samples_scraped"), "1000:4 2000:4");
+    assert_eq!(bench.report("scrape_samples_post_metric_relabeling"), "1000:2 2000:2");
+    // One more that is kept is one too many.
+    let (_, error) = bench.scrape(3000, &format!("{page}c 4\n"));
+    assert_eq!(error.unwrap(), "sample limit of 2 exceeded, the page has 3 samples");
+}
+
+#[test]
+fn labels_beyond_the_limits_fail_the_scrape() {
+    for (options, found) in [
+        ("label_limit: 4,", "line 1: 5 labels of a series, the limit is 4"),
+        ("label_name_length_limit: 8,", "line 1: 9 bytes of a label name, the limit is 8"),
+        ("label_value_length_limit: 9,", "line 1: 10 bytes of a label value, the limit is 9"),
+    ] {
+        let mut bench = Bench::new(options);
+        let (_, error) = bench.scrape(1000, "a{long_name=\"long value\"} 1\n");
+        assert_eq!(error.unwrap(), found);
+        assert_eq!(bench.report("up"), "1000:0");
+    }
 }
 
 #[test]
