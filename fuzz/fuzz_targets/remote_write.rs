@@ -1,11 +1,11 @@
-//! Remote write: any body, and any message in a sound body, is stored or refused as a whole.
+//! Remote write 1.0 and 2.0: any body, and any message in a sound body, is stored or refused as a whole.
 #![no_main]
 
 use std::sync::Arc;
 
 use ferula_tsdb::{Db, Options, SyncPolicy};
 use ferula_wal::fs::FaultFs;
-use ferula_wire::remote::write1::Receiver;
+use ferula_wire::remote::{Receiver, Version};
 use ferula_wire::store::Store;
 use ferula_wire::telemetry::Registry;
 use libfuzzer_sys::fuzz_target;
@@ -24,9 +24,10 @@ fuzz_target!(|data: &[u8]| {
     } else {
         snap::raw::Encoder::new().compress_vec(body).expect("a small body")
     };
+    let version = if how & 2 == 0 { Version::V1 } else { Version::V2 };
     // A request may hold the same sample twice, which is stored once.
-    let stored = || match receiver.receive(&body, NOW_MS) {
-        Ok(receipt) => receipt.appended - receipt.repeated,
+    let stored = || match receiver.receive(version, &body, NOW_MS) {
+        Ok(receipt) => receipt.appended + receipt.histograms - receipt.repeated,
         Err(_) => 0,
     };
     let first = stored();

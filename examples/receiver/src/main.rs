@@ -10,7 +10,7 @@ use ferula_wire::api::{self, ApiState, page::Page};
 use ferula_wire::cli::{self, Failure, Server, ServerFlags, StoreFlags};
 use ferula_wire::telemetry::Registry;
 
-/// Receives remote write 1.0 at /api/v1/write into a store, and serves the query API and a page.
+/// Receives remote write 1.0 and 2.0 at /api/v1/write into a store, and serves the query API and a page.
 #[derive(Debug, Parser)]
 #[command(version, after_help = cli::EXIT_CODES)]
 struct Flags {

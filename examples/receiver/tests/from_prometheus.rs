@@ -40,8 +40,7 @@ fn value(client: &Client, url: &str, query: &str) -> f64 {
 fn what_a_prometheus_sends_is_stored_whole() {
     let Some(binary) = prometheus::binary() else { return };
     let dir = tempfile::tempdir().expect("a directory");
-    let receivers =
-        ["v1", "v2"].map(|name| Program::start(RECEIVER, &dir.path().join(name), &[]));
+    let receivers = ["v1", "v2"].map(|name| Program::start(RECEIVER, &dir.path().join(name), &[]));
     let free = TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr());
     let address = free.expect("a free port").to_string();
     let remote = |receiver: &Program, message: &str| {

@@ -1,5 +1,7 @@
 //! Requests that Prometheus's own code encoded (`golden/`) are stored whole, in both versions.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use ferula_chunkenc::SampleBatch;

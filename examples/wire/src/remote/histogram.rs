@@ -58,21 +58,18 @@ pub(super) fn histogram(message: &[u8]) -> Result<TimedHistogram, DecodeError> {
             Field { number: 9, .. } => fields.each_varint(&field, |bits| {
                 push(&fields, &field, &mut negative.deltas, zigzag(bits))
             })?,
-            Field { number: 10, .. } => fields.each_double(&field, |value| {
-                push(&fields, &field, &mut negative.counts, value)
-            })?,
+            Field { number: 10, .. } => fields
+                .each_double(&field, |value| push(&fields, &field, &mut negative.counts, value))?,
             Field { number: 11, .. } => push_span(&fields, &field, &mut positive.spans)?,
             Field { number: 12, .. } => fields.each_varint(&field, |bits| {
                 push(&fields, &field, &mut positive.deltas, zigzag(bits))
             })?,
-            Field { number: 13, .. } => fields.each_double(&field, |value| {
-                push(&fields, &field, &mut positive.counts, value)
-            })?,
+            Field { number: 13, .. } => fields
+                .each_double(&field, |value| push(&fields, &field, &mut positive.counts, value))?,
             Field { number: 14, value: Value::Varint(bits), .. } => hint = bits,
             Field { number: 15, value: Value::Varint(bits), .. } => timestamp = bits.cast_signed(),
-            Field { number: 16, .. } => fields.each_double(&field, |value| {
-                push(&fields, &field, &mut custom_values, value)
-            })?,
+            Field { number: 16, .. } => fields
+                .each_double(&field, |value| push(&fields, &field, &mut custom_values, value))?,
             Field { number: 17, value: Value::Varint(bits), .. } => start = bits.cast_signed(),
             Field { number: 1..=7 | 14 | 15 | 17, .. } => return Err(fields.wrong_type(&field)),
             _ => {}
@@ -168,7 +165,9 @@ fn push<T>(
 ) -> Result<(), DecodeError> {
     if list.len() == MAX_HISTOGRAM_BUCKETS {
         let limit = MAX_HISTOGRAM_BUCKETS;
-        return Err(fields.error(field.offset, DecodeProblem::TooMany { field: field.number, limit }));
+        return Err(
+            fields.error(field.offset, DecodeProblem::TooMany { field: field.number, limit })
+        );
     }
     list.push(item);
     Ok(())

@@ -169,9 +169,8 @@ fn said(message: &[u8]) -> Result<Option<SaidBySymbols>, DecodeError> {
     let mut fields = Fields::new("Metadata", message);
     while let Some(field) = fields.next_field()? {
         let Value::Varint(bits) = field.value else { continue };
-        let symbol = || {
-            u32::try_from(bits).map_err(|_| fields.error(field.offset, DecodeProblem::Varint))
-        };
+        let symbol =
+            || u32::try_from(bits).map_err(|_| fields.error(field.offset, DecodeProblem::Varint));
         match field.number {
             // A type that is not known here is none.
             1 => said.metric_type = u8::try_from(bits).unwrap_or_default(),

@@ -122,7 +122,9 @@ impl<'a> Symbols<'a> {
     /// Tells whether there are the texts that a series says of its metric.
     pub(super) fn has(&self, said: SaidBySymbols) -> bool {
         let n_symbols = self.texts.len();
-        [said.help, said.unit].iter().all(|text| usize::try_from(*text).is_ok_and(|n| n < n_symbols))
+        [said.help, said.unit]
+            .iter()
+            .all(|text| usize::try_from(*text).is_ok_and(|n| n < n_symbols))
     }
 
     /// Resolves what a series says of its metric. `None` if the texts are too long to be stored, or

@@ -173,7 +173,9 @@ fn nan_payloads_survive() {
     let (store, receiver) = receiver();
     let payload = f64::from_bits(0x7ff8_dead_beef_0001);
     let samples = [(NOW, stale::STALE_NAN), (NOW + 1, payload)];
-    receiver.receive(Version::V1, &body(vec![series(&[("__name__", "a")], &samples)]), NOW).unwrap();
+    receiver
+        .receive(Version::V1, &body(vec![series(&[("__name__", "a")], &samples)]), NOW)
+        .unwrap();
     let bits: Vec<u64> = store.dump()[0].1.iter().map(|s| s.value.to_bits()).collect();
     assert_eq!(bits, [stale::STALE_NAN_BITS, payload.to_bits()]);
 }
@@ -216,7 +218,10 @@ fn labels_in_pieces_are_put_together() {
 #[test]
 fn broken_requests_store_nothing() {
     let (store, receiver) = receiver();
-    assert!(matches!(receiver.receive(Version::V1, b"\xff\xff\xff", NOW), Err(ReceiveError::Snappy(_))));
+    assert!(matches!(
+        receiver.receive(Version::V1, b"\xff\xff\xff", NOW),
+        Err(ReceiveError::Snappy(_))
+    ));
     assert!(matches!(receiver.receive(Version::V1, b"", NOW), Err(ReceiveError::Snappy(_))));
 
     // Declares 4 GiB less one byte and holds nothing.
@@ -277,7 +282,9 @@ fn hostile_label_sets_are_refused_in_few_words() {
         (many, "a series has more than 4096 labels"),
     ] {
         let (store, receiver) = receiver();
-        let receipt = receiver.receive(Version::V1, &body(vec![series(&labels, &[(NOW, 1.0)])]), NOW).unwrap();
+        let receipt = receiver
+            .receive(Version::V1, &body(vec![series(&labels, &[(NOW, 1.0)])]), NOW)
+            .unwrap();
         assert_eq!((receipt.appended, receipt.invalid_labels), (0, 1));
         let refusal = receipt.first_refusal.unwrap();
         assert!(refusal.starts_with(reason), "{refusal}");
@@ -302,9 +309,13 @@ fn exemplars_are_stored_and_fail_no_request() {
     none.exemplars = vec![exemplar("z", NOW, 1.5)];
     let mut invalid = series(&[("job", "b")], &[]);
     invalid.exemplars = vec![exemplar("z", NOW, 1.5)];
-    let receipt = receiver.receive(Version::V1, &body(vec![first, only, none, invalid]), NOW).unwrap();
+    let receipt =
+        receiver.receive(Version::V1, &body(vec![first, only, none, invalid]), NOW).unwrap();
     assert_eq!((receipt.appended, receipt.refused()), (1, 0));
-    assert_eq!((receipt.exemplars, receipt.refused_exemplars, receipt.invalid_exemplars), (2, 2, 1));
+    assert_eq!(
+        (receipt.exemplars, receipt.refused_exemplars, receipt.invalid_exemplars),
+        (2, 2, 1)
+    );
     let time = |after: i64| NOW + after;
     assert_eq!(
         store.exemplars(),
@@ -318,7 +329,8 @@ fn exemplars_are_stored_and_fail_no_request() {
 #[test]
 fn series_are_told_what_senders_say_of_their_metrics() {
     let (store, receiver) = receiver();
-    let send = |timeseries, metadata| receiver.receive(Version::V1, &body_with(timeseries, metadata), NOW);
+    let send =
+        |timeseries, metadata| receiver.receive(Version::V1, &body_with(timeseries, metadata), NOW);
     let at = |name: &str, n: i64| series(&[("__name__", name)], &[(NOW + n, 1.0)]);
     let receipt = send(vec![at("lat_bucket", 0)], vec![described(3, "lat", "L.")]).unwrap();
     assert_eq!((receipt.metadata, receipt.refused_metadata), (1, 0));

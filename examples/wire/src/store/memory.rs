@@ -7,7 +7,8 @@ use ferula_chunkenc::{Sample, SampleBatch};
 use ferula_index::{Labels, Matcher, SeriesRef};
 use ferula_promql::storage::{Querier, Queryable, SelectHints, SeriesSet, StorageError, TimeRange};
 use ferula_tsdb::{
-    AppendError, Committed, Error, Exemplar, ExemplarError, Metadata, MetadataError, NativeHistogram, Stats,
+    AppendError, Committed, Error, Exemplar, ExemplarError, Metadata, MetadataError,
+    NativeHistogram, Stats,
 };
 use parking_lot::Mutex;
 

@@ -156,19 +156,36 @@ fn histograms_are_stored_in_both_versions() {
 
 #[test]
 fn what_is_wrong_with_a_series_leaves_the_others() {
-    let good = |maker: &mut Maker| drop(maker.push(&[("__name__", "good")], &[(0, NOW, 1.0)]).clone());
+    let good =
+        |maker: &mut Maker| drop(maker.push(&[("__name__", "good")], &[(0, NOW, 1.0)]).clone());
     type Damage = fn(&mut Maker);
     let cases: [(Damage, u64, &str); 10] = [
-        (|m| m.push(&[("__name__", "a")], &[(0, 1, 1.0)]).labels.push(1), 1, "a label without a value"),
+        (
+            |m| m.push(&[("__name__", "a")], &[(0, 1, 1.0)]).labels.push(1),
+            1,
+            "a label without a value",
+        ),
         (|m| m.push(&[("__name__", "a")], &[(0, 1, 1.0)]).labels[1] = 99, 1, "symbol 99 of 4"),
-        (|m| drop(m.push(&[("job", "a")], &[(0, 1, 1.0)]).clone()), 1, "no metric name, series {job=\"a\"}"),
-        (|m| drop(m.push(&[("__name__", "a"), ("", "b")], &[(0, 1, 1.0)]).clone()), 1, "empty label name, with value \"b\""),
+        (
+            |m| drop(m.push(&[("job", "a")], &[(0, 1, 1.0)]).clone()),
+            1,
+            "no metric name, series {job=\"a\"}",
+        ),
+        (
+            |m| drop(m.push(&[("__name__", "a"), ("", "b")], &[(0, 1, 1.0)]).clone()),
+            1,
+            "empty label name, with value \"b\"",
+        ),
         (
             |m| drop(m.push(&[("__name__", "a"), ("x", "1"), ("x", "2")], &[(0, 1, 1.0)]).clone()),
             1,
             "label name \"x\"",
         ),
-        (|m| drop(m.push(&[("__name__", "a")], &[]).clone()), 0, "neither a sample nor a histogram"),
+        (
+            |m| drop(m.push(&[("__name__", "a")], &[]).clone()),
+            0,
+            "neither a sample nor a histogram",
+        ),
         (
             |m| {
                 m.push(&[("__name__", "a")], &[(0, 1, 1.0)]).metadata =
