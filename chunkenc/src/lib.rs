@@ -46,6 +46,8 @@
 #![forbid(unsafe_code)]
 
 mod aggr;
+#[cfg(feature = "arrow")]
+pub mod arrow;
 mod batch;
 mod bits;
 mod chunk;

@@ -10,6 +10,7 @@ use crate::ast::{
 };
 use crate::error::{ParseError, ParseErrorKind};
 use crate::functions::signatures::{self, ValueType};
+use crate::host::HostFunctions;
 use crate::span::Span;
 
 impl Expr {
@@ -23,6 +24,7 @@ impl Expr {
             ExprKind::Unary(unary) => unary.expr.value_type(),
             ExprKind::Paren(inner) => inner.value_type(),
             ExprKind::Call(call) => {
+                // Those that the host program added give vectors.
                 signatures::find(&call.function).map_or(ValueType::Vector, |f| f.returns)
             }
             ExprKind::Binary(binary) => {
@@ -40,12 +42,17 @@ fn binary_type(left: ValueType, right: ValueType) -> ValueType {
 }
 
 /// Checks a whole query.
-pub(crate) fn check(expr: &Expr, query: &str) -> Result<ValueType, ParseError> {
-    Checker { query }.expr(expr)
+pub(crate) fn check(
+    expr: &Expr,
+    query: &str,
+    functions: &HostFunctions,
+) -> Result<ValueType, ParseError> {
+    Checker { query, functions }.expr(expr)
 }
 
 struct Checker<'a> {
     query: &'a str,
+    functions: &'a HostFunctions,
 }
 
 type Checked<T = ()> = Result<T, ParseError>;
@@ -153,7 +160,7 @@ impl Checker<'_> {
 
     fn call(&self, call: &Call, span: Span) -> Checked<ValueType> {
         let function = || call.function.clone();
-        let Some(signature) = signatures::find(&call.function) else {
+        let Some(signature) = self.functions.signature(&call.function) else {
             let kind = ParseErrorKind::UnknownFunction { name: function(), suggestion: None };
             return self.fail(kind, call.function_span);
         };

@@ -10,11 +10,11 @@ use crate::exec::{Context, Settings};
 use crate::explain::{self, Analysis, Explanation};
 use crate::functions::signatures::ValueType;
 use crate::limits::{Bounds, CancelHandle, Limits};
-use crate::parser::{ParseOptions, parse_with};
+use crate::parser::{ParseOptions, parse_for_host};
 use crate::plan::{self, Node, QueryTimes};
 use crate::result::{self, Collected};
 use crate::storage::Queryable;
-use crate::{EngineOptions, Error, Part, QueryResult, QueryStats, RangeError, Summary};
+use crate::{EngineOptions, Error, ParseError, Part, QueryResult, QueryStats, RangeError, Summary};
 
 /// Evaluates queries over any storage. Cheap to clone; one engine serves many threads.
 ///
@@ -93,14 +93,19 @@ impl Engine {
         self.prepare(storage, &expr, text, steps)
     }
 
-    fn parse(&self, text: &str) -> Result<Expr, Error> {
+    /// Parses and checks a query as this engine takes it, with the experimental parts of the language
+    /// that are enabled and the functions that the host program added.
+    ///
+    /// # Errors
+    /// [`ParseError`](crate::ParseError) for the first thing that is wrong.
+    pub fn parse(&self, text: &str) -> Result<Expr, ParseError> {
         let features = self.options.enabled_features();
         let options = ParseOptions {
             experimental_functions: features.experimental_functions,
             extended_range_selectors: features.extended_range_selectors,
             binop_fill_modifiers: features.binop_fill_modifiers,
         };
-        Ok(parse_with(text, &options)?)
+        parse_for_host(text, &options, self.options.functions())
     }
 
     fn prepare(
@@ -117,7 +122,7 @@ impl Engine {
             subquery_step: self.options.subquery_step(),
         };
         Ok(Query {
-            plan: plan::build(expr, text, times)?,
+            plan: plan::build(expr, text, times, self.options.functions())?,
             options: Arc::clone(&self.options),
             storage,
             text: text.to_owned(),
@@ -303,6 +308,7 @@ impl Query {
             lookback_ms,
             features: self.options.enabled_features(),
             threads: self.options.thread_handle().cloned(),
+            functions: self.options.functions().clone(),
             profile: profile.cloned(),
         };
         Ok(Context::new(&self.text, querier, limits, settings))
@@ -315,6 +321,13 @@ impl Query {
         } else {
             result::range(&self.plan, grid, context, take)
         }
+    }
+
+    #[cfg(feature = "arrow")]
+    pub(crate) fn unsupported(&self, what: &str) -> Error {
+        let span = self.plan.span;
+        let (line, column) = span.line_column(&self.text);
+        Error::Unsupported { what: what.to_owned(), span, line, column }
     }
 
     fn grid(&self, context: &Context) -> Result<Grid, Error> {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::exec::profile::Profile;
+use crate::functions::{InstantFunction, RangeFunction};
 use crate::plan::{Node, NodeKind, RangeSource};
 use crate::{Span, Summary};
 
@@ -109,6 +110,12 @@ fn kind(node: &Node) -> &'static str {
         NodeKind::String(_) => "string",
         NodeKind::Selector(_) => "selector",
         NodeKind::Range(_) => "range",
+        NodeKind::Call(call) if matches!(call.function, InstantFunction::Host(_)) => {
+            "host function"
+        }
+        NodeKind::RangeCall(call) if matches!(call.function, RangeFunction::Host(_)) => {
+            "host range function"
+        }
         NodeKind::Call(_) => "function",
         NodeKind::RangeCall(_) => "range function",
         NodeKind::Aggregate(_) => "aggregation",

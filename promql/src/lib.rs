@@ -77,6 +77,7 @@
 //!
 //! | Feature | Default | What it adds |
 //! | --- | --- | --- |
+//! | `arrow` | no | answers as Apache Arrow record batches: [`Query::stream_batches`] |
 //! | `testlang` | no | load/clear/eval test scripts over any storage |
 //!
 //! # Guarantees
@@ -89,6 +90,8 @@
 
 mod aggregate;
 mod annotations;
+#[cfg(feature = "arrow")]
+mod arrow;
 pub mod ast;
 mod check;
 mod engine;
@@ -97,6 +100,7 @@ mod exec;
 mod explain;
 pub mod functions;
 mod hint;
+mod host;
 mod ledger;
 mod lexer;
 mod limits;
@@ -120,9 +124,15 @@ pub use annotations::{
     Annotation, AnnotationKind, Annotations, ForcedMonotonicity, HistogramOperation, Severity,
     StartTimeOverlap,
 };
+#[cfg(feature = "arrow")]
+pub use arrow::{
+    ARROW_BATCH_SAMPLES, HISTOGRAMS_COLUMN, LABELS_COLUMN, TIMESTAMPS_COLUMN, VALUES_COLUMN,
+    result_schema,
+};
 pub use engine::{Engine, Query};
 pub use error::{ParseError, ParseErrorKind};
 pub use explain::{Analysis, Explanation, PlanPart};
+pub use host::{FloatWindow, HostFunction, HostFunctionError, MAX_HOST_SCALARS};
 pub use limits::{CancelHandle, Clock};
 pub use options::{
     DEFAULT_LOOKBACK_DELTA_MS, DEFAULT_MAX_MEMORY_BYTES, DEFAULT_MAX_SAMPLES,

@@ -1,8 +1,9 @@
 //! How an engine behaves: lookback, limits, and the experimental parts of the language.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use crate::host::{HostFunction, HostFunctionError, HostFunctions};
 use crate::limits::Clock;
 use crate::threads::Threads;
 
@@ -39,6 +40,8 @@ pub struct EngineOptions {
     clock: Option<Arc<dyn Clock>>,
     threads: Option<Arc<dyn Threads>>,
     features: Features,
+    functions: HostFunctions,
+    is_strict: bool,
 }
 
 /// Experimental parts of the language, each off unless turned on. Names are those of the feature
@@ -84,6 +87,8 @@ impl Default for EngineOptions {
             clock: None,
             threads: None,
             features: Features::default(),
+            functions: HostFunctions::default(),
+            is_strict: false,
         }
     }
 }
@@ -146,6 +151,28 @@ impl EngineOptions {
         self
     }
 
+    /// Adds a function to the language, unless the engine is [`strict`](Self::strict).
+    ///
+    /// # Errors
+    /// If there is a function of that name, or it cannot be the name of one.
+    pub fn host_function(mut self, function: HostFunction) -> Result<Self, HostFunctionError> {
+        self.functions = self.functions.with(function)?;
+        Ok(self)
+    }
+
+    /// Sets whether queries are to be those of Prometheus and no others: functions that the host program
+    /// added are not known then.
+    #[must_use]
+    pub fn strict(mut self, is_strict: bool) -> Self {
+        self.is_strict = is_strict;
+        self
+    }
+
+    /// Whether functions that the host program added are not known.
+    pub fn is_strict(&self) -> bool {
+        self.is_strict
+    }
+
     /// How far an instant selector looks back, in milliseconds.
     pub fn lookback_delta(&self) -> i64 {
         self.lookback_delta_ms
@@ -176,6 +203,12 @@ impl EngineOptions {
         self.features
     }
 
+    /// The functions that the host program added, if queries may call them.
+    pub(crate) fn functions(&self) -> &HostFunctions {
+        static NONE: LazyLock<HostFunctions> = LazyLock::new(HostFunctions::default);
+        if self.is_strict { &NONE } else { &self.functions }
+    }
+
     pub(crate) fn thread_handle(&self) -> Option<&Arc<dyn Threads>> {
         self.threads.as_ref()
     }
@@ -196,6 +229,8 @@ impl fmt::Debug for EngineOptions {
             .field("has_clock", &self.clock.is_some())
             .field("threads", &self.threads.as_ref().map(|threads| threads.count()))
             .field("features", &self.features)
+            .field("functions", &self.functions)
+            .field("is_strict", &self.is_strict)
             .finish()
     }
 }

@@ -26,7 +26,8 @@ fn labels(pairs: &[(&str, String)]) -> Labels {
         .expect("names differ")
 }
 
-/// Some series of one metric, with gaps, jitter, resets, NaN and staleness markers.
+/// Some series of one metric, with gaps, jitter, resets, NaN and staleness markers; some are regular but
+/// for a gap now and then.
 fn data(metric: &'static str) -> impl Strategy<Value = Data> {
     let value = prop_oneof![
         12 => (0..1000_i32).prop_map(f64::from),
@@ -34,8 +35,24 @@ fn data(metric: &'static str) -> impl Strategy<Value = Data> {
         1 => Just(f64::NAN),
         1 => Just(stale::STALE_NAN),
     ];
-    let sample = (1_000..40_000_i64, value);
-    let series = prop::collection::vec(sample, 0..60);
+    let sample = (1_000..40_000_i64, value.clone());
+    let jittered = prop::collection::vec(sample, 0..60);
+    let regular = |distance: i64| {
+        let distance = prop_oneof![99 => Just(distance), 1 => Just(distance + 7_000)];
+        prop::collection::vec((distance, value.clone()), 0..90)
+    };
+    // Counters that rise far above zero are the rule; the others are looked at one by one.
+    let rising = prop::collection::vec((Just(10_000_i64), (1..50_i32).prop_map(f64::from)), 60..90)
+        .prop_map(|samples| {
+            let mut sum = 1e4;
+            let sum_up = |(distance, more)| {
+                sum += more;
+                (distance, sum)
+            };
+            samples.into_iter().map(sum_up).collect::<Vec<_>>()
+        });
+    let series =
+        prop_oneof![2 => jittered, 1 => regular(10_000), 1 => regular(20_000), 1 => rising];
     prop::collection::vec(series, 1..6).prop_map(move |all| {
         let named = |(i, samples): (usize, Vec<(i64, f64)>)| {
             let of_series = labels(&[
@@ -218,14 +235,16 @@ proptest! {
             let lost: f64 =
                 window.windows(2).filter(|p| p[1].value < p[0].value).map(|p| p[0].value).sum();
             let increase = last.value - first.value + lost;
-            let sampled = (last.timestamp - first.timestamp) as f64;
+            // In seconds, whose rounding decides where a gap is just large enough.
+            let seconds = |ms: i64| ms as f64 / 1e3;
+            let sampled = seconds(last.timestamp - first.timestamp);
             let gap = sampled / (window.len() - 1) as f64;
             let near = |distance: f64| if distance >= gap * 1.1 { gap / 2.0 } else { distance };
-            let mut before = near((first.timestamp - (time - range)) as f64);
+            let mut before = near(seconds(first.timestamp - (time - range)));
             if increase > 0.0 && first.value >= 0.0 {
                 before = before.min(sampled * first.value / increase);
             }
-            let after = near((time - last.timestamp) as f64);
+            let after = near(seconds(time - last.timestamp));
             Some(increase * (sampled + before + after) / sampled)
         });
         let query = format!("increase(m[{}s])", range / 1000);

@@ -48,6 +48,26 @@ pub enum Error {
         /// The process that holds it, if it wrote its number.
         pid: Option<u32>,
     },
+    /// Samples were deleted wherever they could be read, but a block is set aside and may hold more
+    /// of them. It will serve them if it is mended.
+    #[error(
+        "{dir} is set aside and may keep samples that were deleted elsewhere: {reason}",
+        dir = dir.display()
+    )]
+    OutOfReach {
+        /// The block.
+        dir: PathBuf,
+        /// Why it is set aside.
+        reason: String,
+    },
+    /// There is a native histogram where only floats are taken.
+    #[error("{labels} has a native histogram at {timestamp}")]
+    UnexpectedHistogram {
+        /// The series.
+        labels: Labels,
+        /// When, in milliseconds.
+        timestamp: i64,
+    },
     /// The log refused an operation.
     #[error("cannot {op} the log")]
     Wal {

@@ -81,11 +81,14 @@
 //!
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
+//! | `arrow` | no | scans as Apache Arrow record batches: [`RecordBatches`] |
 //! | `promql` | yes | the storage traits of `ferula-promql` for [`Db`] and [`ReadOnlyDb`] |
 
 #![deny(unsafe_code)]
 
 mod analyze;
+#[cfg(feature = "arrow")]
+mod arrow;
 mod backfill;
 mod block;
 mod clock;
@@ -113,6 +116,11 @@ mod tombstones;
 mod verify;
 
 pub use analyze::{Analysis, AnalysisRequest, Counted, DEFAULT_ANALYSIS_TOP};
+#[cfg(feature = "arrow")]
+pub use arrow::{
+    ArrowOptions, COLUMN_CONFLICT_PREFIX, DEFAULT_BATCH_ROWS, HISTOGRAM_COLUMN, RecordBatches,
+    TIMESTAMP_COLUMN, VALUE_COLUMN,
+};
 pub use backfill::{
     Backfill, BackfillOptions, BackfillReport, DEFAULT_BACKFILL_MEMORY_BYTES,
     MIN_BACKFILL_MEMORY_BYTES,

@@ -49,8 +49,11 @@ impl DirLock {
 impl Drop for DirLock {
     fn drop(&mut self) {
         if let Some(file) = &self.file {
-            // The number is a courtesy to others; the lock itself ends with the handle.
+            // The number is a courtesy to others.
             let _ = file.set_len(0);
+            // The lock would end with the handle, but a child that another thread is starting has a copy
+            // of that until its program begins.
+            let _ = file.unlock();
         }
     }
 }
@@ -65,4 +68,21 @@ fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(MAX_PID_BYTES).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use ferula_wal::fs::StdFs;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_handle_does_not_keep_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = DirLock::acquire(&StdFs, dir.path()).unwrap();
+        let _copy = lock.file.as_ref().unwrap().try_clone().unwrap();
+        assert!(matches!(DirLock::acquire(&StdFs, dir.path()), Err(Error::Locked { .. })));
+        drop(lock);
+        DirLock::acquire(&StdFs, dir.path()).unwrap();
+    }
 }

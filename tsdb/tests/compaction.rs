@@ -203,6 +203,30 @@ fn a_block_that_cannot_be_read_is_marked_and_the_others_go_on() {
 }
 
 #[test]
+fn a_block_that_cannot_be_read_does_not_keep_others_from_being_rewritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let metas = with_blocks(dir.path(), 3 * RANGE).stats().blocks;
+    let segment = dir.path().join(metas[0].ulid.to_string()).join("chunks/000001");
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[40] ^= 0x10;
+    fs::write(&segment, bytes).unwrap();
+
+    let options = in_format(short_blocks(), BlockFormat::Prometheus);
+    let db = Db::open(dir.path(), options.clone()).unwrap();
+    let failed = db.convert_blocks().unwrap_err();
+    assert!(matches!(&failed, Error::Chunk { file, .. } if *file == segment), "{failed:?}");
+    assert_eq!((ranges(&db), formats(&db)), (vec![(1, 2), (2, 3)], vec![false, false]));
+    assert_eq!(db.stats().quarantined.len(), 1);
+    assert!(segment.exists());
+    drop(db);
+
+    let db = Db::open(dir.path(), options).unwrap();
+    let two_samples = |db: &Db| db.delete(&[Matcher::equal("n", "1")], 2 * RANGE, 2 * RANGE + 1000);
+    two_samples(&db).unwrap();
+    assert_eq!(db.clean_tombstones().unwrap().len(), 1);
+}
+
+#[test]
 fn sources_that_a_crash_has_left_are_removed_at_the_next_opening() {
     let dir = tempfile::tempdir().unwrap();
     let copy = tempfile::tempdir().unwrap();

@@ -4,12 +4,13 @@
 
 mod common;
 
+use std::path::Path;
 use std::sync::Arc;
 
-use common::{RANGE, all, commit, labels, read, sample, scrape, short_blocks};
+use common::{RANGE, all, commit, in_format, labels, read, sample, scrape, short_blocks};
 use ferula_index::Matcher;
-use ferula_tsdb::{Db, Error};
-use ferula_wal::fs::{FaultFs, Survival};
+use ferula_tsdb::{BlockFormat, Db, Error};
+use ferula_wal::fs::{FaultFs, Fs, Survival};
 
 fn of(n: &str) -> [Matcher; 1] {
     [Matcher::equal("n", n)]
@@ -17,7 +18,12 @@ fn of(n: &str) -> [Matcher; 1] {
 
 /// Two blocks and a head of three series.
 fn open(fs: &Arc<FaultFs>) -> Db {
-    let db = Db::open_with(Arc::clone(fs) as _, "/data", short_blocks()).unwrap();
+    open_in(fs, BlockFormat::default())
+}
+
+fn open_in(fs: &Arc<FaultFs>, format: BlockFormat) -> Db {
+    let options = in_format(short_blocks(), format);
+    let db = Db::open_with(Arc::clone(fs) as _, "/data", options).unwrap();
     scrape(&db, 3, 0, 2 * RANGE);
     db.compact_head().unwrap();
     scrape(&db, 3, 2 * RANGE, 3 * RANGE);
@@ -139,4 +145,48 @@ fn deleting_the_newest_block_whole_does_not_bring_the_log_back() {
     assert_eq!(db.stats().blocks.len(), 1, "where it ends tells what the log need not say");
     db.close().unwrap();
     assert!(matches!(db.delete(&[], 0, 1), Err(Error::Closed)));
+}
+
+#[test]
+fn a_block_that_could_not_be_read_loses_what_is_deleted_or_the_deletion_fails() {
+    let fs = Arc::new(FaultFs::new());
+    let db = open_in(&fs, BlockFormat::Prometheus);
+    // A block is set aside by a read that fails while it is rewritten, and can be read again.
+    let is_set_aside = (0..20).any(|after| {
+        db.delete(&of("1"), 0, 10_500).unwrap();
+        fs.fail_read(fs.reads() + after);
+        db.clean_tombstones().is_err() && !db.stats().quarantined.is_empty()
+    });
+    assert!(is_set_aside);
+    db.delete(&of("0"), i64::MIN, i64::MAX).unwrap();
+    let crashed: Arc<FaultFs> = Arc::new(fs.crash(Survival::Nothing));
+    drop(db);
+    let db = Db::open_with(Arc::clone(&crashed) as _, "/data", short_blocks()).unwrap();
+    assert_eq!(db.stats().blocks.len(), 2);
+    assert_eq!(lens(&db), [180 - 11, 180]);
+}
+
+#[test]
+fn deleting_from_a_block_that_did_not_open_fails_and_deletes_from_the_others() {
+    let fs = Arc::new(FaultFs::new());
+    let db = open(&fs);
+    let [first, second] = &db.stats().blocks[..] else { panic!("two blocks") };
+    let aside = Path::new("/data").join(first.ulid.to_string());
+    let within_second = (second.mint, second.maxt - 1);
+    drop(db);
+    let index = aside.join("index");
+    let away = Path::new("/data/index-of-first");
+    fs.rename(&index, away).unwrap();
+    let db = Db::open_with(Arc::clone(&fs) as _, "/data", short_blocks()).unwrap();
+    assert_eq!(db.open_report().quarantined[0].dir, aside);
+    // It holds nothing of that time.
+    db.delete(&of("1"), within_second.0, within_second.1).unwrap();
+    let failed = db.delete(&of("0"), i64::MIN, i64::MAX).unwrap_err();
+    assert!(matches!(&failed, Error::OutOfReach { dir, .. } if *dir == aside), "{failed}");
+    assert_eq!(lens(&db), [60, 120]);
+    drop(db);
+    // Mended, it serves what it has.
+    fs.rename(away, &index).unwrap();
+    let db = Db::open_with(Arc::clone(&fs) as _, "/data", short_blocks()).unwrap();
+    assert_eq!(lens(&db), [60, 120, 180]);
 }

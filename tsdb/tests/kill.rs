@@ -28,6 +28,9 @@ const FROM_VARIABLE: &str = "FERULA_TSDB_KILL_FROM";
 /// How often the child syncs.
 const SYNC_VARIABLE: &str = "FERULA_TSDB_KILL_SYNC";
 
+/// How far back the child goes.
+const WINDOW_VARIABLE: &str = "FERULA_TSDB_KILL_WINDOW";
+
 /// How often a child is killed.
 const N_KILLS: usize = 100;
 
@@ -43,22 +46,41 @@ const RANGE: i64 = 2000;
 /// Time between two batches, of whatever thread, in milliseconds.
 const STEP: i64 = 25;
 
-fn options(sync: SyncPolicy) -> Options {
+/// How far back samples are taken in every other directory, in milliseconds.
+const WINDOW: i64 = 10 * RANGE;
+
+/// How far back a late sample is, in milliseconds: between two others of its series.
+const LATE_BY: i64 = STEP * N_WRITERS * 5 / 2;
+
+fn options(sync: SyncPolicy, window: i64) -> Options {
     let builder = Options::builder().sync(sync).block_range_ms(RANGE);
+    let builder = builder.out_of_order_window_ms(window);
     // A thread cuts blocks all the time.
     let interval = Duration::from_millis(1);
     builder.wal_segment_bytes(32 << 10).maintenance_interval(Some(interval)).build().unwrap()
 }
 
-/// The series of the batch at `time`: one of all writers' batches, one of this writer's, one that
-/// comes and goes, with labels that fill the log.
-fn series_of(time: i64) -> [Labels; 3] {
+/// The series and times of the batch at `time`: a series of all writers' batches, one of this writer's,
+/// one that comes and goes, with labels that fill the log, and one every other sample of which is late
+/// if there is a window.
+fn samples_of(time: i64, window: i64) -> [(Labels, i64); 4] {
     let number = time / STEP;
+    let is_late = window > 0 && number / N_WRITERS % 2 == 1;
+    let late = if is_late { time - LATE_BY } else { time };
     let (writer, churn) = ((number % N_WRITERS).to_string(), (number / 50).to_string());
     [
-        labels(&[("of", "writer"), ("writer", &writer)]),
-        labels(&[("of", "batch"), ("writer", &writer), ("n", &(number % 7).to_string())]),
-        labels(&[("of", "churn"), ("writer", &writer), ("n", &churn), ("pad", &"x".repeat(200))]),
+        (labels(&[("of", "writer"), ("writer", &writer)]), time),
+        (labels(&[("of", "batch"), ("writer", &writer), ("n", &(number % 7).to_string())]), time),
+        (
+            labels(&[
+                ("of", "churn"),
+                ("writer", &writer),
+                ("n", &churn),
+                ("pad", &"x".repeat(200)),
+            ]),
+            time,
+        ),
+        (labels(&[("of", "late"), ("writer", &writer)]), late),
     ]
 }
 
@@ -73,7 +95,8 @@ fn child() {
     let from = variable(FROM_VARIABLE).unwrap();
     let is_synced = variable(SYNC_VARIABLE).unwrap() == 1;
     let sync = if is_synced { SyncPolicy::Always } else { SyncPolicy::Never };
-    let db = Db::open(Path::new(&dir), options(sync)).unwrap();
+    let window = variable(WINDOW_VARIABLE).unwrap();
+    let db = Db::open(Path::new(&dir), options(sync, window)).unwrap();
     let next = AtomicI64::new(from);
     thread::scope(|scope| {
         for writer in 0..N_WRITERS {
@@ -84,14 +107,14 @@ fn child() {
                     let turn = next.fetch_add(STEP * N_WRITERS, Ordering::Relaxed);
                     let time = turn + writer * STEP;
                     let mut batch = db.appender();
-                    let appended = series_of(time)
+                    let appended = samples_of(time, window)
                         .iter()
-                        .all(|series| batch.append(series, time, time as f64).is_ok());
+                        .all(|(series, at)| batch.append(series, *at, time as f64).is_ok());
                     // A thread that the others have left behind is told that it is too late, by the
                     // append or by the commit.
                     let committed = appended.then(|| batch.commit().unwrap());
-                    if let Some(committed) = committed.filter(|committed| committed.refused != 3) {
-                        assert_eq!((committed.samples, committed.refused), (3, 0));
+                    if let Some(committed) = committed.filter(|committed| committed.refused != 4) {
+                        assert_eq!((committed.samples, committed.refused), (4, 0));
                         // Not `println!`, which the test harness may keep to itself.
                         writeln!(std::io::stdout(), "committed {time}").unwrap();
                     }
@@ -103,12 +126,18 @@ fn child() {
 
 /// Lets a child write until it has acknowledged so many batches, kills it, and returns the times of
 /// all that it acknowledged.
-fn write_and_kill(dir: &Path, from: i64, sync: bool, n_acknowledged: usize) -> Vec<i64> {
+fn write_and_kill(
+    dir: &Path,
+    from: i64,
+    (sync, window): (bool, i64),
+    n_acknowledged: usize,
+) -> Vec<i64> {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["child", "--exact", "--nocapture"])
         .env(DIR_VARIABLE, dir)
         .env(FROM_VARIABLE, from.to_string())
         .env(SYNC_VARIABLE, i64::from(sync).to_string())
+        .env(WINDOW_VARIABLE, window.to_string())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -128,38 +157,45 @@ fn write_and_kill(dir: &Path, from: i64, sync: bool, n_acknowledged: usize) -> V
     acknowledged
 }
 
-/// Opens the directory and checks what is there; returns the newest time.
-fn check(dir: &Path, acknowledged: &BTreeSet<i64>, context: &str) -> i64 {
-    let db = Db::open(dir, options(SyncPolicy::Never)).unwrap();
+/// Opens the directory and checks what is there; returns the newest time, and how many samples were
+/// late.
+fn check(dir: &Path, window: i64, acknowledged: &BTreeSet<i64>, context: &str) -> (i64, usize) {
+    let db = Db::open(dir, options(SyncPolicy::Never, window)).unwrap();
     assert_eq!(db.open_report().quarantined, [], "{context}");
-    let mut found: BTreeMap<i64, Vec<Labels>> = BTreeMap::new();
+    let mut found: BTreeMap<i64, Vec<(Labels, i64)>> = BTreeMap::new();
     for (labels, samples) in all(&db) {
         for sample in samples {
-            assert_eq!(sample.value, sample.timestamp as f64, "{context}: invented");
-            found.entry(sample.timestamp).or_default().push(labels.clone());
+            #[expect(clippy::cast_possible_truncation, reason = "times, compared below")]
+            let batch = sample.value as i64;
+            found.entry(batch).or_default().push((labels.clone(), sample.timestamp));
         }
     }
-    for (time, series) in &found {
-        let mut expected = series_of(*time);
+    let mut n_late = 0;
+    for (time, samples) in &found {
+        let mut expected = samples_of(*time, window);
         expected.sort();
-        assert_eq!(series[..], expected, "{context}: half a batch at {time}");
+        assert_eq!(samples[..], expected, "{context}: half a batch at {time}");
+        n_late += samples.iter().filter(|(_, at)| at != time).count();
     }
     let lost: Vec<_> = acknowledged.iter().filter(|time| !found.contains_key(time)).collect();
     assert!(lost.is_empty(), "{context}: lost {lost:?}");
-    *found.last_key_value().unwrap().0
+    (*found.last_key_value().unwrap().0, n_late)
 }
 
 fn kill_many_times(n_kills: usize, sync: bool) {
     let mut random = 0x5eed_u64;
-    let mut blocks = 0;
+    let (mut blocks, mut n_late) = (0, 0);
     for start in (0..n_kills).step_by(KILLS_PER_DIR) {
         let dir = tempfile::tempdir().unwrap();
+        let window = if (start / KILLS_PER_DIR).is_multiple_of(2) { WINDOW } else { 0 };
         let (mut from, mut acknowledged) = (0, BTreeSet::new());
         for kill in start..n_kills.min(start + KILLS_PER_DIR) {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let n = 1 + usize::try_from((random >> 33) % 120).unwrap();
-            acknowledged.extend(write_and_kill(dir.path(), from, sync, n));
-            let newest = check(dir.path(), &acknowledged, &format!("kill {kill}"));
+            acknowledged.extend(write_and_kill(dir.path(), from, (sync, window), n));
+            let context = format!("kill {kill}");
+            let (newest, late) = check(dir.path(), window, &acknowledged, &context);
+            n_late += late;
             // In a later turn of the writers.
             from = (newest / (STEP * N_WRITERS) + 1) * STEP * N_WRITERS;
         }
@@ -167,6 +203,7 @@ fn kill_many_times(n_kills: usize, sync: bool) {
         blocks += names.iter().filter(|name| name.starts_with("01")).count();
     }
     assert!(blocks > n_kills / 20, "blocks are cut meanwhile: {blocks}");
+    assert!(n_late > n_kills, "samples are late: {n_late}");
 }
 
 #[test]

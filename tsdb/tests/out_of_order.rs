@@ -75,6 +75,32 @@ fn samples_within_the_window_are_found_in_their_place() {
 }
 
 #[test]
+fn a_snapshot_is_not_used_without_the_log_of_late_samples_that_it_was_made_beside() {
+    let fs = FaultFs::new();
+    let open = || Db::open_with(Arc::new(fs.clone()), "/data", options()).unwrap();
+    let wbl = Path::new("/data/wbl");
+    let db = open();
+    commit(&db, &one(), &[sample(50_000, 5.0)]);
+    commit(&db, &one(), &[sample(30_000, 3.0)]);
+    commit(&db, &one(), &[sample(20_000, 2.0)]);
+    db.delete(&[], 30_000, 30_000).unwrap();
+    let expected = all(&db);
+    assert_eq!(times(&expected), [20_000, 50_000]);
+    db.close().unwrap();
+    // It is of use where nothing is missing.
+    let db = open();
+    assert!(db.open_report().from_snapshot);
+    assert_eq!(all(&db), expected);
+    db.close().unwrap();
+    fs.remove_dir_all(wbl).unwrap();
+    let db = open();
+    assert!(!db.open_report().from_snapshot);
+    let failure = db.open_report().snapshot_failure.clone().unwrap();
+    assert!(failure.contains("log of samples out of order"), "{failure}");
+    assert_eq!(all(&db), expected);
+}
+
+#[test]
 fn duplicates_are_what_they_are_in_prometheus() {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(dir.path(), options()).unwrap();

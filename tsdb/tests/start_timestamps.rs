@@ -162,6 +162,32 @@ fn start_timestamps_survive_crashes_snapshots_blocks_and_compaction() {
 }
 
 #[test]
+fn a_batch_keeps_the_order_of_its_samples_while_another_has_the_series_too() {
+    let fs = FaultFs::new();
+    let db = open(&fs);
+    let series = labels_of("side by side");
+    let (mut first, mut second) = (db.appender(), db.appender());
+    let known = first.append_with_start(&series, 5, 10, 1.0).unwrap();
+    second.append_ref(known, 1, 1.0).unwrap();
+    // Of another kind than the one before, which the second batch has hidden from the first.
+    first.append_ref(known, 20, 2.0).unwrap();
+    second.append_ref(known, 2, 1.0).unwrap();
+    first.append_histogram_ref_with_start(known, 0, 30, histogram(3)).unwrap();
+    second.append_ref(known, 3, 1.0).unwrap();
+    first.append_ref_with_start(known, 5, 40, 4.0).unwrap();
+    second.append_ref(known, 4, 1.0).unwrap();
+    first.append_histogram_ref_with_start(known, 5, 50, histogram(5)).unwrap();
+    second.append_ref(known, 5, 1.0).unwrap();
+    first.append_histogram_ref_with_start(known, 0, 60, histogram(6)).unwrap();
+    let committed = first.commit().unwrap();
+    assert_eq!((committed.samples, committed.refused), (6, 0));
+    assert_eq!(second.commit().unwrap().refused, 5);
+    let expected = [(5, 10), (0, 20), (0, 30), (5, 40), (5, 50), (0, 60)];
+    assert_eq!(starts(&db, "side by side"), expected);
+    assert_eq!(starts(&open(&kill(&fs, db)), "side by side"), expected);
+}
+
+#[test]
 fn what_is_deleted_in_the_head_leaves_the_others_their_start_timestamps() {
     let fs = FaultFs::new();
     let db = open(&fs);

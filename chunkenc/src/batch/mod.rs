@@ -127,6 +127,12 @@ impl SampleBatch {
         self.start_timestamps.remove(&range);
     }
 
+    /// The columns of timestamps and values, with what room they have beyond; what is a histogram or has
+    /// a start timestamp is not told any more.
+    pub fn into_columns(self) -> (Vec<i64>, Vec<f64>) {
+        (self.timestamps, self.values)
+    }
+
     /// Number of samples.
     pub fn len(&self) -> usize {
         self.timestamps.len()

@@ -50,6 +50,7 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome, Failure> {
     request.mint = flags.min_time.unwrap_or(i64::MIN);
     request.maxt = flags.max_time.unwrap_or(i64::MAX);
     (request.block, request.top) = (flags.block, flags.top);
+    output::check_store(&flags.dir)?;
     let db = Db::open_read_only(&flags.dir)?;
     if let Some(ulid) = flags.block
         && !db.stats().blocks.iter().any(|block| block.ulid == ulid)

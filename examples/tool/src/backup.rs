@@ -24,13 +24,25 @@ pub(crate) struct Flags {
 
 /// Backs up a directory that may be written to.
 pub(crate) fn back_up(flags: &Flags) -> Result<Outcome, Failure> {
+    output::check_store(&flags.source)?;
     let db = Db::open_read_only(&flags.source)?;
-    tell(flags, &db.backup(&flags.target)?)
+    let waiting = Progress::waiting("backing up");
+    let report = db.backup(&flags.target);
+    drop(waiting);
+    tell(flags, &report?)
 }
 
 /// Clones a directory that nobody writes to.
 pub(crate) fn clone(flags: &Flags) -> Result<Outcome, Failure> {
-    tell(flags, &ferula_tsdb::clone_dir(&flags.source, &flags.target)?)
+    output::check_store(&flags.source)?;
+    copy(flags)
+}
+
+fn copy(flags: &Flags) -> Result<Outcome, Failure> {
+    let waiting = Progress::waiting("copying");
+    let report = ferula_tsdb::clone_dir(&flags.source, &flags.target);
+    drop(waiting);
+    tell(flags, &report?)
 }
 
 /// Makes a directory of a backup that is intact.
@@ -40,7 +52,7 @@ pub(crate) fn restore(flags: &Flags) -> Result<Outcome, Failure> {
         ferula_tsdb::verify(&flags.source, &mut |done, total| progress.update(done, total))?;
     drop(progress);
     if found.is_intact() {
-        return clone(flags);
+        return copy(flags);
     }
     for finding in &found.damage {
         eprintln!("error: {}: {}", finding.file.display(), finding.reason);

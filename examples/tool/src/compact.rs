@@ -1,9 +1,10 @@
 //! `ferula compact`: does at once what a running store does now and then.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use ferula_tsdb::{Db, Options};
+use ferula_tsdb::{Db, Error, Options};
 use ferula_wire::cli::{Failure, StoredFormat};
 
 use crate::Outcome;
@@ -33,26 +34,48 @@ pub(crate) struct Flags {
 
 /// Compacts, and writes the names of the blocks that were made and are there to standard output.
 pub(crate) fn run(flags: &Flags) -> Result<Outcome, Failure> {
-    output::check_dir(&flags.dir)?;
+    output::check_store(&flags.dir)?;
     let options = Options::builder()
         .maintenance_interval(None)
         .block_format(flags.block_format.into())
         .build()?;
     let db = Db::open(&flags.dir, options)?;
-    let made = output::with_compaction_progress(&db, "compacting", || {
-        let mut made = if flags.head { db.compact_head()? } else { Vec::new() };
-        made.extend(db.compact()?);
-        if flags.tombstones {
-            made.extend(db.clean_tombstones()?);
+    rewrite(&db, flags.output, ["compacting", "not compacted"], || {
+        if flags.head {
+            db.compact_head()?;
         }
-        Ok::<_, ferula_tsdb::Error>(made)
-    })?;
+        db.compact()?;
+        if flags.tombstones {
+            db.clean_tombstones()?;
+        }
+        Ok(())
+    })
+}
+
+/// Does `work`, which rewrites blocks, and writes the names of those that it made and that are there to
+/// standard output, also if others could not be read. `told` is what happens, and what does not happen
+/// to these.
+pub(crate) fn rewrite(
+    db: &Db,
+    output: Output,
+    told: [&'static str; 2],
+    work: impl FnOnce() -> Result<(), Error>,
+) -> Result<Outcome, Failure> {
+    let names = || db.stats().blocks.iter().map(|block| block.ulid).collect::<BTreeSet<_>>();
+    let before = names();
+    let worked = output::with_compaction_progress(db, told[0], work);
+    let made: Vec<_> = names().difference(&before).copied().collect();
+    output::write_blocks(output, "blocks", &made)?;
     let stats = db.stats();
-    // Of some others were made in turn.
-    let is_there = |made: &ulid::Ulid| stats.blocks.iter().any(|block| block.ulid == *made);
-    let made: Vec<_> = made.into_iter().filter(is_there).collect();
-    output::write_blocks(flags.output, "blocks", &made)?;
-    output::warn_of_quarantined(&stats, "not compacted");
-    db.close()?;
+    output::warn_of_quarantined(&stats, told[1]);
+    let closed = db.close();
+    let is_told = |error: &Error| {
+        let file = error.location().map(|(file, _)| file);
+        file.is_some_and(|file| stats.quarantined.iter().any(|aside| file.starts_with(&aside.dir)))
+    };
+    match worked {
+        Err(error) if !is_told(&error) => return Err(error.into()),
+        _ => closed?,
+    }
     Ok(if stats.quarantined.is_empty() { Outcome::Done } else { Outcome::Damaged })
 }

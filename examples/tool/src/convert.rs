@@ -6,8 +6,8 @@ use clap::Args;
 use ferula_tsdb::{Db, Options};
 use ferula_wire::cli::{Failure, StoredFormat};
 
-use crate::Outcome;
 use crate::output::{self, Output};
+use crate::{Outcome, compact};
 
 /// Flags of `ferula convert`.
 #[derive(Args, Debug)]
@@ -25,14 +25,11 @@ pub(crate) struct Flags {
 
 /// Converts the blocks, and writes the names of those made to standard output.
 pub(crate) fn run(flags: &Flags) -> Result<Outcome, Failure> {
-    output::check_dir(&flags.dir)?;
+    output::check_store(&flags.dir)?;
     let options =
         Options::builder().maintenance_interval(None).block_format(flags.to.into()).build()?;
     let db = Db::open(&flags.dir, options)?;
-    let made = output::with_compaction_progress(&db, "converting", || db.convert_blocks());
-    output::write_blocks(flags.output, "blocks", &made?)?;
-    let stats = db.stats();
-    output::warn_of_quarantined(&stats, "not converted");
-    db.close()?;
-    Ok(if stats.quarantined.is_empty() { Outcome::Done } else { Outcome::Damaged })
+    compact::rewrite(&db, flags.output, ["converting", "not converted"], || {
+        db.convert_blocks().map(drop)
+    })
 }

@@ -33,7 +33,7 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome, Failure> {
     if flags.selection.selectors.is_empty() {
         return Err("--match is missing: it says which series to delete".into());
     }
-    output::check_dir(&flags.dir)?;
+    output::check_store(&flags.dir)?;
     let (mint, maxt) = flags.selection.range();
     let mut n_series = 0;
     let mut count = |querier: ferula_tsdb::Querier| {

@@ -1,20 +1,20 @@
-//! `ferula dump`: samples as text.
+//! `ferula dump`: samples as text, or as columns.
 
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use ferula_chunkenc::{SampleBatch, stale};
 use ferula_index::Labels;
 use ferula_promql::MatrixSeries;
-use ferula_tsdb::Db;
+use ferula_tsdb::{Db, Querier};
 use ferula_wire::api::push_series_json;
 use ferula_wire::cli::Failure;
 use ferula_wire::exposition::line::{OPENMETRICS_END, push_dumped, push_openmetrics};
 
-use crate::Outcome;
 use crate::output::{self, Progress};
-use crate::selection::Selection;
+use crate::selection::{Selection, Selector};
+use crate::{Outcome, columns};
 
 /// Flags of `ferula dump`.
 #[derive(Args, Debug)]
@@ -32,6 +32,10 @@ pub(crate) struct Flags {
     /// Write JSON: the same as --format json.
     #[arg(long, conflicts_with = "format")]
     json: bool,
+
+    /// File to write; standard output without.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 /// How samples are written.
@@ -44,18 +48,44 @@ enum Format {
     Openmetrics,
     /// A line for each series, with its samples as the API has them.
     Json,
+    /// Apache Arrow: a row for each sample, a column for each label. A file, or on standard output a
+    /// stream.
+    Arrow,
+    /// Apache Parquet, of the same rows.
+    Parquet,
 }
 
-/// Writes the samples to standard output.
+/// Writes the samples.
 pub(crate) fn run(flags: &Flags) -> Result<Outcome, Failure> {
+    output::check_store(&flags.dir)?;
     let db = Db::open_read_only(&flags.dir)?;
     let (mint, maxt) = flags.selection.range();
     let querier = db.querier(mint, maxt)?;
     let format = if flags.json { Format::Json } else { flags.format };
-    let mut out = BufWriter::new(io::stdout().lock());
+    let selectors = flags.selection.selectors();
+    let to = flags.output.as_deref();
+    match format {
+        Format::Arrow | Format::Parquet => {
+            let select = |selector: &Selector| querier.select(&selector.0);
+            let sets = selectors.iter().map(select).collect::<Result<_, _>>()?;
+            columns::write(sets, format == Format::Parquet, to)?;
+        }
+        _ => write_text(&querier, &selectors, format, to)?,
+    }
+    let stats = db.stats();
+    output::warn_of_quarantined(&stats, "not dumped");
+    Ok(if stats.quarantined.is_empty() { Outcome::Done } else { Outcome::Damaged })
+}
+
+fn write_text(
+    querier: &Querier,
+    selectors: &[Selector],
+    format: Format,
+    to: Option<&Path>,
+) -> Result<(), Failure> {
+    let mut out = BufWriter::new(output::writer(to)?);
     let progress = Progress::new("dumping");
     let mut dump = Dump { format, line: Vec::new(), n_left_out: 0 };
-    let selectors = flags.selection.selectors();
     for (at, selector) in selectors.iter().enumerate() {
         let found = querier.select(&selector.0)?;
         let earlier = &selectors[..at];
@@ -79,9 +109,7 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome, Failure> {
         let n = dump.n_left_out;
         eprintln!("warning: left out {n} native histograms and staleness markers");
     }
-    let stats = db.stats();
-    output::warn_of_quarantined(&stats, "not dumped");
-    Ok(if stats.quarantined.is_empty() { Outcome::Done } else { Outcome::Damaged })
+    Ok(())
 }
 
 struct Dump {

@@ -23,6 +23,7 @@ pub(crate) struct Flags {
 
 /// Writes the list to standard output.
 pub(crate) fn run(flags: &Flags) -> Result<Outcome, Failure> {
+    output::check_store(&flags.dir)?;
     let db = Db::open_read_only(&flags.dir)?;
     let stats = db.stats();
     let cut_bytes = db.open_report().cut_bytes;

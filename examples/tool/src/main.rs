@@ -5,6 +5,7 @@
 mod analyze;
 mod backup;
 mod bench;
+mod columns;
 mod compact;
 mod completions;
 mod convert;
@@ -57,7 +58,7 @@ enum Command {
     Convert(convert::Flags),
     /// Delete samples by series and time.
     Delete(delete::Flags),
-    /// Write samples as text, one per line.
+    /// Write samples as text, one per line, or as columns.
     Dump(dump::Flags),
     /// Make blocks of a text, or take over those of another directory.
     Import(import::Flags),

@@ -1,6 +1,6 @@
 //! What the commands share in writing: JSON, progress on a terminal, numbers for people.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use ferula_wire::cli::Failure;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-/// How often a compaction is asked how far it is.
+/// How often a compaction is asked how far it is, and a spinner turns.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// How a command writes its answer.
@@ -24,13 +24,37 @@ pub(crate) struct Output {
 }
 
 /// Tells whether `dir` is a directory that is there: a command that works on one makes none.
-pub(crate) fn check_dir(dir: &Path) -> Result<(), Failure> {
+fn check_dir(dir: &Path) -> Result<(), Failure> {
     let told = |problem: &dyn std::fmt::Display| format!("{}: {problem}", dir.display());
     match fs::metadata(dir) {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(told(&"not a directory").into()),
         Err(error) => Err(told(&error).into()),
     }
+}
+
+/// Tells whether there is anything of a store in `dir`: a log, or a block. What only reads would find
+/// nothing elsewhere, and say so as if that were an answer.
+pub(crate) fn check_store(dir: &Path) -> Result<(), Failure> {
+    check_dir(dir)?;
+    let is_of_store = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| {
+            entry.file_name() == "wal" || entry.path().join("meta.json").is_file()
+        })
+    };
+    let mut entries = fs::read_dir(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    if entries.any(is_of_store) {
+        return Ok(());
+    }
+    Err(format!("{}: not a data directory, there is neither a log nor a block", dir.display())
+        .into())
+}
+
+/// A file that is made anew, or standard output.
+pub(crate) fn writer(to: Option<&Path>) -> Result<Box<dyn Write + Send>, Failure> {
+    let Some(path) = to else { return Ok(Box::new(io::stdout())) };
+    let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Box::new(file))
 }
 
 /// Writes `value` as JSON and a line feed.
@@ -73,6 +97,16 @@ impl Progress {
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message(what);
         Self(bar)
+    }
+
+    /// Shows that something goes on of which it is not known how far it is.
+    pub(crate) fn waiting(what: &'static str) -> Self {
+        let spinner = ProgressBar::new_spinner();
+        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+        spinner.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        spinner.set_message(what);
+        spinner.enable_steady_tick(ASK_EVERY);
+        Self(spinner)
     }
 
     pub(crate) fn update(&self, done: u64, total: u64) {

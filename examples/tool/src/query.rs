@@ -16,7 +16,7 @@ use ferula_wire::api::query_json;
 use ferula_wire::cli::{self, Failure};
 
 use crate::Outcome;
-use crate::output::Output;
+use crate::output::{self, Output};
 
 /// Flags of `ferula query`.
 #[derive(Args, Debug)]
@@ -50,6 +50,7 @@ pub(crate) struct Flags {
 
 /// Writes the answer to standard output, warnings and infos to standard error.
 pub(crate) fn run(flags: &Flags) -> Result<Outcome, Failure> {
+    output::check_store(&flags.dir)?;
     let db = Arc::new(Db::open_read_only(&flags.dir)?);
     let engine = Engine::new(EngineOptions::default());
     let text = flags.expression.as_str();

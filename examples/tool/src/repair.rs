@@ -21,7 +21,7 @@ pub(crate) struct Flags {
 
 /// Repairs, and tells of each block that was damaged.
 pub(crate) fn run(flags: &Flags) -> Result<Outcome, Failure> {
-    output::check_dir(&flags.dir)?;
+    output::check_store(&flags.dir)?;
     let progress = Progress::new("repairing");
     let report =
         ferula_tsdb::repair_blocks(&flags.dir, &mut |done, total| progress.update(done, total))?;

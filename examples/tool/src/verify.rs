@@ -22,6 +22,7 @@ pub(crate) struct Flags {
 
 /// Writes what was found to standard output.
 pub(crate) fn run(flags: &Flags) -> Result<Outcome, Failure> {
+    output::check_store(&flags.dir)?;
     let progress = Progress::new("verifying");
     let found = ferula_tsdb::verify(&flags.dir, &mut |done, total| progress.update(done, total))?;
     drop(progress);

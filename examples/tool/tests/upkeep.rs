@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{RANGE_MS, START_MS, blocks, ferula, json, path, store};
+use common::{RANGE_MS, START_MS, blocks, ferula, flip, json, path, store};
 use ferula_tsdb::BlockFormat::Ferula;
 use ferula_tsdb::Db;
 
@@ -44,6 +44,20 @@ fn the_head_is_cut_and_tombstones_are_cleaned() {
 }
 
 #[test]
+fn a_damaged_block_does_not_keep_tombstones_of_the_others() {
+    let dir = store(Ferula);
+    ferula(&["delete", path(&dir), "--match", "up"]);
+    let damaged = blocks(dir.path())[0].clone();
+    flip(&damaged.join("chunks/000001"), 100);
+    let (code, out, err) = ferula(&["compact", path(&dir), "--tombstones"]);
+    assert_eq!(code, Some(3), "{err}");
+    assert!(err.contains(damaged.to_str().expect("a plain path")), "{err}");
+    assert!(err.contains("not compacted"), "{err}");
+    let made = out.trim_end();
+    assert_eq!(blocks(dir.path()), [damaged, dir.path().join(made)]);
+}
+
+#[test]
 fn a_directory_in_use_is_told() {
     let dir = store(Ferula);
     let db = Db::open(dir.path(), common::options(Ferula)).expect("the store");
@@ -73,6 +87,49 @@ fn a_missing_directory_is_not_made() {
         assert!(!missing.exists());
     }
     assert_eq!(blocks(dir.path()).len(), 0);
+}
+
+#[test]
+fn a_directory_of_something_else_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("notes"), "of something else").expect("a file");
+    let target = dir.path().join("target");
+    let target = target.to_str().expect("a plain path");
+    for arguments in [
+        &["list", path(&dir)][..],
+        &["query", path(&dir), "up"],
+        &["analyze", path(&dir)],
+        &["verify", path(&dir)],
+        &["dump", path(&dir)],
+        &["backup", path(&dir), target],
+        &["clone", path(&dir), target],
+        &["compact", path(&dir)],
+        &["convert", path(&dir), "--to", "ferula"],
+        &["delete", path(&dir), "--match", "up"],
+        &["repair", path(&dir)],
+    ] {
+        let (code, out, err) = ferula(arguments);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{arguments:?}");
+        assert!(err.contains("neither a log nor a block"), "{err}");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1);
+    }
+}
+
+#[test]
+fn a_damaged_block_does_not_keep_the_others_from_being_converted() {
+    let dir = store(Ferula);
+    let [first, second] = &blocks(dir.path())[..] else { panic!("two blocks") };
+    flip(&first.join("chunks/000001"), 60);
+    let (code, out, err) = ferula(&["convert", path(&dir), "--to", "prometheus"]);
+    assert_eq!(code, Some(3), "{out}{err}");
+    let name = |block: &std::path::Path| block.file_name().map(|n| n.to_owned());
+    let made: Vec<&str> = out.lines().collect();
+    assert_eq!(made.len(), 1);
+    let left = blocks(dir.path());
+    assert_eq!(left.len(), 2);
+    assert!(left.contains(first) && !left.contains(second), "{left:?}");
+    assert!(left.iter().any(|block| name(block) == Some(made[0].into())));
+    assert!(err.contains(&first.display().to_string()) && err.contains("not converted"), "{err}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! floats, and all others see both.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bitvec::order::Lsb0;
@@ -176,6 +177,13 @@ impl Column {
     pub(crate) fn set(&mut self, step: usize, value: f64) {
         self.values[step] = value;
         self.present.as_raw_mut_slice()[step / 64] |= 1 << (step % 64);
+    }
+
+    /// Makes floats of all steps in a range that has no histograms, and hands them out to be written.
+    #[inline]
+    pub(crate) fn set_all(&mut self, steps: Range<usize>) -> &mut [f64] {
+        self.present[steps.clone()].fill(true);
+        &mut self.values[steps]
     }
 
     /// Sets the histogram at a step. Its memory is owed: who sets many of them looks at the limits in

@@ -13,6 +13,7 @@ use super::{
 use crate::functions::date::DateField;
 use crate::functions::labels::Relabel;
 use crate::functions::{InstantFunction, math};
+use crate::host::{Computes, MAX_HOST_SCALARS};
 use crate::plan::{Call, Node, NodeKind};
 use crate::{Error, Span};
 
@@ -83,6 +84,7 @@ pub(super) fn build(
             })
         }
         F::Info => info::build(&call.args, grid, context),
+        F::Host(place) => of_host(place, &args),
         F::Time | F::Scalar | F::MinOf | F::MaxOf => {
             Err(context.unsupported("a scalar here", span))
         }
@@ -137,6 +139,22 @@ impl<'a> Args<'a> {
             apply(column);
         })
     }
+}
+
+/// A function of the host program.
+fn of_host(place: usize, args: &Args<'_>) -> Result<BoxOperator, Error> {
+    let missing = || args.context.unsupported("this function", args.span);
+    let function = args.context.functions.get(place).ok_or_else(missing)?;
+    let Computes::Samples(apply) = function.computes().clone() else { return Err(missing()) };
+    let scalars: Vec<Scalar> =
+        (1..args.call.args.len()).map(|at| args.scalar(at)).collect::<Result<_, _>>()?;
+    args.map(Naming::Drop, move |column| {
+        let mut of_step = [0.0; MAX_HOST_SCALARS];
+        column.map(|step, value| {
+            of_step.iter_mut().zip(&scalars).for_each(|(to, scalar)| *to = scalar.at(step));
+            apply(value, &of_step[..scalars.len()])
+        });
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times are given in seconds")]

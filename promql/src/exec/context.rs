@@ -8,6 +8,7 @@ use super::BoxOperator;
 use super::batch::{Column, Grid, SeriesMeta};
 use super::metas::Metas;
 use super::profile::{PartStats, Profile};
+use crate::host::HostFunctions;
 use crate::ledger::{Charge, Site};
 use crate::limits::Limits;
 use crate::options::Features;
@@ -32,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) features: Features,
     /// Threads besides the one of the query.
     pub(crate) threads: Option<Arc<dyn Threads>>,
+    /// Functions that the host program added.
+    pub(crate) functions: HostFunctions,
     /// The steps that are being evaluated.
     pub(crate) n_steps: usize,
     /// The part of the query that is being evaluated.
@@ -50,6 +53,7 @@ pub(crate) struct Settings {
     pub(crate) lookback_ms: i64,
     pub(crate) features: Features,
     pub(crate) threads: Option<Arc<dyn Threads>>,
+    pub(crate) functions: HostFunctions,
     pub(crate) profile: Option<Arc<Profile>>,
 }
 
@@ -87,7 +91,7 @@ impl Context {
         limits: Arc<Limits>,
         settings: Settings,
     ) -> Self {
-        let Settings { lookback_ms, features, threads, profile } = settings;
+        let Settings { lookback_ms, features, threads, functions, profile } = settings;
         let site = Site { what: "annotations", span: Span::default() };
         let charge = Charge::new(&limits, site);
         let noted = Noted { annotations: Annotations::default(), charge };
@@ -103,6 +107,7 @@ impl Context {
             lookback_ms,
             features,
             threads,
+            functions,
             n_steps: 1,
             span: Span::default(),
             any_order: false,

@@ -116,7 +116,8 @@ pub(super) fn build(
         use_starts: context.features.use_start_timestamps && call.function.uses_start_timestamps(),
         limits: Arc::clone(&context.limits),
     };
-    let windowed = Windowed::new(call.function, params.into(), windows);
+    let functions = context.functions.clone();
+    let windowed = Windowed::new(call.function, params.into(), windows, functions);
     if call.function == RangeFunction::Absent {
         let labels = match &call.source {
             RangeSource::Selector { selector, .. } => absent_labels(&selector.matchers)?,

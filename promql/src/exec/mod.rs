@@ -25,6 +25,7 @@ mod pair_rule;
 mod pairs;
 pub(crate) mod profile;
 mod reader;
+mod regular;
 mod scalar;
 mod scan;
 mod set;

@@ -1,5 +1,6 @@
 //! Instant selectors: the newest sample of each series at each step.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram};
@@ -9,12 +10,13 @@ use super::batch::{Column, Grid, SeriesMeta};
 use super::metas::Metas;
 use super::notes::Notes;
 use super::reader::{self, Reader};
+use super::window::Windows;
 use super::{BoxOperator, Context, Operator};
 use crate::ast::Boundary;
 use crate::functions::native::Incompatible;
 use crate::functions::{native_rate, rate};
 use crate::ledger::Site;
-use crate::plan::{Selector, Shift};
+use crate::plan::Selector;
 use crate::storage::{Budget, SelectHints, SeriesSet, Wanted};
 use crate::{AnnotationKind, Error, Span};
 
@@ -91,8 +93,8 @@ pub(super) fn select(
 struct Scan {
     reader: Reader,
     metas: Metas,
-    grid: Grid,
-    shift: Shift,
+    /// What a step looks back over.
+    windows: Windows,
     take: Take,
     batch: SampleBatch,
     context: Context,
@@ -113,8 +115,15 @@ impl Scan {
         Ok(Self {
             metas: reader::metas_with(&*set, needed, context)?,
             reader: Reader::new(set, selector.stats_only, scratch, context),
-            grid,
-            shift: selector.shift,
+            windows: Windows {
+                grid,
+                shift: selector.shift,
+                range_ms: context.lookback_ms,
+                boundary: None,
+                lookback_ms: context.lookback_ms,
+                use_starts: false,
+                limits: Arc::clone(&context.limits),
+            },
             take,
             batch: SampleBatch::new(),
             context: context.clone(),
@@ -125,9 +134,10 @@ impl Scan {
         Self {
             reader: self.reader.fork(),
             metas: self.metas.clone(),
+            windows: self.windows.clone(),
+            take: self.take,
             batch: SampleBatch::new(),
             context: self.context.clone(),
-            ..*self
         }
     }
 }
@@ -139,11 +149,55 @@ impl Operator for Scan {
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
         self.reader.read(index, &mut self.batch)?;
-        out.reset(self.grid.len)?;
+        out.reset(self.windows.grid.len)?;
+        let has_histograms = self.batch.has_histograms();
+        if self.take != Take::Value || has_histograms {
+            self.take_of(0..self.windows.grid.len, out);
+            return Ok(());
+        }
+        let values = self.batch.values();
+        let mut next = 0;
+        for run in self.windows.runs(self.batch.timestamps()) {
+            self.take_of(next..run.steps.start, out);
+            next = run.steps.end;
+            for steps in run.parts() {
+                let newest = run.first_of(steps.start) + run.n_samples - 1;
+                let found = values[newest..].iter().step_by(run.stride);
+                let mut any_stale = false;
+                for (to, value) in out.set_all(steps.clone()).iter_mut().zip(found) {
+                    any_stale |= stale::is_stale(*value);
+                    *to = *value;
+                }
+                if any_stale {
+                    steps.clone().for_each(|step| out.unset(step));
+                    self.take_of(steps, out);
+                }
+            }
+        }
+        self.take_of(next..self.windows.grid.len, out);
+        Ok(())
+    }
+
+    fn metric_name(&self, index: usize) -> String {
+        // The label need not be among those that were asked for.
+        self.reader.labels(index).metric_name().to_owned()
+    }
+
+    fn fork(&self) -> Option<BoxOperator> {
+        Some(Box::new(Self::fork(self)))
+    }
+}
+
+impl Scan {
+    /// Takes the newest samples at some steps.
+    fn take_of(&self, steps: Range<usize>, out: &mut Column) {
         let (times, values) = (self.batch.timestamps(), self.batch.values());
         let has_histograms = self.batch.has_histograms();
-        let mut next = 0;
-        for (step, at) in self.shift.times(self.grid).enumerate() {
+        let Windows { grid, shift, .. } = self.windows;
+        let at = shift.apply(grid.time(steps.start));
+        let mut next = if steps.start > 0 { times.partition_point(|t| *t <= at) } else { 0 };
+        let part = Grid { start: grid.time(steps.start), len: steps.len(), ..grid };
+        for (step, at) in steps.zip(shift.times(part)) {
             while next < times.len() && times[next] <= at {
                 next += 1;
             }
@@ -163,16 +217,6 @@ impl Operator for Scan {
                 }
             }
         }
-        Ok(())
-    }
-
-    fn metric_name(&self, index: usize) -> String {
-        // The label need not be among those that were asked for.
-        self.reader.labels(index).metric_name().to_owned()
-    }
-
-    fn fork(&self) -> Option<BoxOperator> {
-        Some(Box::new(Self::fork(self)))
     }
 }
 
@@ -203,7 +247,8 @@ impl Operator for SmoothedScan {
 
     fn read(&mut self, index: usize, out: &mut Column) -> Result<(), Error> {
         let metric = self.metric_name(index);
-        let Scan { reader, grid, shift, batch, context, .. } = &mut self.scan;
+        let Scan { reader, windows: Windows { grid, shift, .. }, batch, context, .. } =
+            &mut self.scan;
         reader.read(index, batch)?;
         out.reset(grid.len)?;
         let batch = without_stale(batch);

@@ -11,11 +11,12 @@ use super::batch::{Column, Grid};
 use super::notes::Notes;
 use super::{Scalar, mixed};
 use crate::ast::Boundary;
-use crate::functions::extrapolation::Extrapolation;
+use crate::functions::extrapolation::{Extrapolation, WindowShape};
 use crate::functions::rate::{self, RateKind};
 use crate::functions::sliding::{self, Extreme, SlidingSum};
 use crate::functions::starts::Starts;
 use crate::functions::{RangeFunction, over_time, trend};
+use crate::host::{Computes, FloatWindow, HostFunction, HostFunctions, MAX_HOST_SCALARS};
 use crate::limits::Limits;
 use crate::plan::Shift;
 use crate::{AnnotationKind, Error, ParameterError, StartTimeOverlap};
@@ -53,11 +54,29 @@ impl Windows {
     /// Calls `each` with every window that has samples. Stops early if the query has to, which
     /// [`Windowed::compute`] makes an error of.
     #[inline]
-    pub(super) fn each(&self, timestamps: &[i64], mut each: impl FnMut(Window)) {
+    pub(super) fn each(&self, timestamps: &[i64], each: impl FnMut(Window)) {
+        self.each_of(0..self.grid.len, timestamps, each);
+    }
+
+    /// Calls `each` with the windows of some steps that have samples, as [`each`](Self::each) does.
+    #[inline]
+    pub(super) fn each_of(
+        &self,
+        steps: Range<usize>,
+        timestamps: &[i64],
+        mut each: impl FnMut(Window),
+    ) {
         let back = if self.boundary.is_some() { self.lookback_ms } else { 0 };
         let ahead = if self.smoothed() { self.lookback_ms } else { 0 };
         let (mut low, mut high, mut unchecked) = (0, 0, 0);
-        for (step, end) in self.shift.times(self.grid).enumerate() {
+        if steps.start > 0 {
+            let end = self.shift.apply(self.grid.time(steps.start));
+            let from = end.saturating_sub(self.range_ms).saturating_sub(back);
+            low = timestamps.partition_point(|time| *time <= from);
+        }
+        let start = self.grid.time(steps.start);
+        let times = self.shift.times(Grid { start, len: steps.len(), ..self.grid });
+        for (step, end) in steps.zip(times) {
             let start = end.saturating_sub(self.range_ms);
             let (from, to) = (start.saturating_sub(back), end.saturating_add(ahead));
             while low < timestamps.len() && timestamps[low] <= from {
@@ -110,18 +129,26 @@ pub(super) struct Windowed {
     pub(super) function: RangeFunction,
     pub(super) params: Arc<[Scalar]>,
     pub(super) windows: Windows,
+    /// Functions that the host program added.
+    functions: HostFunctions,
     marks: Vec<usize>,
     scratch: Vec<f64>,
 }
 
 impl Windowed {
-    pub(super) fn new(function: RangeFunction, params: Arc<[Scalar]>, windows: Windows) -> Self {
-        Self { function, params, windows, marks: Vec::new(), scratch: Vec::new() }
+    pub(super) fn new(
+        function: RangeFunction,
+        params: Arc<[Scalar]>,
+        windows: Windows,
+        functions: HostFunctions,
+    ) -> Self {
+        Self { function, params, windows, functions, marks: Vec::new(), scratch: Vec::new() }
     }
 
     /// The same with memory of its own.
     pub(super) fn fork(&self) -> Self {
-        Self::new(self.function, Arc::clone(&self.params), self.windows.clone())
+        let (params, functions) = (Arc::clone(&self.params), self.functions.clone());
+        Self::new(self.function, params, self.windows.clone(), functions)
     }
 
     /// Computes the function over all windows of a series.
@@ -232,8 +259,30 @@ impl Windowed {
                     out.set(w.step, over_time::median_absolute_deviation(values, scratch));
                 });
             }
+            F::Host(place) => self.of_host(place, times, values, out),
         }
         Ok(())
+    }
+
+    /// Computes a function of the host program.
+    fn of_host(&self, place: usize, times: &[i64], values: &[f64], out: &mut Column) {
+        let function = self.functions.get(place).map(HostFunction::computes);
+        // The planner takes no other one for a function of windows.
+        let Some(Computes::Windows(apply)) = function else { return };
+        let mut of_step = [0.0; MAX_HOST_SCALARS];
+        self.windows.each(times, |w| {
+            let params = of_step.iter_mut().zip(self.params.iter());
+            params.for_each(|(to, scalar)| *to = scalar.at(w.step));
+            let window = FloatWindow {
+                start_ms: w.start,
+                end_ms: w.end,
+                timestamps: &times[w.samples.clone()],
+                values: &values[w.samples],
+            };
+            if let Some(value) = apply(window, &of_step[..self.params.len()]) {
+                out.set(w.step, value);
+            }
+        });
     }
 
     fn rate(&mut self, times: &[i64], values: &[f64], starts: Starts<'_>, out: &mut Column) {
@@ -264,13 +313,9 @@ impl Windowed {
             }
         }
         let mut extrapolation = Extrapolation::new(kind);
-        // Resets before the current window, which only moves on.
-        let mut passed = 0;
-        windows.each(times, |w| {
-            while passed < resets.len() && resets[passed] < w.samples.start {
-                passed += 1;
-            }
+        let one = |w: Window, extrapolation: &mut Extrapolation, out: &mut Column| {
             let (first, last) = (w.samples.start, w.samples.end - 1);
+            let passed = resets.partition_point(|before| *before < first);
             let has_resets = resets.get(passed).is_some_and(|before| *before < last);
             if starts.is_empty() && !has_resets && first < last {
                 let increase = values[last] - values[first];
@@ -291,7 +336,33 @@ impl Windowed {
             if let Some(rate) = rate::extrapolated(span, lost, kind) {
                 out.set(w.step, rate);
             }
-        });
+        };
+        let runs = if starts.is_empty() { windows.runs(times) } else { Vec::new() };
+        let mut next = 0;
+        for run in runs.iter().filter(|run| run.n_samples > 1) {
+            windows.each_of(next..run.steps.start, times, |w| one(w, &mut extrapolation, out));
+            next = run.steps.end;
+            let n_gaps = run.n_samples - 1;
+            for steps in run.parts() {
+                let first = run.first_of(steps.start);
+                let past = run.first_of(steps.end - 1) + n_gaps;
+                let at = resets.partition_point(|before| *before < first);
+                let has_resets = resets.get(at).is_some_and(|before| *before < past);
+                let end = windows.shift.apply(windows.grid.time(steps.start));
+                let is_done = !has_resets && {
+                    let start = end.saturating_sub(windows.range_ms);
+                    let (first_at, last_at) = (start + run.margins.0, end - run.margins.1);
+                    let shape = WindowShape { first: first_at, last: last_at, n_gaps, start, end };
+                    let ends = (&values[first..], &values[first + n_gaps..]);
+                    extrapolation.apply_all(shape, ends, run.stride, out.set_all(steps.clone()))
+                };
+                if !is_done {
+                    windows.each_of(steps, times, |w| one(w, &mut extrapolation, out));
+                }
+            }
+            run.odd_windows(&windows).for_each(|w| one(w, &mut extrapolation, out));
+        }
+        windows.each_of(next..windows.grid.len, times, |w| one(w, &mut extrapolation, out));
     }
 
     /// Counts the pairs of samples in each window that differ as `marked` says of the first.

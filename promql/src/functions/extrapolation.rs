@@ -69,6 +69,55 @@ impl Extrapolation {
     }
 }
 
+/// A window that others are like, and the times of its ends; in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WindowShape {
+    /// Times of the first and the last sample.
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    /// One less than the number of samples.
+    pub(crate) n_gaps: usize,
+    /// Exclusive.
+    pub(crate) start: i64,
+    /// Inclusive.
+    pub(crate) end: i64,
+}
+
+impl Extrapolation {
+    /// The increases of many windows of one shape, extrapolated. `ends` are the values from the first and
+    /// from the last sample of the first window on, of which every other window has those `stride` further
+    /// on. False if one of them has to be computed by itself; `out` then holds nothing to rely on.
+    pub(crate) fn apply_all(
+        &mut self,
+        shape: WindowShape,
+        ends: (&[f64], &[f64]),
+        stride: usize,
+        out: &mut [f64],
+    ) -> bool {
+        let WindowShape { first, last, n_gaps, start, end } = shape;
+        // That of a counter that does not rise depends on the shape alone.
+        let factor = self.factor((first, last), n_gaps, (start, end), (0.0, 0.0));
+        let (sampled, to_start) = (self.sampled, self.to_start * (1.0 + 1e-9));
+        let is_counter = self.kind.is_counter;
+        let mut are_far = true;
+        let mut one = |out: &mut f64, first: f64, last: f64| {
+            let increase = last - first;
+            let may_be_zero = is_counter & (increase > 0.0) & (first >= 0.0);
+            let is_far = (sampled * first > to_start * increase) & (increase > TINY);
+            are_far &= !may_be_zero | is_far;
+            *out = increase * factor;
+        };
+        if stride == 1 {
+            let pairs = ends.0.iter().zip(ends.1);
+            out.iter_mut().zip(pairs).for_each(|(out, (first, last))| one(out, *first, *last));
+        } else {
+            let pairs = ends.0.iter().step_by(stride).zip(ends.1.iter().step_by(stride));
+            out.iter_mut().zip(pairs).for_each(|(out, (first, last))| one(out, *first, *last));
+        }
+        are_far
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -58,6 +58,8 @@ pub(crate) enum InstantFunction {
     /// A number from one native histogram; floats yield nothing.
     OfNativeHistograms(Measure),
     Info,
+    /// The one at this place of those that the host program added.
+    Host(usize),
 }
 
 impl InstantFunction {
@@ -145,6 +147,8 @@ pub(crate) enum RangeFunction {
     TsOfLast,
     TsOfMin,
     TsOfMax,
+    /// The one at this place of those that the host program added.
+    Host(usize),
 }
 
 impl RangeFunction {

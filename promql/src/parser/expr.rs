@@ -250,7 +250,7 @@ impl Parser<'_> {
     fn call_of(&mut self, function_span: Span, args: (Vec<Expr>, usize)) -> Parsed<Node> {
         let (args, height) = args;
         let name = &self.text[function_span.start..function_span.end];
-        let Some(signature) = signatures::find(name) else {
+        let Some(signature) = self.functions.signature(name) else {
             let suggestion = signatures::suggest(name);
             let kind = ParseErrorKind::UnknownFunction { name: name.to_owned(), suggestion };
             return Err(failure(kind, function_span));

@@ -14,6 +14,7 @@ use crate::Span;
 use crate::ast::{Expr, ExprKind};
 use crate::check;
 use crate::error::{ParseError, ParseErrorKind};
+use crate::host::HostFunctions;
 use crate::lexer::{Lexer, Token, TokenKind, describe};
 
 pub(crate) use selector::is_metric_name;
@@ -65,7 +66,16 @@ pub fn parse(query: &str) -> Result<Expr, ParseError> {
 /// # Errors
 /// [`ParseError`] for the first thing that is wrong.
 pub fn parse_with(query: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
-    let parsed = Parser::new(query, options).and_then(Parser::parse_query);
+    parse_for_host(query, options, &HostFunctions::default())
+}
+
+/// Parses and checks a query that may call functions of the host program.
+pub(crate) fn parse_for_host(
+    query: &str,
+    options: &ParseOptions,
+    functions: &HostFunctions,
+) -> Result<Expr, ParseError> {
+    let parsed = Parser::new(query, options, functions).and_then(Parser::parse_query);
     let expr = parsed.map_err(|failure| {
         let Failure { kind, span } = *failure;
         let kept = match kind {
@@ -74,7 +84,7 @@ pub fn parse_with(query: &str, options: &ParseOptions) -> Result<Expr, ParseErro
         };
         ParseError::new(kind, span, kept)
     })?;
-    check::check(&expr, query)?;
+    check::check(&expr, query, functions)?;
     Ok(expr)
 }
 
@@ -96,6 +106,7 @@ struct Node {
 struct Parser<'a> {
     text: &'a str,
     options: &'a ParseOptions,
+    functions: &'a HostFunctions,
     lexer: Lexer<'a>,
     current: Token,
     /// Where the token before the current one ended.
@@ -107,14 +118,15 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn new(text: &'a str, options: &'a ParseOptions) -> Parsed<Self> {
+    fn new(text: &'a str, options: &'a ParseOptions, functions: &'a HostFunctions) -> Parsed<Self> {
         if text.len() > MAX_QUERY_BYTES {
             let kind = ParseErrorKind::TooLong { len: text.len(), limit: MAX_QUERY_BYTES };
             return Err(Box::new(Failure { kind, span: Span::new(0, 0) }));
         }
         let mut lexer = Lexer::new(text);
         let current = lexer.next_token();
-        Ok(Self { text, options, lexer, current, last_end: 0, depth: 0, aggregations: 0 })
+        let (last_end, depth, aggregations) = (0, 0, 0);
+        Ok(Self { text, options, functions, lexer, current, last_end, depth, aggregations })
     }
 
     fn parse_query(mut self) -> Parsed<Expr> {

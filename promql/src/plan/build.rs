@@ -10,7 +10,8 @@ use super::{
 };
 use crate::ast::{self, At, Boundary, Expr, ExprKind, Modifiers, UnaryOp};
 use crate::exec::arithmetic;
-use crate::functions::{InstantFunction, RangeFunction, signatures};
+use crate::functions::{InstantFunction, RangeFunction};
+use crate::host::HostFunctions;
 use crate::{Error, Span};
 
 /// The steps that a query asks for, and the defaults that its plan depends on.
@@ -24,8 +25,13 @@ pub(crate) struct QueryTimes {
 }
 
 /// Builds the plan of `expr`, which was parsed from `text` and checked.
-pub(crate) fn build(expr: &Expr, text: &str, times: QueryTimes) -> Result<Node, Error> {
-    let builder = Builder { text, times };
+pub(crate) fn build(
+    expr: &Expr,
+    text: &str,
+    times: QueryTimes,
+    functions: &HostFunctions,
+) -> Result<Node, Error> {
+    let builder = Builder { text, times, functions };
     let part = builder.part(expr, "")?;
     let mut plan = part.wrapped();
     stats::mark(&mut plan, false);
@@ -58,6 +64,7 @@ impl Part {
 struct Builder<'a> {
     text: &'a str,
     times: QueryTimes,
+    functions: &'a HostFunctions,
 }
 
 impl Builder<'_> {
@@ -194,14 +201,18 @@ impl Builder<'_> {
         if let Some(number) = self.query_context(&call.function) {
             return Ok(Part::constant(NodeKind::Number(number), span));
         }
-        if let Some(function) = RangeFunction::find(&call.function) {
+        let host = self.functions.find(&call.function);
+        let takes_window = call.args.first().is_some_and(is_range);
+        let of_host = host.filter(|_| takes_window).map(RangeFunction::Host);
+        if let Some(function) = RangeFunction::find(&call.function).or(of_host) {
             return self.range_call(function, call, span);
         }
-        let Some(function) = InstantFunction::find(&call.function) else {
+        let of_host = host.map(InstantFunction::Host);
+        let Some(function) = InstantFunction::find(&call.function).or(of_host) else {
             let what = format!("function {}", call.function);
             return Err(self.unsupported(&what, call.function_span));
         };
-        let used_by = signatures::find(&call.function).map_or("", |signature| signature.name);
+        let used_by = self.name_of(&call.function);
         let args: Vec<Part> =
             call.args.iter().map(|arg| self.part(arg, used_by)).collect::<Result<_, _>>()?;
         let all_invariant = args.iter().all(|arg| arg.invariant);
@@ -240,7 +251,7 @@ impl Builder<'_> {
         call: &ast::Call,
         span: Span,
     ) -> Result<Part, Error> {
-        let name = signatures::find(&call.function).map_or("", |signature| signature.name);
+        let name = self.name_of(&call.function);
         let mut found = None;
         let mut params = Vec::new();
         for arg in &call.args {
@@ -268,6 +279,10 @@ impl Builder<'_> {
             first_span,
         });
         Ok(Part { node: Node::new(kind, span), invariant, wrap: invariant })
+    }
+
+    fn name_of(&self, function: &str) -> &'static str {
+        self.functions.signature(function).map_or("", |signature| signature.name)
     }
 
     fn unsupported(&self, what: &str, span: Span) -> Error {

@@ -58,6 +58,7 @@ fn mark_source(source: &mut RangeSource, inside: bool) {
 #[cfg(test)]
 mod tests {
     use crate::ast::Expr;
+    use crate::host::HostFunctions;
     use crate::plan::{Node, NodeKind, QueryTimes, RangeSource, build};
 
     /// Whether the selectors of a query, from left to right, are asked for stats only.
@@ -65,7 +66,7 @@ mod tests {
         let expr: Expr = crate::parse(text).unwrap();
         let times = QueryTimes { start: 0, end: 0, step: 0, subquery_step: 60_000 };
         let mut found = Vec::new();
-        collect(&build(&expr, text, times).unwrap(), &mut found);
+        collect(&build(&expr, text, times, &HostFunctions::default()).unwrap(), &mut found);
         found
     }
 

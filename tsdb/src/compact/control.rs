@@ -94,3 +94,33 @@ impl Control {
         if *is_cancelled { Err(Error::Closed) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn bytes_take_the_time_that_they_may_be_written_in() {
+        let rate = PAUSE_EVERY_BYTES * 20;
+        let (control, start) = (Control::new(Some(rate)), Instant::now());
+        control.set_running(1);
+        for _ in 0..8 {
+            control.advance(1, PAUSE_EVERY_BYTES / 4).unwrap();
+        }
+        assert!(start.elapsed() >= Duration::from_millis(100), "{:?}", start.elapsed());
+        let progress = control.progress().unwrap();
+        assert_eq!((progress.series_done, progress.chunk_bytes), (8, 2 * PAUSE_EVERY_BYTES));
+    }
+
+    #[test]
+    fn who_cancels_does_not_wait_for_a_pause() {
+        let control = Control::new(Some(1));
+        std::thread::scope(|scope| {
+            let paused = scope.spawn(|| control.advance(1, PAUSE_EVERY_BYTES));
+            control.cancel();
+            assert!(matches!(paused.join().unwrap(), Err(Error::Closed)));
+        });
+    }
+}

@@ -140,6 +140,20 @@ fn chunks_that_follow_each_other_are_copied() {
 }
 
 #[test]
+fn an_unchanged_block_of_prometheus_is_written_byte_by_byte() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/prometheus-block/v1");
+    let source = Arc::new(Block::open(&StdFs, golden.clone()).unwrap());
+    assert_eq!((source.meta().stats.num_series, source.meta().stats.num_samples), (10, 4800));
+    let dir = tempfile::tempdir().unwrap();
+    let written = compact(dir.path(), &[source]).unwrap();
+    for file in ["index", "chunks/000001", "tombstones"] {
+        let [expected, found] =
+            [golden.as_path(), written.dir()].map(|dir| std::fs::read(dir.join(file)));
+        assert!(expected.unwrap() == found.unwrap(), "{file}");
+    }
+}
+
+#[test]
 fn of_overlapping_chunks_the_first_source_wins() {
     let dir = tempfile::tempdir().unwrap();
     let sources = [

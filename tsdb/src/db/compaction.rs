@@ -98,10 +98,11 @@ impl Shared {
         self.rewrite(|block| block.format() != self.options.block_format)
     }
 
+    /// A block that cannot be read does not keep the others from being rewritten.
     fn rewrite(&self, is_due: impl Fn(&Block) -> bool) -> Result<Vec<Ulid>, Error> {
         let _compacting = self.compacting.lock();
         let blocks: Vec<Arc<Block>> = self.view.read().blocks.to_vec();
-        let mut made = Vec::new();
+        let (mut made, mut failure) = (Vec::new(), None);
         for block in blocks.iter().filter(|block| is_due(block)) {
             let ulid = block.meta().ulid;
             // As it is now: more of it may be deleted.
@@ -109,11 +110,19 @@ impl Shared {
                 let found = blocks.iter().find(|block| block.meta().ulid == ulid);
                 found.map(|block| Arc::clone(block)).into_iter().collect()
             })?;
-            if !begun.is_empty() {
-                made.extend(self.compact_begun(&begun)?);
+            if begun.is_empty() {
+                continue;
+            }
+            match self.compact_begun(&begun) {
+                Ok(block) => made.extend(block),
+                // What cannot be read of one block says nothing of the others.
+                Err(error) if error.is_of_data() || block.damage().is_some() => {
+                    failure = failure.or(Some(error));
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(made)
+        failure.map_or(Ok(made), Err)
     }
 
     /// Chooses blocks that can be read, and notes from then on what is deleted.

@@ -87,7 +87,8 @@ impl CopyReport {
     /// Copies a file and makes its bytes durable.
     pub(super) fn copy_file(&mut self, fs: &dyn Fs, from: &Path, to: &Path) -> Result<(), Error> {
         let source = fs.open(from, OpenMode::Read).map_err(Error::io("open", from))?;
-        let target = fs.open(to, OpenMode::Truncate).map_err(Error::io("create", to))?;
+        // What is there may be a second name of the source.
+        let target = fs.open(to, OpenMode::CreateNew).map_err(Error::io("create", to))?;
         let (mut buf, mut at) = (vec![0; COPY_BYTES], 0);
         loop {
             let n = source.read_at(&mut buf, at).map_err(Error::io("read", from))?;

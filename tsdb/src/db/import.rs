@@ -5,7 +5,7 @@
 //! they be here too. A block that reaches beyond what the blocks here cover must not count as one that
 //! covers its range, for the log has samples of that range; it is marked as one of a part.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -34,16 +34,15 @@ pub struct ImportReport {
 }
 
 impl Shared {
-    /// Takes over the blocks in the directory `from`.
+    /// Takes over the blocks in the directory `from`. Reading and linking them, which takes long, goes on
+    /// beside all upkeep; only what gives a block its name waits for that.
     pub(super) fn import_blocks(
         &self,
         from: &Path,
         on_progress: &mut dyn FnMut(u64, u64),
     ) -> Result<ImportReport, Error> {
-        // Blocks come and go under this lock only.
-        let _maintenance = self.maintenance.lock();
+        let _importing = self.importing.lock();
         self.check_open()?;
-        self.remove_unwanted(&[])?;
         let found = open_settled_blocks(&*self.fs, from)?;
         let has = |dir: &str| {
             let path = from.join(dir);
@@ -53,20 +52,13 @@ impl Shared {
             ImportReport { has_log: has(WAL_DIR)? || has(WBL_DIR)?, ..ImportReport::default() };
         let unopened = found.quarantined.into_iter();
         report.damaged.extend(unopened.map(|block| Finding::of_dir(block.dir, block.reason)));
-        let own = Arc::clone(&self.view.read().blocks);
-        let is_known = |ulid: Ulid| {
-            own.iter().any(|block| {
-                let BlockMeta { ulid: name, compaction, .. } = block.meta();
-                let mut parents = compaction.parents.iter().map(|parent| parent.ulid);
-                *name == ulid || compaction.sources.contains(&ulid) || parents.any(|p| p == ulid)
-            })
-        };
-        let covered = covered_until(&own);
         let total: u64 = found.blocks.iter().map(|block| block.size_bytes()).sum();
         let mut done = 0;
         for block in &found.blocks {
+            // Closing waits no longer than for one block.
+            self.check_open()?;
             let (ulid, size) = (block.meta().ulid, block.size_bytes());
-            if is_known(ulid) {
+            if self.is_known(ulid) {
                 report.known.push(ulid);
             } else {
                 let mut advance = |n: u64, of: u64| {
@@ -76,7 +68,7 @@ impl Shared {
                 let read = walk(&*self.fs, block, Depth::Samples, &mut advance, &mut Err);
                 match read {
                     Ok(_) => {
-                        self.import(block, covered)?;
+                        self.import(block)?;
                         report.blocks.push(ulid);
                     }
                     Err(error) if error.is_of_data() => {
@@ -91,25 +83,53 @@ impl Shared {
         Ok(report)
     }
 
-    fn import(&self, block: &Block, covered: i64) -> Result<(), Error> {
-        let mut meta = block.meta().clone();
-        let tmp = self.dir.join(format!("{}{CREATION_SUFFIX}", meta.ulid));
+    /// Whether a block is here, or one that was made of it. Only taking over makes blocks known that
+    /// were not.
+    fn is_known(&self, ulid: Ulid) -> bool {
+        self.view.read().blocks.iter().any(|block| {
+            let BlockMeta { ulid: name, compaction, .. } = block.meta();
+            let mut parents = compaction.parents.iter().map(|parent| parent.ulid);
+            *name == ulid || compaction.sources.contains(&ulid) || parents.any(|p| p == ulid)
+        })
+    }
+
+    fn import(&self, block: &Block) -> Result<(), Error> {
+        let ulid = block.meta().ulid;
+        let tmp = self.dir.join(format!("{ulid}{CREATION_SUFFIX}"));
+        // What an earlier attempt has left.
+        if self.fs.exists(&tmp).map_err(Error::io("inspect", &tmp))? {
+            self.fs.remove_dir_all(&tmp).map_err(Error::io("remove", &tmp))?;
+        }
+        let linked = CopyReport::default().link_dir(&*self.fs, block.dir(), &tmp);
+        linked.and_then(|()| self.publish_import(block.meta().clone(), &tmp)).inspect_err(|_| {
+            // The next opening would do it too; the error that counts is the first one.
+            let _ = self.fs.remove_dir_all(&tmp);
+        })
+    }
+
+    /// Gives the block that was made in `tmp` its name.
+    fn publish_import(&self, mut meta: BlockMeta, tmp: &Path) -> Result<(), Error> {
+        let _maintenance = self.maintenance.lock();
+        self.check_open()?;
+        self.remove_unwanted(&[])?;
         let dir = self.dir.join(meta.ulid.to_string());
+        // One that cannot be read and is set aside: it stays for whoever looks after it.
+        if self.fs.exists(&dir).map_err(Error::io("inspect", &dir))? {
+            return Err(Error::NotEmpty { dir });
+        }
         meta.compaction.parents.clear();
-        if meta.maxt > covered {
+        if meta.maxt > covered_until(&self.view.read().blocks) {
             meta.compaction.mark_as_part();
         }
         let publish = || -> Result<Block, Error> {
-            CopyReport::default().link_dir(&*self.fs, block.dir(), &tmp)?;
-            meta.replace(&*self.fs, &tmp)?;
-            self.fs.rename(&tmp, &dir).map_err(Error::io("rename", &tmp))?;
+            meta.replace(&*self.fs, tmp)?;
+            self.fs.rename(tmp, &dir).map_err(Error::io("rename", tmp))?;
             self.fs.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;
-            Block::open(&*self.fs, PathBuf::from(&dir))
+            Block::open(&*self.fs, dir.clone())
         };
         let published = publish().inspect_err(|_| {
             // It may have its name, or get it back in a crash.
             self.unwanted.lock().push(meta.ulid);
-            let _ = self.fs.remove_dir_all(&tmp);
         })?;
         self.replace_blocks(&[], [Arc::new(published)]);
         Ok(())

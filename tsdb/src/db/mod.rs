@@ -71,6 +71,8 @@ struct Shared {
     maintenance: Mutex<()>,
     /// Held while blocks are compacted; taken before that of maintenance.
     compacting: Mutex<()>,
+    /// Held while blocks are taken over; taken before that of maintenance.
+    importing: Mutex<()>,
     control: Control,
     compactions: Mutex<CompactionCounts>,
     /// Blocks that nobody is to see any more and whose directories may be there yet.
@@ -170,6 +172,7 @@ impl Db {
             quarantined: report.quarantined.clone(),
             maintenance: Mutex::new(()),
             compacting: Mutex::new(()),
+            importing: Mutex::new(()),
             control,
             compactions: Mutex::default(),
             unwanted: Mutex::default(),
@@ -247,8 +250,9 @@ impl Db {
     /// rewritten.
     ///
     /// # Errors
-    /// Whatever keeps a block from being read or the deletion from being noted; a part of the
-    /// samples may be deleted then.
+    /// Whatever keeps a block from being read or the deletion from being noted; the other blocks
+    /// have lost their samples then. So it is [`Error::OutOfReach`] where a block is set aside that
+    /// may hold such samples.
     pub fn delete(&self, matchers: &[Matcher], mint: i64, maxt: i64) -> Result<(), Error> {
         self.shared.delete(matchers, mint, maxt)
     }
@@ -257,7 +261,8 @@ impl Db {
     /// takes the room of one block beside those that there are. Returns the blocks made.
     ///
     /// # Errors
-    /// Whatever keeps a block from being read or written; nothing is lost then.
+    /// Whatever keeps a block from being read, after the others were rewritten, or from being written;
+    /// nothing is lost then.
     pub fn clean_tombstones(&self) -> Result<Vec<Ulid>, Error> {
         self.shared.clean_tombstones()
     }
@@ -268,7 +273,8 @@ impl Db {
     /// for bit. Returns the blocks made.
     ///
     /// # Errors
-    /// Whatever keeps a block from being read or written; nothing is lost then.
+    /// Whatever keeps a block from being read, after the others were rewritten, or from being written;
+    /// nothing is lost then.
     pub fn convert_blocks(&self) -> Result<Vec<Ulid>, Error> {
         self.shared.convert_blocks()
     }
@@ -296,11 +302,12 @@ impl Db {
     /// Takes over the blocks in the directory `from`, of either format, after reading them whole. They
     /// are linked where the file system can do it, so that their files must not be changed in place
     /// any more, and copied otherwise. Blocks that are here already, or of which one here was made, are
-    /// passed over. `on_progress` is called now and then with how many bytes were read, and of how
-    /// many.
+    /// passed over. Everything else goes on meanwhile. `on_progress` is called now and then with how many
+    /// bytes were read, and of how many.
     ///
     /// # Errors
-    /// If the directory cannot be listed, or a block not be linked; those taken over before stay.
+    /// If the directory cannot be listed, or a block not be linked; [`Error::NotEmpty`] where one of the
+    /// same name is set aside here; [`Error::Closed`]. Blocks taken over before stay.
     pub fn import_blocks(
         &self,
         from: impl AsRef<Path>,
@@ -343,7 +350,7 @@ impl Db {
     }
 
     /// Writes out the log, ends the background threads and gives the directory free. Waits for a
-    /// block that is being cut and for a snapshot; a compaction is broken off. What is not committed
+    /// block that is being cut or taken over and for a snapshot; a compaction is broken off. What is not committed
     /// is lost. Closing twice is no error. Queriers that are open go on. Writes down what the head
     /// holds, unless [`Options::head_snapshot`] says otherwise, for the next opening to begin with.
     ///
@@ -359,6 +366,7 @@ impl Db {
         background.into_iter().for_each(Background::stop);
         // A block that another thread is making still needs the log and the directory.
         let _compacting = self.shared.compacting.lock();
+        let _importing = self.shared.importing.lock();
         let _maintenance = self.shared.maintenance.lock();
         let head = &self.shared.head;
         head.close();

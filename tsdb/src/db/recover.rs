@@ -18,7 +18,7 @@ use super::open::{WAL_DIR, WBL_DIR, read_log, walk_log};
 use crate::error::{Error, SnapshotFault};
 use crate::head::{
     CHUNKS_HEAD_DIR, ChunkFiles, ChunkFilesReport, ChunkLoader, FoundChunk, Head, LateReplay,
-    LateStats, Loaded, Origin, Replay, ReplayStats, snapshot,
+    LateStats, Loaded, LogEnd, Origin, Replay, ReplayStats, snapshot,
 };
 use crate::options::Options;
 use crate::stats::OpenReport;
@@ -272,9 +272,11 @@ fn restore(fs: &Arc<dyn Fs>, dir: &Path, from: i64, mut head: Head) -> Result<Op
     let stale = |what| Err(reader.fault(SnapshotFault::Stale { what }));
     let made_of = &reader.snapshot().origin;
     let found = origin(&**fs, dir, from)?;
-    if (found.segment, found.offset, found.tail) != (made_of.segment, made_of.offset, made_of.tail)
-    {
+    if found.log != made_of.log {
         return stale("log");
+    }
+    if found.out_of_order != made_of.out_of_order {
+        return stale("log of samples out of order");
     }
     if found.covered_until != made_of.covered_until {
         return stale("blocks");
@@ -290,13 +292,20 @@ fn restore(fs: &Arc<dyn Fs>, dir: &Path, from: i64, mut head: Head) -> Result<Op
 
 /// What a snapshot of the data directory `dir` would be made of as it is, chunk files left out.
 pub(super) fn origin(fs: &dyn Fs, dir: &Path, covered_until: i64) -> Result<Origin, Error> {
-    let dir = dir.join(WAL_DIR);
-    let entries = fs.list(&dir).map_err(Error::io("list", &dir))?;
+    let (log, out_of_order) = (log_end(fs, &dir.join(WAL_DIR))?, log_end(fs, &dir.join(WBL_DIR))?);
+    Ok(Origin { log, out_of_order, covered_until, chunk_files: Vec::new() })
+}
+
+/// Where the log in `dir` ends.
+fn log_end(fs: &dyn Fs, dir: &Path) -> Result<LogEnd, Error> {
+    if !fs.exists(dir).map_err(Error::io("inspect", dir))? {
+        return Ok(LogEnd::default());
+    }
+    let entries = fs.list(dir).map_err(Error::io("list", dir))?;
     let segments = entries.iter().filter(|entry| !entry.is_dir);
     let segments =
         segments.filter_map(|entry| Some((entry.name.parse::<u32>().ok()?, &entry.name)));
-    let mut origin = Origin { covered_until, ..Origin::default() };
-    let Some((segment, name)) = segments.max() else { return Ok(origin) };
+    let Some((segment, name)) = segments.max() else { return Ok(LogEnd::default()) };
     let path = dir.join(name);
     let file = fs.open(&path, OpenMode::Read).map_err(Error::io("open", &path))?;
     let len = file.len().map_err(Error::io("inspect", &path))?;
@@ -304,11 +313,10 @@ pub(super) fn origin(fs: &dyn Fs, dir: &Path, covered_until: i64) -> Result<Orig
     let mut tail = vec![0; usize::try_from(tail_len).expect("it is small")];
     let read = file.read_exact_at(&mut tail, len - tail_len);
     read.map_err(Error::io("read", &path))?;
-    (origin.segment, origin.offset, origin.tail) = (segment, len, crc32c(&tail));
-    Ok(origin)
+    Ok(LogEnd { segment, len, tail: crc32c(&tail) })
 }
 
-/// Writes a snapshot of `head`, whose log is closed, into the data directory `dir`.
+/// Writes a snapshot of `head`, whose logs are closed, into the data directory `dir`.
 pub(super) fn save(fs: &dyn Fs, dir: &Path, head: &Head, covered_until: i64) -> Result<(), Error> {
     head.write_full_chunks()?;
     let mut origin = origin(fs, dir, covered_until)?;

@@ -380,7 +380,7 @@ impl Appender {
             batch.put_float(series, start, sample);
             return Some(Ok(()));
         }
-        if batch.newest(series, found.hint()).is_some() {
+        if found.hint().is_some() {
             batch.end_part();
         }
         found.pin(batch.put_float(series, start, sample));
@@ -442,11 +442,12 @@ impl Appender {
             self.batch.histogram_bytes = histogram_bytes;
             return Ok(Ok(()));
         }
-        let is_of_other_kind = match hint.and_then(|hint| self.batch.histogram(series, hint)) {
+        // Where the hint leads to no sample of the batch, there may be one all the same.
+        let is_out_of_turn = match hint.and_then(|hint| self.batch.histogram(series, hint)) {
             Some(pending) => pending.kind() != offered.kind(),
-            None => pending.is_some(),
+            None => hint.is_some(),
         };
-        if is_of_other_kind {
+        if is_out_of_turn {
             self.batch.end_part();
         }
         found.pin(self.batch.histogram_hint());

@@ -86,7 +86,7 @@ impl PendingHistogram {
 }
 
 /// Where one part of a batch ends.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct PartEnd {
     pub(super) floats: usize,
     pub(super) started: usize,
@@ -192,10 +192,8 @@ impl Batch {
         Ok(match check(newest, sample, oldest_accepted) {
             Ok(true) if self.len() >= limit => Err(AppendError::BatchFull { limit }),
             Ok(true) => {
-                let was_started = hint.is_some_and(|hint| hint & STARTED_BIT != 0);
-                if pending.is_some() && was_started != (start != 0) {
-                    self.end_part();
-                }
+                let kind = if start == 0 { 0 } else { STARTED_BIT };
+                self.take_turn(pending.is_some(), hint, kind);
                 found.pin(self.put_float(series, start, sample));
                 Ok(())
             }
@@ -277,9 +275,34 @@ impl Batch {
         self.newest(series, hint).is_some()
     }
 
-    /// Ends the part that samples are put into.
+    /// Ends the part that samples are put into, if the next float of a series would be applied before
+    /// a sample that came before it: if that is of another kind. `hint` leads to it where it
+    /// `is_known`; where it is not, another batch has a sample of the series, and so may this one.
+    /// `kind` is the bit of where the next one will stand.
+    fn take_turn(&mut self, is_known: bool, hint: Option<usize>, kind: usize) {
+        let Some(hint) = hint else { return };
+        let of_kind = |hint: usize| hint & (HISTOGRAM_BIT | STARTED_BIT);
+        let is_out_of_turn = if is_known { of_kind(hint) != kind } else { self.has_other(kind) };
+        if is_out_of_turn {
+            self.end_part();
+        }
+    }
+
+    /// Tells whether the last part holds samples of another kind than that of this bit.
+    #[cold]
+    fn has_other(&self, kind: usize) -> bool {
+        let start = self.ends.last().copied().unwrap_or_default();
+        (kind != 0 && self.floats.len() > start.floats)
+            || (kind != STARTED_BIT && self.started.len() > start.started)
+            || self.histograms.len() > start.histograms
+    }
+
+    /// Ends the part that samples are put into, if there are any.
     pub(super) fn end_part(&mut self) {
-        self.ends.push(self.end());
+        let end = self.end();
+        if self.ends.last().copied().unwrap_or_default() != end {
+            self.ends.push(end);
+        }
     }
 
     /// Where the last part ends.

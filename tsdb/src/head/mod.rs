@@ -45,7 +45,7 @@ pub(crate) use isolation::{BatchId, ReadGuard};
 pub(crate) use out_of_order::{DeletedOutOfOrder, LateReplay, LateStats};
 pub(crate) use replay::{ChunkLoader, Loaded, Replay, ReplayStats};
 pub(crate) use series::{Era, SeenChunks, Series, SeriesView, Sought, range_end};
-pub(crate) use snapshot::Origin;
+pub(crate) use snapshot::{LogEnd, Origin};
 pub(crate) use stripes::PageCursor;
 
 use crate::error::Error;

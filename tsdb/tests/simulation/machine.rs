@@ -242,15 +242,11 @@ impl Machine<'_> {
             }
             Err(AppendError::OutOfOrder { newest, .. }) => {
                 ensure!(newest > timestamp, "refused {timestamp} though it is after {newest}");
-                ensure!(
-                    self.all_samples().any(|s| s.series == series && s.timestamp == newest),
-                    "series {series} has no sample at {newest}"
-                );
+                ensure!(self.knows(series, newest), "series {series} has no sample at {newest}");
             }
-            Err(AppendError::DuplicateTimestamp { .. }) => ensure!(
-                self.all_samples().any(|s| s.series == series && s.timestamp == timestamp),
-                "series {series} has no sample at {timestamp}"
-            ),
+            Err(AppendError::DuplicateTimestamp { .. }) => {
+                ensure!(self.knows(series, timestamp), "series {series} has none at {timestamp}");
+            }
             Err(AppendError::TooOld { oldest, .. }) => {
                 let newest = self.all_samples().map(|sample| sample.timestamp).max();
                 let half_range_ms = self.schedule.config.block_range_ms / 2;
@@ -266,6 +262,12 @@ impl Machine<'_> {
             Err(error) => return Err(format!("append of series {series}: {error}")),
         }
         Ok(())
+    }
+
+    /// Tells whether a batch may know a sample of a series at a time.
+    fn knows(&self, series: u16, timestamp: i64) -> bool {
+        self.model.was_deleted(series, timestamp)
+            || self.all_samples().any(|s| s.series == series && s.timestamp == timestamp)
     }
 
     fn all_samples(&self) -> impl Iterator<Item = &Written> {

@@ -2,7 +2,7 @@
 //!
 //! Every sample has a value of its own, so that whatever is found tells which batch it is of.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ferula_chunkenc::Sample;
 use ferula_index::Labels;
@@ -57,6 +57,9 @@ pub(crate) struct Model {
     pub(crate) batches: Vec<Batch>,
     /// Samples of a deletion that failed: they may be found or not, one by one.
     doubtful: BTreeMap<u32, Written>,
+    /// Series and times of samples that were deleted. A batch that was opened before the cut knows
+    /// them yet.
+    deleted: BTreeSet<(u16, i64)>,
 }
 
 impl Model {
@@ -73,6 +76,11 @@ impl Model {
     /// The samples of all batches.
     pub(crate) fn samples(&self) -> impl Iterator<Item = &Written> {
         self.batches.iter().flat_map(|batch| &batch.samples).chain(self.doubtful.values())
+    }
+
+    /// Tells whether there was a sample of a series at a time, and was deleted.
+    pub(crate) fn was_deleted(&self, series: u16, timestamp: i64) -> bool {
+        self.deleted.contains(&(series, timestamp))
     }
 
     /// The newest acknowledged sample of a series.
@@ -104,6 +112,8 @@ impl Model {
     /// Takes note of a deletion: what `is_deleted` names is gone, unless the deletion `has_failed`.
     pub(crate) fn delete(&mut self, is_deleted: impl Fn(&Written) -> bool, has_failed: bool) {
         for batch in &mut self.batches {
+            let deleted = batch.samples.iter().filter(|sample| is_deleted(sample));
+            self.deleted.extend(deleted.map(|sample| (sample.series, sample.timestamp)));
             if has_failed {
                 let doubtful = batch.samples.iter().filter(|sample| is_deleted(sample));
                 self.doubtful.extend(doubtful.map(|sample| (sample.serial, *sample)));

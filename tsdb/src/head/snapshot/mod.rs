@@ -27,15 +27,24 @@ pub(crate) use self::reader::SnapshotReader;
 use self::writer::SnapshotWriter;
 use super::chunk_files::ChunkFileEnd;
 
+/// Where a log ends; all zeros where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LogEnd {
+    /// Number of its last segment.
+    pub(crate) segment: u32,
+    /// Length of that.
+    pub(crate) len: u64,
+    /// Checksum of its last bytes, so that another log of the same length is told apart.
+    pub(crate) tail: u32,
+}
+
 /// What a snapshot was made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// Number of the last segment of the log.
-    pub(crate) segment: u32,
-    /// Its length.
-    pub(crate) offset: u64,
-    /// Checksum of its last bytes, so that another log of the same length is told apart.
-    pub(crate) tail: u32,
+    /// Where the log ends.
+    pub(crate) log: LogEnd,
+    /// Where the log of samples out of order ends.
+    pub(crate) out_of_order: LogEnd,
     /// End of the time that blocks cover, exclusive.
     pub(crate) covered_until: i64,
     /// The files of full chunks.

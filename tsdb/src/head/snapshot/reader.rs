@@ -11,7 +11,7 @@ use ferula_wal::record::Record;
 use ferula_wal::record::exemplars::RefExemplar;
 
 use super::layout::{Frame, FrameKind, HEADER_BYTES, MAGIC, VERSION};
-use super::{Origin, Snapshot, SnapshotChunk, SnapshotOpen, SnapshotSeries};
+use super::{LogEnd, Origin, Snapshot, SnapshotChunk, SnapshotOpen, SnapshotSeries};
 use crate::error::{Error, SnapshotFault};
 use crate::exemplar::Exemplar;
 use crate::head::chunk_files::ChunkFileEnd;
@@ -192,9 +192,8 @@ impl SnapshotReader {
         match kind {
             FrameKind::State => {
                 let Snapshot { origin, next_ref, has_opaque_records, .. } = &mut self.snapshot;
-                origin.segment = cursor.u32_be()?;
-                origin.offset = cursor.u64_be()?;
-                origin.tail = cursor.u32_be()?;
+                origin.log = read_log_end(&mut cursor)?;
+                origin.out_of_order = read_log_end(&mut cursor)?;
                 origin.covered_until = cursor.i64_be()?;
                 *next_ref = cursor.u64_be()?;
                 *has_opaque_records = cursor.u8()? != 0;
@@ -343,6 +342,10 @@ fn read_description<'a>(
         return Ok(None);
     };
     Ok(Some(Description { metric, metric_type, unit, help }))
+}
+
+fn read_log_end(cursor: &mut Cursor<'_>) -> Result<LogEnd, ferula_chunkenc::Error> {
+    Ok(LogEnd { segment: cursor.u32_be()?, len: cursor.u64_be()?, tail: cursor.u32_be()? })
 }
 
 fn read_chunk_files(

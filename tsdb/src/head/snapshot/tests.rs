@@ -139,9 +139,8 @@ fn small() -> (Snapshot, Vec<Owned>) {
     let chunk = |mint, maxt, at| SnapshotChunk { mint, maxt, at: ChunkRef(at) };
     let snapshot = Snapshot {
         origin: Origin {
-            segment: 7,
-            offset: 40_960,
-            tail: 0x0102_0304,
+            log: LogEnd { segment: 7, len: 40_960, tail: 0x0102_0304 },
+            out_of_order: LogEnd { segment: 2, len: 20, tail: 0x0506_0708 },
             covered_until: 0,
             chunk_files: vec![ChunkFileEnd { number: 1, end: 500, maxt: 3000 }],
         },

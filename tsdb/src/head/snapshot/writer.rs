@@ -60,9 +60,11 @@ impl<W: io::Write> SnapshotWriter<W> {
         frame.clear();
         begin_frame(&mut frame, FrameKind::State);
         let origin = &snapshot.origin;
-        put_u32_be(&mut frame, origin.segment);
-        put_u64_be(&mut frame, origin.offset);
-        put_u32_be(&mut frame, origin.tail);
+        for log in [origin.log, origin.out_of_order] {
+            put_u32_be(&mut frame, log.segment);
+            put_u64_be(&mut frame, log.len);
+            put_u32_be(&mut frame, log.tail);
+        }
         put_i64_be(&mut frame, origin.covered_until);
         put_u64_be(&mut frame, snapshot.next_ref);
         frame.push(u8::from(snapshot.has_opaque_records));
