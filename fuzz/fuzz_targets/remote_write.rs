@@ -1,4 +1,4 @@
-//! Remote write: any body, and any message in a sound body, is stored or refused as a whole.
+//! Remote write 1.0 and 2.0: any body, and any message in a sound body, is stored or refused as a whole.
 #![no_main]
 
 use std::sync::Arc;

@@ -179,6 +179,21 @@ fn what_cannot_be_stored_is_refused_with_its_reason() {
 }
 
 #[test]
+fn a_histogram_that_was_overtaken_is_told_apart_from_floats() {
+    let db = open(&FaultFs::new());
+    let (floats, histograms) = (labels(&[("a", "f")]), labels(&[("a", "h")]));
+    let (mut first, mut second) = (db.appender(), db.appender());
+    for (batch, time) in [(&mut first, 20), (&mut second, 10)] {
+        batch.append(&floats, time, 1.0).unwrap();
+        batch.append_histogram(&histograms, time, counter(0)).unwrap();
+    }
+    second.append_histogram(&histograms, 15, counter(1)).unwrap();
+    assert_eq!(first.commit().unwrap().samples, 2);
+    let done = second.commit().unwrap();
+    assert_eq!((done.samples, done.refused, done.refused_histograms), (0, 3, 2));
+}
+
+#[test]
 fn resets_and_gauges_begin_chunks_of_their_own() {
     let db = open(&FaultFs::new());
     let series = labels(&[("a", "b")]);

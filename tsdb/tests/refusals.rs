@@ -68,7 +68,7 @@ fn two_batches_of_one_series_are_told_apart_at_commit() {
     let committed = first.commit().unwrap();
     assert_eq!((committed.samples, committed.refused), (2, 0));
     let committed = second.commit().unwrap();
-    assert_eq!((committed.samples, committed.refused), (0, 2));
+    assert_eq!((committed.samples, committed.refused, committed.refused_histograms), (0, 2, 0));
     let expected = vec![sample(10, 1.0), sample(30, 1.0)];
     assert_eq!(all(&db)[0].1, expected);
     drop(db);
