@@ -180,7 +180,8 @@ impl Pass<'_> {
             Some(hit) => match self.batch.append_ref(hit.series, timestamp, sample.value) {
                 Err(AppendError::UnknownSeries { .. }) => {
                     let Some(labels) = self.labels(parser, line)? else {
-                        return Ok(self.drop_series(sample));
+                        self.drop_series(sample);
+                        return Ok(());
                     };
                     self.new_series(sample, &labels, timestamp).map(|series| (series, true))
                 }
@@ -188,7 +189,8 @@ impl Pass<'_> {
             },
             None => {
                 let Some(labels) = self.labels(parser, line)? else {
-                    return Ok(self.drop_series(sample));
+                    self.drop_series(sample);
+                    return Ok(());
                 };
                 let appended = self.new_series(sample, &labels, timestamp);
                 self.counts.series_added += usize::from(appended.is_ok());
