@@ -37,6 +37,7 @@ pub struct TextParser<'a> {
     page: &'a [u8],
     at: usize,
     line: usize,
+    entry_line: usize,
     is_openmetrics: bool,
     /// Type most recently declared, whichever metric it was declared for.
     kind: MetricType,
@@ -88,6 +89,7 @@ impl<'a> TextParser<'a> {
             page,
             at: 0,
             line: 1,
+            entry_line: 1,
             is_openmetrics: false,
             kind: MetricType::Untyped,
             name: 0..0,
@@ -111,6 +113,11 @@ impl<'a> TextParser<'a> {
         self.line
     }
 
+    /// Number of the line that the entry read last stands on.
+    pub fn entry_line(&self) -> usize {
+        self.entry_line
+    }
+
     /// Reads the next entry; comments and empty lines are passed over.
     ///
     /// # Errors
@@ -118,6 +125,7 @@ impl<'a> TextParser<'a> {
     pub fn next_entry(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
         loop {
             self.skip_blanks();
+            self.entry_line = self.line;
             match self.peek() {
                 None => return Ok(None),
                 Some(b'\n') => self.end_line(),

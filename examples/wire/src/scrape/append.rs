@@ -124,8 +124,8 @@ impl Pass<'_> {
         let mut parser = TextParser::new(page);
         let mut family = Family::default();
         loop {
-            let line = parser.line();
             let Some(entry) = parser.next_entry()? else { break };
+            let line = parser.entry_line();
             match entry {
                 Entry::Sample(sample) => {
                     self.counts.scraped += 1;

@@ -134,12 +134,12 @@ fn rules_change_and_drop_series_before_they_are_stored() {
 #[test]
 fn labels_beyond_the_limits_fail_the_scrape() {
     for (options, found) in [
-        ("label_limit: 4,", "line 1: 5 labels of a series, the limit is 4"),
-        ("label_name_length_limit: 8,", "line 1: 9 bytes of a label name, the limit is 8"),
-        ("label_value_length_limit: 9,", "line 1: 10 bytes of a label value, the limit is 9"),
+        ("label_limit: 4,", "line 3: 5 labels of a series, the limit is 4"),
+        ("label_name_length_limit: 8,", "line 3: 9 bytes of a label name, the limit is 8"),
+        ("label_value_length_limit: 9,", "line 3: 10 bytes of a label value, the limit is 9"),
     ] {
         let mut bench = Bench::new(options);
-        let (_, error) = bench.scrape(1000, "a{long_name=\"long value\"} 1\n");
+        let (_, error) = bench.scrape(1000, "# a comment\n\na{long_name=\"long value\"} 1\n");
         assert_eq!(error.unwrap(), found);
         assert_eq!(bench.report("up"), "1000:0");
     }
