@@ -123,8 +123,7 @@ impl Pass<'_> {
     fn page(&mut self, page: &[u8]) -> Result<(), ScrapeError> {
         let mut parser = TextParser::new(page);
         let mut family = Family::default();
-        loop {
-            let Some(entry) = parser.next_entry()? else { break };
+        while let Some(entry) = parser.next_entry()? {
             let line = parser.entry_line();
             match entry {
                 Entry::Sample(sample) => {
