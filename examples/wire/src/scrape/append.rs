@@ -151,11 +151,10 @@ impl Pass<'_> {
         line: usize,
         family: &mut Family<'_>,
     ) -> Result<(), ScrapeError> {
-        self.counts.added += 1;
         if self.cache.is_dropped(sample.series) {
-            self.counts.added -= 1;
             return Ok(());
         }
+        self.counts.added += 1;
         // Beyond the limit samples are only counted; the scrape fails at its end.
         if self.target.job.sample_limit.is_some_and(|limit| self.counts.added > limit) {
             if !self.target.job.metric_relabel.is_empty() && self.labels(parser, line)?.is_none() {
