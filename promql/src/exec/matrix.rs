@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferula_chunkenc::{SampleBatch, stale};
+use ferula_chunkenc::SampleBatch;
 use ferula_index::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use super::batch::{Column, Grid, SeriesMeta};
@@ -76,7 +76,7 @@ impl SampleSource for Stored {
 
     fn read(&mut self, index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
         self.reader.read(index, batch)?;
-        if batch.values().iter().any(|value| stale::is_stale(*value)) {
+        if scan::any_stale(batch.values()) {
             *batch = scan::without_stale(batch);
         }
         Ok(())

@@ -18,7 +18,11 @@ use crate::functions::{native_rate, rate};
 use crate::ledger::Site;
 use crate::plan::Selector;
 use crate::storage::{Budget, SelectHints, SeriesSet, Wanted};
+use crate::vectorized::vectorized;
 use crate::{AnnotationKind, Error, Span};
+
+/// Steps that are computed together, before a staleness marker is looked for.
+const PART_STEPS: usize = 64;
 
 /// What is taken of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,8 +164,9 @@ impl Operator for Scan {
         for run in self.windows.runs(self.batch.timestamps()) {
             self.take_of(next..run.steps.start, out);
             next = run.steps.end;
-            for steps in run.parts() {
-                let newest = run.first_of(steps.start) + run.n_samples - 1;
+            for from in run.steps.clone().step_by(PART_STEPS) {
+                let steps = from..run.steps.end.min(from + PART_STEPS);
+                let newest = run.first_of(from) + run.n_samples - 1;
                 let found = values[newest..].iter().step_by(run.stride);
                 let mut any_stale = false;
                 for (to, value) in out.set_all(steps.clone()).iter_mut().zip(found) {
@@ -331,6 +336,14 @@ fn between(
             notes.add(AnnotationKind::MixedExponentialCustom { metric: notes.metric() });
         }
     }
+}
+
+/// Tells whether there is a staleness marker among values.
+pub(super) fn any_stale(values: &[f64]) -> bool {
+    vectorized(
+        #[inline(always)]
+        || values.iter().fold(false, |any, value| any | stale::is_stale(*value)),
+    )
 }
 
 /// A copy of a batch without staleness markers.
