@@ -36,9 +36,7 @@ fn aggregations_are_computed_once() {
 #[test]
 fn what_is_said_points_to_each_place() {
     let storage = storage();
-    let said = |text: &str| -> Vec<String> {
-        run(&storage, text).unwrap().annotations.infos(text)
-    };
+    let said = |text: &str| -> Vec<String> { run(&storage, text).unwrap().annotations.infos(text) };
     let once = said("sum by (a) (rate(g[5m]))");
     assert_eq!(once.len(), 1, "{once:?}");
     assert!(once[0].ends_with("(1:18)"), "{once:?}");

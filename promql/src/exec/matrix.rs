@@ -50,7 +50,7 @@ fn source_with(
 ) -> Result<Box<dyn SampleSource>, Error> {
     match source {
         RangeSource::Selector { selector, range_ms } => {
-            let set = scan::select(selector, Some(*range_ms), wanted, grid, context)?;
+            let set = scan::select(selector, Some(*range_ms), wanted, needed, grid, context)?;
             let metas = reader::metas(&*set, needed, context)?;
             let reader = Reader::new(set, selector.stats_only, WINDOW_SCRATCH, context);
             Ok(Box::new(Stored { reader, metas }))

@@ -72,11 +72,13 @@ pub(super) fn timestamps(
 }
 
 /// Selects the series of a selector for the steps of `grid`, of which the `wanted` samples are looked
-/// at if there is one step only.
+/// at if there is one step only, and the `needed` labels, if there are any given, and those that describe the
+/// metric.
 pub(super) fn select(
     selector: &Selector,
     range_ms: Option<i64>,
     wanted: Wanted,
+    needed: Option<&[&str]>,
     grid: Grid,
     context: &Context,
 ) -> Result<Arc<dyn SeriesSet>, Error> {
@@ -89,6 +91,7 @@ pub(super) fn select(
         hints.wanted = wanted;
     }
     hints.any_order = context.any_order;
+    hints.needed = needed.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
     let site = Site { what: "the selected series", span: context.span };
     hints.budget = Budget::new(&context.limits, site);
     context.select(&selector.matchers, &hints)
@@ -113,7 +116,7 @@ impl Scan {
         context: &Context,
     ) -> Result<Self, Error> {
         let wanted = if take == Take::StartTimestamp { Wanted::All } else { Wanted::Newest };
-        let set = select(selector, None, wanted, grid, context)?;
+        let set = select(selector, None, wanted, needed, grid, context)?;
         // A copy of the samples if there are staleness markers among those of a smoothed selector.
         let scratch = if selector.boundary.is_some() { size_of::<(i64, f64)>() } else { 0 };
         Ok(Self {
