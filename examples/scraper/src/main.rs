@@ -41,7 +41,8 @@ async fn serve(mut flags: Flags, values: Vec<(String, String)>) -> Result<(), Fa
     let registry = Arc::new(Registry::new());
     let db = flags.store.open(&registry).await?;
     let scraper = Scraper::start(&file, db.clone(), &registry)?;
-    let state = ApiState::builder(db.clone())
+    let state = server
+        .configure(ApiState::builder(db.clone()))
         .notes(db.clone())
         .store(db.clone())
         .data_dir(&flags.store.data)
