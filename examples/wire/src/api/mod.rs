@@ -10,6 +10,7 @@ mod answer;
 mod discovery;
 mod features;
 mod federate;
+mod intake;
 mod json;
 mod labels;
 mod notes;

@@ -124,7 +124,7 @@ async fn pools_tell_their_configuration_and_try_their_rules() {
         ("targets/metadata?limit=x", "limit must be a number"),
         (
             "targets/metadata?match_target=(",
-            r#"invalid parameter \"match_target\": 1:1: parse error"#,
+            r#"invalid parameter \"match_target\": 1:2: parse error"#,
         ),
         (
             "scrape_pools/config?scrapePool=k",
