@@ -157,7 +157,8 @@ async fn answers_that_are_sent_while_they_are_made_are_whole() {
     assert_eq!(result.len(), usize::try_from(n_series).unwrap());
     for (i, series) in result.iter().enumerate() {
         let values = series["values"].as_array().unwrap();
-        assert!(values.len() == 581 && values.iter().all(|point| point[1] == i.to_string()));
+        let value = i.to_string();
+        assert!(values.len() == 581 && values.iter().all(|point| point[1] == value));
     }
     assert!(answer["data"]["stats"]["samples"]["peakSamples"].as_u64() > Some(0));
     assert_eq!(answer["warnings"].as_array().map(Vec::len), Some(1));
