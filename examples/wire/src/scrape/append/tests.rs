@@ -447,11 +447,12 @@ fn finer_histograms_are_made_coarser() {
         0x62, 4, 0x08, 2, 0x10, 2, // span of two buckets from the first on
         0x6a, 2, 4, 2, // 2 and then 3
     ];
-    let mut metric = vec![0x3a, histogram.len() as u8];
+    let length = |message: &[u8]| u8::try_from(message.len()).unwrap();
+    let mut metric = vec![0x3a, length(&histogram)];
     metric.extend(histogram);
-    let mut family = vec![0x0a, 1, b'h', 0x18, 4, 0x22, metric.len() as u8];
+    let mut family = vec![0x0a, 1, b'h', 0x18, 4, 0x22, length(&metric)];
     family.extend(metric);
-    let mut body = vec![family.len() as u8];
+    let mut body = vec![length(&family)];
     body.extend(family);
     for (options, expected) in [
         ("", "{count:5, sum:0, (1,2]:2, (2,4]:3}"),
