@@ -41,11 +41,13 @@
 pub mod api;
 mod calendar;
 pub mod cli;
+pub mod compression;
 pub mod config;
 pub mod duration;
 mod error;
 pub mod exposition;
 mod number;
+pub mod pressure;
 pub mod relabel;
 pub mod remote;
 pub mod scrape;

@@ -7,6 +7,7 @@
 
 mod admin;
 mod answer;
+mod intake;
 mod json;
 mod labels;
 mod notes;

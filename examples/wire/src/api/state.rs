@@ -10,7 +10,8 @@ use ferula_promql::{Clock, Engine, EngineOptions};
 use ferula_tsdb::{QueryThreads, Stats};
 use tokio::sync::Semaphore;
 
-use super::write::BODY_BUDGET_KIB;
+use super::intake::BODY_BUDGET_KIB;
+use crate::pressure::Pressure;
 use crate::remote::Receiver;
 use crate::scrape::Targets;
 use crate::store::{Notes, Store};
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     pub(super) receiver: Option<Arc<Receiver>>,
     pub(super) write_slots: Arc<Semaphore>,
     pub(super) body_budget: Arc<Semaphore>,
+    pub(super) pressure: Option<Pressure>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) targets: Option<Arc<Targets>>,
     pub(super) registry: Arc<Registry>,
@@ -65,6 +67,7 @@ impl ApiState {
             query_concurrency: DEFAULT_QUERY_CONCURRENCY,
             write_concurrency: DEFAULT_WRITE_CONCURRENCY,
             enable_remote_write: false,
+            pressure: None,
             store: None,
             notes: None,
             stats: None,
@@ -100,6 +103,7 @@ pub struct ApiBuilder {
     query_concurrency: usize,
     write_concurrency: usize,
     enable_remote_write: bool,
+    pressure: Option<Pressure>,
     store: Option<Arc<dyn Store>>,
     notes: Option<Arc<dyn Notes>>,
     stats: Option<StatsSource>,
@@ -200,6 +204,12 @@ impl ApiBuilder {
         self
     }
 
+    /// Sets what turns writers away before memory runs out; without it nothing does.
+    pub fn pressure(mut self, pressure: Pressure) -> Self {
+        self.pressure = Some(pressure);
+        self
+    }
+
     /// Sets the retention that `/api/v1/status/runtimeinfo` tells, for instance `15d`.
     pub fn retention(mut self, retention: impl Into<String>) -> Self {
         self.retention = retention.into();
@@ -242,6 +252,7 @@ impl ApiBuilder {
                 receiver,
                 write_slots: Arc::new(Semaphore::new(self.write_concurrency)),
                 body_budget: Arc::new(Semaphore::new(BODY_BUDGET_KIB)),
+                pressure: self.pressure,
                 data_dir: self.data_dir,
                 targets: self.targets,
                 registry: self.registry,

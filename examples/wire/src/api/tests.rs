@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tower::ServiceExt;
 
 use super::*;
+use crate::pressure::Pressure;
 use crate::store::memory::MemoryStore;
 
 /// An API over a store with a few series around time zero.
@@ -285,18 +286,77 @@ async fn remote_write_is_answered_by_status() {
         (v3, "snappy", 415),
         ("application/x-protobuf;proto", "snappy", 415),
         ("application/json", "snappy", 415),
-        (v1, "gzip", 415),
-        (v2, "zstd", 415),
+        (v1, "deflate", 415),
+        (v1, "identity", 415),
+        (v2, "gzip, snappy", 415),
     ] {
         assert_eq!(send(&on, write(kind, encoding, &good)).await.0.as_u16(), status, "{kind}");
     }
     let (status, _, body) = send(&on, write(v1, "snappy", b"\xff\xff\xff\xff\xff")).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(body.starts_with("invalid snappy block"), "{body}");
+    let zstd = zstd::bulk::compress(message, 1).unwrap();
+    assert_eq!(send(&on, write(v1, "zstd", &zstd)).await.0.as_u16(), 204);
+    let (status, _, body) = send(&on, write(v1, "gzip", &zstd)).await;
+    assert!(status.as_u16() == 400 && body.starts_with("invalid gzip body: "), "{body}");
+    let bomb = zstd::stream::encode_all(&*vec![0; 33 << 20], 1).unwrap();
+    let (status, _, body) = send(&on, write(v1, "zstd", &bomb)).await;
+    assert_eq!((status.as_u16(), &*body), (413, "request exceeds the limit of 33554432 bytes\n"));
+    let (status, _, body) = send(&on, write(v1, "snappy", b"\xff\xff\xff\xff\x0f")).await;
+    assert_eq!(status.as_u16(), 413, "{body}");
     let broken = snap::raw::Encoder::new().compress_vec(&message[..20]).unwrap();
     let (status, _, body) = send(&on, write(v1, "snappy", &broken)).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert_eq!(body, "invalid write request: WriteRequest at offset 2: unexpected end\n");
+}
+
+#[tokio::test]
+async fn bodies_that_announce_too_much_are_not_read() {
+    let api = api_with(|builder| builder.enable_remote_write(true));
+    let write = |body: Body| Request::post("/api/v1/write").body(body).unwrap();
+    let mut announced = write(Body::empty());
+    announced.headers_mut().insert("Content-Length", "40000000".parse().unwrap());
+    assert_eq!(send(&api, announced).await.0.as_u16(), 413);
+}
+
+#[tokio::test]
+async fn writers_are_turned_away_while_there_is_no_memory() {
+    for (limit, expected) in [(1, 503), (u64::MAX, 204)] {
+        let api = api_with(|builder| {
+            builder.enable_remote_write(true).pressure(Pressure::reading_from(limit, || Some(1)))
+        });
+        let golden = include_bytes!("../../tests/data/remote_write/v1/request.snappy");
+        let request = Request::post("/api/v1/write").body(Body::from(&golden[..])).unwrap();
+        let (status, headers, body) = send(&api, request).await;
+        assert_eq!(status.as_u16(), expected, "{body}");
+        assert_eq!(headers.contains_key("Retry-After"), expected == 503);
+    }
+}
+
+#[tokio::test]
+async fn what_finds_no_room_is_to_be_sent_again() {
+    let mut limits = ferula_tsdb::Limits::default();
+    limits.series = 3;
+    let options = ferula_tsdb::Options::builder().limits(limits).build().unwrap();
+    let v1 = include_bytes!("../../tests/data/remote_write/v1/request.snappy");
+    let v2 = include_bytes!("../../tests/data/remote_write/v2/request.snappy");
+    for (kind, golden) in [("", &v1[..]), (";proto=io.prometheus.write.v2.Request", &v2[..])] {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Arc::new(ferula_tsdb::Db::open(dir.path(), options.clone()).unwrap());
+        let api = router(ApiState::builder(db.clone()).store(db).enable_remote_write(true).build());
+        let request = Request::post("/api/v1/write")
+            .header("Content-Type", format!("application/x-protobuf{kind}"))
+            .body(Body::from(golden))
+            .unwrap();
+        let (status, headers, body) = send(&api, request).await;
+        assert_eq!(status.as_u16(), 503, "{body}");
+        assert_eq!(headers.get("Retry-After").unwrap(), "10");
+        assert!(body.contains("the head has 3 series and takes no more"), "{body}");
+        // What there was room for is stored.
+        let query = "/api/v1/query?query=count({job=%22golden%22})&time=1700000000";
+        let (status, body) = get(&api, query).await;
+        assert!(status == 200 && body.contains(r#""3""#), "{body}");
+    }
 }
 
 #[tokio::test]

@@ -21,7 +21,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use clap::{Args, Parser, ValueEnum};
 use ferula_index::Matcher;
 use ferula_tsdb::{
-    BlockFormat, DEFAULT_OUT_OF_ORDER_WINDOW_MS, Db, OpenReport, Options, Stats, SyncPolicy,
+    BlockFormat, DEFAULT_MAX_SERIES, DEFAULT_OUT_OF_ORDER_WINDOW_MS, Db, Limits, OpenReport,
+    Options, Stats, SyncPolicy,
 };
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
@@ -29,6 +30,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::api::{self, BuildInformation};
 use crate::calendar;
+use crate::config;
 use crate::duration;
 use crate::exposition::MetricType;
 use crate::telemetry::Registry;
@@ -113,6 +115,10 @@ pub struct StoreFlags {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = StoredFormat::Ferula)]
     pub block_format: StoredFormat,
 
+    /// Most series of the head; new ones are refused from then on, known ones go on.
+    #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_MAX_SERIES)]
+    pub max_series: u64,
+
     /// Serve the endpoints below /api/v1/admin, such as snapshots.
     #[arg(long)]
     pub enable_admin_api: bool,
@@ -166,7 +172,10 @@ impl StoreFlags {
         info!(data = %self.data.display(), "opening the store");
         let data = self.data.clone();
         let window_ms = self.out_of_order_window.unwrap_or(DEFAULT_OUT_OF_ORDER_WINDOW_MS);
+        let mut limits = Limits::default();
+        limits.series = self.max_series;
         let options = Options::builder()
+            .limits(limits)
             .sync(self.wal_sync.into())
             .block_format(self.block_format.into())
             .out_of_order_window_ms(window_ms)
@@ -313,6 +322,15 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
     }
 }
 
+/// Reads a size such as `512MB`; all units are powers of 1024. Returns bytes.
+///
+/// # Errors
+/// A message for people.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let bytes = config::parse_bytes(text).and_then(|bytes| u64::try_from(bytes).ok());
+    bytes.ok_or_else(|| "expected a number and a unit, such as 512MB".to_owned())
+}
+
 /// Reads a selector of series such as `up{job="api"}`.
 ///
 /// # Errors
@@ -366,6 +384,7 @@ mod tests {
         let flags = Flags::parse_from(["program"]);
         assert_eq!(SyncPolicy::from(flags.store.wal_sync), Options::default().sync);
         assert_eq!(BlockFormat::from(flags.store.block_format), Options::default().block_format);
+        assert_eq!(flags.store.max_series, Options::default().limits.series);
         let flags = Flags::parse_from(["program", "--block-format", "prometheus"]);
         assert_eq!(BlockFormat::from(flags.store.block_format), BlockFormat::Prometheus);
     }

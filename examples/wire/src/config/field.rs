@@ -55,7 +55,7 @@ impl<'de> Deserialize<'de> for Bytes {
 }
 
 /// Reads a size such as `10MB`; all units are powers of 1024.
-fn parse_bytes(text: &str) -> Option<usize> {
+pub(crate) fn parse_bytes(text: &str) -> Option<usize> {
     if text == "0" {
         return Some(0);
     }

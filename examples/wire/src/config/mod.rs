@@ -19,6 +19,7 @@ use crate::Error;
 use crate::exposition::{Escaping, Protocol};
 use crate::relabel::Rule;
 
+pub(crate) use field::parse_bytes;
 pub use problem::ConfigProblem;
 
 /// Time between scrapes where the file gives none, in milliseconds.

@@ -366,6 +366,7 @@ impl<'a> Writer<'a> {
             AppendError::TooOld { .. } | AppendError::TimeOutOfRange { .. } => {
                 self.receipt.out_of_bounds += 1;
             }
+            AppendError::TooManySeries { .. } => self.receipt.over_limit += 1,
             AppendError::InvalidHistogram { source } => {
                 self.receipt.invalid_histograms += 1;
                 return self.note_refusal(labels, format_args!("{error}: {source}"));
