@@ -4,12 +4,12 @@
 //! metadata. In 2.0 texts are symbols, each series brings its own metadata, samples may say since when
 //! they count, and the sender is told how much was stored.
 
-mod histogram;
+pub(crate) mod histogram;
 mod labels;
 mod metrics;
 mod notes;
 mod part;
-mod protobuf;
+pub(crate) mod protobuf;
 mod receipt;
 mod receiver;
 mod refs;
