@@ -10,7 +10,7 @@ use clap::Parser;
 use ferula_wire::api::{self, ApiState, page::Page};
 use ferula_wire::cli::{self, Failure, Server, ServerFlags, StoreFlags};
 use ferula_wire::config::ScrapeFile;
-use ferula_wire::scrape::Scraper;
+use ferula_wire::scrape::{ScrapeOptions, Scraper};
 use ferula_wire::telemetry::Registry;
 
 /// Scrapes the targets of a configuration file into a store, and serves the query API and a page.
@@ -20,6 +20,13 @@ struct Flags {
     /// Configuration in Prometheus's format, as far as static targets need it.
     #[arg(long, value_name = "FILE", default_value = "scrape.yml")]
     config: PathBuf,
+
+    /// Store since when counters, histograms and summaries have been counting, as far as pages tell.
+    ///
+    /// As Prometheus's feature st-storage: formats that tell are preferred, and the lines of OpenMetrics
+    /// that tell are no series of their own then.
+    #[arg(long)]
+    start_timestamps: bool,
 
     #[command(flatten)]
     server: ServerFlags,
@@ -40,8 +47,11 @@ async fn serve(mut flags: Flags, values: Vec<(String, String)>) -> Result<(), Fa
     let server = Server::bind(&flags.server).await?;
     let registry = Arc::new(Registry::new());
     let db = flags.store.open(&registry).await?;
-    let scraper = Scraper::start(&file, db.clone(), &registry)?;
-    let state = ApiState::builder(db.clone())
+    let mut options = ScrapeOptions::default();
+    options.start_timestamps = flags.start_timestamps;
+    let scraper = Scraper::start_with(&file, db.clone(), &registry, options)?;
+    let state = server
+        .configure(ApiState::builder(db.clone()))
         .notes(db.clone())
         .store(db.clone())
         .data_dir(&flags.store.data)

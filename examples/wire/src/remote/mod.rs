@@ -4,7 +4,7 @@
 //! metadata. In 2.0 texts are symbols, each series brings its own metadata, samples may say since when
 //! they count, and the sender is told how much was stored.
 
-mod histogram;
+pub(crate) mod histogram;
 mod labels;
 mod metrics;
 mod notes;

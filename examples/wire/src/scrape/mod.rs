@@ -36,6 +36,15 @@ use crate::telemetry::Registry;
 /// Pages that are stored at the same time; more wait.
 const APPEND_CONCURRENCY: usize = 16;
 
+/// How a scraper works, beside what its file says.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ScrapeOptions {
+    /// Whether it is stored since when series have been counting, as far as pages tell; such lines of
+    /// OpenMetrics are series of their own otherwise. Formats that tell are preferred then.
+    pub start_timestamps: bool,
+}
+
 /// A running scraper. Must be made inside a Tokio runtime.
 pub struct Scraper {
     targets: Arc<Targets>,
@@ -44,7 +53,7 @@ pub struct Scraper {
 }
 
 impl Scraper {
-    /// Starts to scrape the targets of `file` into `store`.
+    /// Starts to scrape the targets of `file` into `store`, without options.
     ///
     /// # Errors
     /// [`Error::Client`] if the HTTP client cannot be made.
@@ -53,7 +62,20 @@ impl Scraper {
         store: Arc<dyn Store>,
         registry: &Registry,
     ) -> Result<Self, Error> {
-        let fetcher = Fetcher::new().map_err(Error::Client)?;
+        Self::start_with(file, store, registry, ScrapeOptions::default())
+    }
+
+    /// Starts to scrape the targets of `file` into `store`.
+    ///
+    /// # Errors
+    /// [`Error::Client`] if the HTTP client cannot be made.
+    pub fn start_with(
+        file: &ScrapeFile,
+        store: Arc<dyn Store>,
+        registry: &Registry,
+        options: ScrapeOptions,
+    ) -> Result<Self, Error> {
+        let fetcher = Fetcher::new(options.start_timestamps).map_err(Error::Client)?;
         let metrics = Metrics::new(registry);
         let (sender, receiver) = watch::channel(Ending::Running);
         let append_slots = Arc::new(Semaphore::new(APPEND_CONCURRENCY));
@@ -62,12 +84,15 @@ impl Scraper {
         for job in &file.jobs {
             let (active, dropped) = Target::all_of(job);
             let active: Vec<_> = active.into_iter().map(Arc::new).collect();
+            let is_over = job.limits.targets.is_some_and(|limit| active.len() > limit);
             for target in &active {
+                target.set_over_limit(is_over.then_some(active.len()));
                 let runner = Runner {
                     target: target.clone(),
                     store: store.clone(),
                     fetcher: fetcher.clone(),
                     metrics: metrics.clone(),
+                    has_starts: options.start_timestamps,
                     append_slots: append_slots.clone(),
                     ending: receiver.clone(),
                 };

@@ -36,6 +36,8 @@ pub(super) struct Runner {
     pub(super) store: Arc<dyn Store>,
     pub(super) fetcher: Fetcher,
     pub(super) metrics: Metrics,
+    /// Whether it is stored since when series have been counting.
+    pub(super) has_starts: bool,
     pub(super) append_slots: Arc<Semaphore>,
     pub(super) ending: watch::Receiver<Ending>,
 }
@@ -45,7 +47,7 @@ impl Runner {
     pub(super) async fn run(mut self) {
         let (interval_ms, _) = self.target.interval_and_timeout();
         let interval = Duration::from_millis(interval_ms.unsigned_abs());
-        let mut appends = Appends::new(&self.target);
+        let mut appends = Appends::new(&self.target, self.has_starts);
         let offset = self.target.offset(SystemTime::now(), interval);
         let mut ticker = interval_at(tokio::time::Instant::now() + offset, interval);
         // A scrape that takes too long makes the next one late, but none after that.

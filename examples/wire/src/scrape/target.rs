@@ -7,6 +7,7 @@ use ferula_index::Labels;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::error::ScrapeError;
 use crate::config::{Job, StaticConfig};
 use crate::{duration, relabel};
 
@@ -30,6 +31,8 @@ pub struct Target {
     labels: Labels,
     url: String,
     outcome: Mutex<Outcome>,
+    /// How many targets its job has, if that is more than it may have.
+    over_limit: Mutex<Option<usize>>,
 }
 
 /// What became of the last scrape.
@@ -122,7 +125,14 @@ impl Target {
         }
         labels.retain(|name, _| !name.starts_with(RESERVED_PREFIX));
         let labels = from_map(&labels);
-        Ok(Some(Self { job, discovered, labels, url, outcome: Mutex::default() }))
+        Ok(Some(Self {
+            job,
+            discovered,
+            labels,
+            url,
+            outcome: Mutex::default(),
+            over_limit: Mutex::default(),
+        }))
     }
 
     fn is_same_page(&self, other: &Self) -> bool {
@@ -152,6 +162,19 @@ impl Target {
     /// Address of the page.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Has scrapes fail as long as the job has too many targets, which are so many then.
+    pub(super) fn set_over_limit(&self, found: Option<usize>) {
+        *self.over_limit.lock() = found;
+    }
+
+    /// Fails if the job has too many targets.
+    pub(super) fn check_limit(&self) -> Result<(), ScrapeError> {
+        match (self.job.limits.targets, *self.over_limit.lock()) {
+            (Some(limit), Some(found)) => Err(ScrapeError::TargetLimit { limit, found }),
+            _ => Ok(()),
+        }
     }
 
     /// What became of the last scrape.

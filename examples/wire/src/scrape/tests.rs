@@ -69,18 +69,18 @@ async fn pages_are_fetched_within_their_limits() {
             }),
         );
     let address = serve(app).await;
-    let fetcher = Fetcher::new().unwrap();
+    let fetcher = Fetcher::new(false).unwrap();
     let fetch = async |options: &str| {
         let file = file(&address, options);
         fetcher.fetch(&target(&file.jobs[0])).await
     };
-    assert_eq!(fetch("").await.unwrap(), b"a 1\n");
-    assert_eq!(fetch("metrics_path: /gzip,").await.unwrap().len(), 4000);
+    assert_eq!(fetch("").await.unwrap().body, b"a 1\n");
+    assert_eq!(fetch("metrics_path: /gzip,").await.unwrap().body.len(), 4000);
     let plain = fetch(
         "enable_compression: false, fallback_scrape_protocol: PrometheusText0.0.4, \
                        metrics_path: /json,",
     );
-    assert_eq!(plain.await.unwrap(), b"{}");
+    assert_eq!(plain.await.unwrap().body, b"{}");
     for (options, message) in [
         ("metrics_path: /gzip, body_size_limit: 3999B,", "body size limit of 3999 bytes exceeded"),
         ("metrics_path: /missing,", "server returned HTTP status 404 Not Found"),
@@ -93,10 +93,15 @@ async fn pages_are_fetched_within_their_limits() {
         let error: ScrapeError = fetch(options).await.unwrap_err();
         assert_eq!(chain(&error), message);
     }
+    let file = file(&address, "target_limit: 1,");
+    let target = target(&file.jobs[0]);
+    target.set_over_limit(Some(3));
+    let error = fetcher.fetch(&target).await.unwrap_err();
+    assert_eq!(chain(&error), "target limit of 1 exceeded, the job has 3 targets");
     // Nothing listens on the port of a listener that is gone.
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let file = file(&gone.to_string(), "");
-    let error = fetcher.fetch(&target(&file.jobs[0])).await.unwrap_err();
+    let file = self::file(&gone.to_string(), "");
+    let error = fetcher.fetch(&self::target(&file.jobs[0])).await.unwrap_err();
     assert!(matches!(error, ScrapeError::Fetch(_)), "{error}");
 }
 
