@@ -53,21 +53,22 @@ pub enum DeltaFlag {
 impl OtlpFlags {
     /// What they say.
     pub fn options(&self) -> OtlpOptions {
-        let mut options = OtlpOptions::default();
-        options.translation = self.otlp_translation_strategy;
-        options.promoted_attributes = if self.otlp_promote_all_resource_attributes {
-            PromotedAttributes::AllBut(self.otlp_ignore_resource_attribute.clone())
-        } else {
-            PromotedAttributes::Only(self.otlp_promote_resource_attribute.clone())
-        };
-        options.keep_identifying_attributes = self.otlp_keep_identifying_resource_attributes;
-        options.custom_buckets = self.otlp_convert_histograms_to_nhcb;
-        options.promote_scope = self.otlp_promote_scope_metadata;
-        options.deltas = match self.otlp_deltas {
-            DeltaFlag::Refuse => Deltas::Refuse,
-            DeltaFlag::Keep => Deltas::Keep,
-        };
-        options
+        OtlpOptions {
+            translation: self.otlp_translation_strategy,
+            promoted_attributes: if self.otlp_promote_all_resource_attributes {
+                PromotedAttributes::AllBut(self.otlp_ignore_resource_attribute.clone())
+            } else {
+                PromotedAttributes::Only(self.otlp_promote_resource_attribute.clone())
+            },
+            keep_identifying_attributes: self.otlp_keep_identifying_resource_attributes,
+            custom_buckets: self.otlp_convert_histograms_to_nhcb,
+            promote_scope: self.otlp_promote_scope_metadata,
+            deltas: match self.otlp_deltas {
+                DeltaFlag::Refuse => Deltas::Refuse,
+                DeltaFlag::Keep => Deltas::Keep,
+            },
+            ..OtlpOptions::default()
+        }
     }
 }
 

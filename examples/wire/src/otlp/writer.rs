@@ -113,7 +113,7 @@ impl<'a> Writer<'a> {
         let mut fields = Fields::new("ResourceMetrics", message);
         while let Some(field) = fields.next_field()? {
             if field.number == 2 {
-                let promoted = promoted.as_ref().map(|()| ());
+                let promoted = promoted.as_ref();
                 self.scope_metrics(fields.bytes(&field)?, &mut resource, promoted)?;
             }
         }
@@ -128,7 +128,7 @@ impl<'a> Writer<'a> {
         &mut self,
         message: &[u8],
         resource: &mut Resource<'_>,
-        promoted: Result<(), &String>,
+        promoted: Result<&(), &String>,
     ) -> Result<(), OtlpError> {
         let mut fields = Fields::new("ScopeMetrics", message);
         let (mut scope, mut schema) = (&[][..], "");
