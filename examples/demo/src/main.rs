@@ -50,7 +50,8 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     let registry = Arc::new(Registry::new());
     let db = flags.store.open(&registry).await?;
     let scraper = Scraper::start(&file, db.clone(), &registry)?;
-    let state = ApiState::builder(db.clone())
+    let state = server
+        .configure(ApiState::builder(db.clone()))
         .notes(db.clone())
         .store(db.clone())
         .data_dir(&flags.store.data)

@@ -49,7 +49,8 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     let counted = db.clone();
     cli::expose_store(&registry, move || counted.stats());
     let counted = db.clone();
-    let state = ApiState::builder(db.clone())
+    let state = server
+        .configure(ApiState::builder(db.clone()))
         .notes(db.clone())
         .stats(move || counted.stats())
         .registry(registry)

@@ -38,7 +38,8 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     let server = Server::bind(&flags.server).await?;
     let registry = Arc::new(Registry::new());
     let db = flags.store.open(&registry).await?;
-    let mut builder = ApiState::builder(db.clone())
+    let mut builder = server
+        .configure(ApiState::builder(db.clone()))
         .notes(db.clone())
         .store(db.clone())
         .data_dir(&flags.store.data)

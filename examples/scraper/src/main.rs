@@ -50,7 +50,8 @@ async fn serve(mut flags: Flags, values: Vec<(String, String)>) -> Result<(), Fa
     let mut options = ScrapeOptions::default();
     options.start_timestamps = flags.start_timestamps;
     let scraper = Scraper::start_with(&file, db.clone(), &registry, options)?;
-    let state = ApiState::builder(db.clone())
+    let state = server
+        .configure(ApiState::builder(db.clone()))
         .notes(db.clone())
         .store(db.clone())
         .data_dir(&flags.store.data)

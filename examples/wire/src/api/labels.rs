@@ -71,7 +71,7 @@ pub(super) async fn series(
 }
 
 /// Which series are looked at, and how many results are wanted.
-struct Lookup {
+pub(super) struct Lookup {
     /// `None` if the end lies before the start, where nothing is.
     range: Option<TimeRange>,
     /// Sets of matchers, of which a series has to pass one; none means all series.
@@ -84,6 +84,16 @@ impl Lookup {
         let limit = params.limit()?;
         let start = params.time_or("start", MIN_TIME)?;
         let end = params.time_or("end", MAX_TIME)?;
+        Ok(Self { limit, ..Self::of(params, start, end, problem)? })
+    }
+
+    /// Looks from `start` to `end`, and takes all results.
+    pub(super) fn of(
+        params: &Params,
+        start: i64,
+        end: i64,
+        problem: fn(String) -> ApiError,
+    ) -> Result<Self, ApiError> {
         let mut matcher_sets = Vec::new();
         if params.all("match[]").nth(MAX_SELECTORS).is_some() {
             return Err(problem(format!("more than {MAX_SELECTORS} selectors")));
@@ -94,11 +104,11 @@ impl Lookup {
         if matcher_sets.iter().any(|set| set.iter().all(Matcher::matches_empty)) {
             return Err(problem(selector::TOO_BROAD.to_owned()));
         }
-        Ok(Self { range: TimeRange::new(start, end), matcher_sets, limit })
+        Ok(Self { range: TimeRange::new(start, end), matcher_sets, limit: None })
     }
 
     /// What `find` finds for any of the matcher sets, sorted and each once.
-    fn union<T: Ord>(
+    pub(super) fn union<T: Ord>(
         &self,
         state: &ApiState,
         kind: ErrorKind,

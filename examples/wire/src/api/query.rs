@@ -12,6 +12,7 @@ use tokio::time::timeout_at;
 
 use super::params::{Params, to_ms};
 use super::reply::{self, ApiError, ErrorKind, Success};
+use super::stream::{self, BodyWriter};
 use super::{ApiState, json, selector};
 use crate::calendar;
 use crate::error::chain;
@@ -141,40 +142,49 @@ async fn run(
     let queued = start.elapsed();
     let left = deadline.saturating_duration_since(Instant::now());
     query = query.with_timeout_ms(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-    let _cancel = CancelOnDrop(query.cancel_handle());
+    let cancel = CancelOnDrop(query.cancel_handle());
+    let (writer, mut pieces) = stream::body(deadline);
     let outcome = spawn_blocking(move || {
-        let body = evaluate(&query, &params, queued);
+        let answer = evaluate(&query, &params, queued, writer);
         drop(slot);
-        body
+        answer
     });
+    if let Some(first) = pieces.first().await {
+        // The query goes on, and ends with the body.
+        return Ok(reply::streamed(pieces.into_body(first, cancel)));
+    }
     match outcome.await {
         Ok(body) => body.map(reply::encoded),
         Err(panic) => Err(ApiError::internal(&panic)),
     }
 }
 
-fn evaluate(query: &Query, params: &QueryParams, queued: Duration) -> Result<Vec<u8>, ApiError> {
+/// Writes the answer of a query. What was not sent by its end is returned.
+fn evaluate(
+    query: &Query,
+    params: &QueryParams,
+    queued: Duration,
+    mut body: BodyWriter,
+) -> Result<Vec<u8>, ApiError> {
     let start = Instant::now();
-    let mut out = Success::begin();
-    out.push(b'{');
+    body.out = Success::begin();
+    body.out.push(b'{');
     let mut writer = json::AnswerWriter::new(params.limit);
+    let mut is_gone = false;
     let summary = query.stream(|part| {
-        writer.push(&mut out, &part);
-        ControlFlow::Continue(())
+        writer.push(&mut body.out, &part);
+        is_gone = body.flush().is_err();
+        if is_gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    let summary = summary.map_err(|error| {
-        let kind = match error {
-            Error::Cancelled => ErrorKind::Canceled,
-            Error::Timeout => ErrorKind::Timeout,
-            Error::Storage(_) => ErrorKind::Internal,
-            _ => ErrorKind::Execution,
-        };
-        ApiError::new(kind, chain(&error))
-    })?;
+    if is_gone {
+        return Err(ApiError::new(ErrorKind::Canceled, "the client did not read the answer"));
+    }
+    let summary = summary.map_err(|error| ApiError::new(kind_of(&error), chain(&error)))?;
     let mut success = Success {
         warnings: summary.annotations.warnings(query.text()),
         infos: summary.annotations.infos(query.text()),
     };
+    let mut out = std::mem::take(&mut body.out);
     if writer.finish(&mut out) {
         success.warnings.push("results truncated due to limit".to_owned());
     }
@@ -189,7 +199,18 @@ fn evaluate(query: &Query, params: &QueryParams, queued: Duration) -> Result<Vec
         push_stats(&mut out, &summary.stats, start.elapsed(), queued);
     }
     out.push(b'}');
-    Ok(success.finish(out))
+    body.out = success.finish(out);
+    Ok(body.finish().unwrap_or_default())
+}
+
+/// The kind of error that a query which ended with this one is answered with.
+fn kind_of(error: &Error) -> ErrorKind {
+    match error {
+        Error::Cancelled => ErrorKind::Canceled,
+        Error::Timeout => ErrorKind::Timeout,
+        Error::Storage(_) => ErrorKind::Internal,
+        _ => ErrorKind::Execution,
+    }
 }
 
 /// Writes the field `stats`. Preparation and sorting are part of the evaluation here.

@@ -33,9 +33,12 @@ pub(super) fn canonical(text: &str) -> Result<String, String> {
 
 /// The syntax tree of a query, as JSON.
 pub(super) fn syntax_tree(text: &str) -> Result<String, String> {
-    let tree = tree::tree(&parse_query(text)?).to_string();
-    // These stand in strings only, where the API never has them.
-    Ok(tree.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"))
+    parse_query(text).map(|expr| html_safe(&tree::tree(&expr).to_string()))
+}
+
+/// Escapes in JSON what the API escapes everywhere; these characters stand in strings only.
+pub(super) fn html_safe(json: &str) -> String {
+    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 /// The matchers of each selector of a query.

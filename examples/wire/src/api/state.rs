@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
+use ferula_index::matcher::CaptureRegex;
 use ferula_promql::storage::Queryable;
 use ferula_promql::{Clock, Engine, EngineOptions};
 use ferula_tsdb::{QueryThreads, Stats};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::intake::BODY_BUDGET_KIB;
 use crate::pressure::Pressure;
@@ -50,6 +51,10 @@ pub(super) struct Shared {
     pub(super) flags: Vec<(String, String)>,
     pub(super) config_text: String,
     pub(super) enable_admin: bool,
+    pub(super) enable_search: bool,
+    pub(super) external_labels: Vec<(String, String)>,
+    pub(super) cors_origin: Option<CaptureRegex>,
+    pub(super) quit: Option<Quit>,
     pub(super) retention: String,
     pub(super) start_time: SystemTime,
 }
@@ -79,8 +84,17 @@ impl ApiState {
             flags: Vec::new(),
             config_text: String::new(),
             enable_admin: false,
+            enable_search: true,
+            external_labels: Vec::new(),
+            cors_origin: None,
+            quit: None,
             retention: String::new(),
         }
+    }
+
+    /// The configuration that the server runs with, as YAML.
+    pub(super) fn config_text(&self) -> &str {
+        &self.shared.config_text
     }
 }
 
@@ -115,6 +129,10 @@ pub struct ApiBuilder {
     flags: Vec<(String, String)>,
     config_text: String,
     enable_admin: bool,
+    enable_search: bool,
+    external_labels: Vec<(String, String)>,
+    cors_origin: Option<CaptureRegex>,
+    quit: Option<Quit>,
     retention: String,
 }
 
@@ -198,6 +216,31 @@ impl ApiBuilder {
         self
     }
 
+    /// Sets whether the endpoints below `/api/v1/search` work; they do by default.
+    pub fn enable_search(mut self, enable: bool) -> Self {
+        self.enable_search = enable;
+        self
+    }
+
+    /// Sets labels that federated samples get where they have none of the name.
+    pub fn external_labels(mut self, labels: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.external_labels = labels.into_iter().collect();
+        self
+    }
+
+    /// Sets which origins' pages may read answers, by a regular expression that the whole origin has
+    /// to match; all by default.
+    pub fn cors_origin(mut self, origins: CaptureRegex) -> Self {
+        self.cors_origin = Some(origins);
+        self
+    }
+
+    /// Sets what `/-/quit` asks; without it that is forbidden.
+    pub fn quit(mut self, quit: Option<Quit>) -> Self {
+        self.quit = quit;
+        self
+    }
+
     /// Sets whether `/api/v1/write` takes samples into the store; it does not by default.
     pub fn enable_remote_write(mut self, enable: bool) -> Self {
         self.enable_remote_write = enable;
@@ -261,6 +304,10 @@ impl ApiBuilder {
                 flags: self.flags,
                 config_text: self.config_text,
                 enable_admin: self.enable_admin,
+                enable_search: self.enable_search,
+                external_labels: self.external_labels,
+                cors_origin: self.cors_origin,
+                quit: self.quit,
                 retention: self.retention,
                 start_time: SystemTime::now(),
             }),
@@ -295,6 +342,27 @@ impl Default for Readiness {
     /// Makes a flag that says "ready".
     fn default() -> Self {
         Self { ready: Arc::new(AtomicBool::new(true)) }
+    }
+}
+
+/// Asks a server to end, over HTTP; clones share the wish.
+#[derive(Clone, Debug, Default)]
+pub struct Quit {
+    is_asked: Arc<AtomicBool>,
+    asked: Arc<Notify>,
+}
+
+impl Quit {
+    /// Asks the server to end, and tells whether nobody has done so before.
+    pub fn ask(&self) -> bool {
+        let is_first = !self.is_asked.swap(true, Ordering::AcqRel);
+        self.asked.notify_one();
+        is_first
+    }
+
+    /// Waits until somebody asks.
+    pub async fn asked(&self) {
+        self.asked.notified().await;
     }
 }
 

@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use ferula_index::METRIC_NAME;
 use ferula_index::head::{Cardinality as IndexCardinality, Count};
 use ferula_promql::storage::{Querier, SelectHints, StorageError, TimeRange};
 
 use super::params::Params;
 use super::reply::{self, ApiError, Success};
-use super::{ApiState, json, serve};
+use super::{ApiState, json, selector, serve};
 use crate::calendar::format_rfc3339;
 use crate::number;
 
@@ -45,16 +46,43 @@ fn object(fields: &[(&str, &str)]) -> Response {
 }
 
 pub(super) async fn build(State(state): State<ApiState>) -> Response {
+    reply::data(|out| push_build(out, &state))
+}
+
+/// Tells the same without an envelope.
+pub(super) async fn version(State(state): State<ApiState>) -> Response {
+    let mut out = Vec::new();
+    push_build(&mut out, &state);
+    out.push(b'\n');
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], out).into_response()
+}
+
+fn push_build(out: &mut Vec<u8>, state: &ApiState) {
     let build = &state.shared.build;
-    object(&[
-        ("version", &text(&build.version)),
-        ("revision", &text(&build.revision)),
-        ("branch", &text(&build.branch)),
-        ("buildUser", &text(&build.build_user)),
-        ("buildDate", &text(&build.build_date)),
+    let fields = [
+        ("version", text(&build.version)),
+        ("revision", text(&build.revision)),
+        ("branch", text(&build.branch)),
+        ("buildUser", text(&build.build_user)),
+        ("buildDate", text(&build.build_date)),
         // There is none, but clients read the field.
-        ("goVersion", "\"\""),
-    ])
+        ("goVersion", text("")),
+    ];
+    push_object(out, &fields.each_ref().map(|(name, value)| (*name, value.as_str())));
+}
+
+/// Answers with the metas of the blocks that serve.
+pub(super) async fn blocks(State(state): State<ApiState>) -> Result<Response, ApiError> {
+    serve::blocking(&state.clone(), move || {
+        let stats = state.shared.stats.as_ref().map(|stats| stats()).unwrap_or_default();
+        let blocks = serde_json::to_string(&stats.blocks).map_err(|e| ApiError::internal(&e))?;
+        Ok(Success::default().encode(|out| {
+            out.extend_from_slice(b"{\"blocks\":");
+            out.extend_from_slice(selector::html_safe(&blocks).as_bytes());
+            out.push(b'}');
+        }))
+    })
+    .await
 }
 
 pub(super) async fn runtime(State(state): State<ApiState>) -> Response {
@@ -80,7 +108,7 @@ pub(super) async fn runtime(State(state): State<ApiState>) -> Response {
 }
 
 pub(super) async fn config(State(state): State<ApiState>) -> Response {
-    object(&[("yaml", &text(&state.shared.config_text))])
+    object(&[("yaml", &text(state.config_text()))])
 }
 
 pub(super) async fn flags(State(state): State<ApiState>) -> Response {
@@ -104,6 +132,11 @@ pub(super) async fn alerts() -> Response {
 
 pub(super) async fn alertmanagers() -> Response {
     object(&[("activeAlertmanagers", "[]"), ("droppedAlertmanagers", "[]")])
+}
+
+/// Answers that there will be no notifications; a page that asks for them does not ask again then.
+pub(super) async fn no_notifications() -> StatusCode {
+    StatusCode::NO_CONTENT
 }
 
 pub(super) async fn empty_list() -> Response {

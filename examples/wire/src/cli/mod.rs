@@ -20,6 +20,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Parser, ValueEnum};
 use ferula_index::Matcher;
+use ferula_index::matcher::CaptureRegex;
 use ferula_tsdb::{
     BlockFormat, DEFAULT_MAX_SERIES, DEFAULT_OUT_OF_ORDER_WINDOW_MS, Db, Limits, OpenReport,
     Options, Stats, SyncPolicy,
@@ -64,6 +65,19 @@ pub struct ServerFlags {
     /// Least severe messages written to standard error.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,
+
+    /// Let requests end the program (POST /-/quit).
+    #[arg(long)]
+    pub enable_lifecycle: bool,
+
+    /// Regular expression of the origins whose pages may read answers, the whole of them; by default
+    /// those of all.
+    #[arg(long, value_name = "REGEX", value_parser = origins)]
+    pub cors_origin: Option<CaptureRegex>,
+}
+
+fn origins(pattern: &str) -> Result<CaptureRegex, String> {
+    CaptureRegex::new(pattern).map_err(|error| crate::chain(&error))
 }
 
 /// Severity of log messages.
