@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use ferula_wire::api::{self, ApiState, page::Page};
-use ferula_wire::cli::{self, Failure, Server, ServerFlags, StoreFlags};
+use ferula_wire::cli::{self, Failure, QueryFlags, Server, ServerFlags, StoreFlags};
 use ferula_wire::pressure::Pressure;
 use ferula_wire::telemetry::Registry;
 use tracing::info;
@@ -18,6 +18,9 @@ use tracing::info;
 struct Flags {
     #[command(flatten)]
     server: ServerFlags,
+
+    #[command(flatten)]
+    query: QueryFlags,
 
     #[command(flatten)]
     store: StoreFlags,
@@ -39,7 +42,7 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     let registry = Arc::new(Registry::new());
     let db = flags.store.open(&registry).await?;
     let mut builder = server
-        .configure(ApiState::builder(db.clone()))
+        .configure(flags.query.configure(ApiState::builder(db.clone())))
         .notes(db.clone())
         .store(db.clone())
         .data_dir(&flags.store.data)

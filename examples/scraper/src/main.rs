@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use ferula_wire::api::{self, ApiState, page::Page};
-use ferula_wire::cli::{self, Failure, Server, ServerFlags, StoreFlags};
+use ferula_wire::cli::{self, Failure, QueryFlags, Server, ServerFlags, StoreFlags};
 use ferula_wire::config::ScrapeFile;
 use ferula_wire::scrape::{ScrapeOptions, Scraper};
 use ferula_wire::telemetry::Registry;
@@ -32,6 +32,9 @@ struct Flags {
     server: ServerFlags,
 
     #[command(flatten)]
+    query: QueryFlags,
+
+    #[command(flatten)]
     store: StoreFlags,
 }
 
@@ -51,7 +54,7 @@ async fn serve(mut flags: Flags, values: Vec<(String, String)>) -> Result<(), Fa
     options.start_timestamps = flags.start_timestamps;
     let scraper = Scraper::start_with(&file, db.clone(), &registry, options)?;
     let state = server
-        .configure(ApiState::builder(db.clone()))
+        .configure(flags.query.configure(ApiState::builder(db.clone())))
         .notes(db.clone())
         .store(db.clone())
         .data_dir(&flags.store.data)
