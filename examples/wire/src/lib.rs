@@ -43,6 +43,7 @@ mod calendar;
 pub mod cli;
 pub mod compression;
 pub mod config;
+mod discovery;
 pub mod duration;
 mod error;
 pub mod exposition;

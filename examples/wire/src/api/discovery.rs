@@ -41,8 +41,8 @@ pub(super) async fn metadata(
         .shared
         .targets
         .iter()
-        .flat_map(|targets| targets.pools())
-        .flat_map(|pool| pool.active.iter().map(|target| target.labels().clone()))
+        .flat_map(|targets| targets.jobs())
+        .flat_map(|job| job.active.iter().map(|t| t.labels().clone()).collect::<Vec<_>>())
         .filter(|labels| passes(labels, &matchers))
         .collect();
     serve::blocking(&state.clone(), move || {
@@ -109,7 +109,7 @@ pub(super) async fn pool_config(
 ) -> Result<Response, ApiError> {
     let pool = required(&params, "scrapePool")?;
     let file: serde_yaml_ng::Value =
-        serde_yaml_ng::from_str(state.config_text()).unwrap_or_default();
+        serde_yaml_ng::from_str(&state.config_text()).unwrap_or_default();
     let jobs = file.get("scrape_configs").and_then(|jobs| jobs.as_sequence());
     let is_named = |job: &&serde_yaml_ng::Value| {
         job.get("job_name").and_then(|name| name.as_str()) == Some(pool)
@@ -138,7 +138,7 @@ pub(super) async fn relabel_steps(
     let pairs: BTreeMap<String, String> = serde_json::from_str(text).map_err(|e| problem(&e))?;
     let mut labels = Labels::from_pairs(pairs.iter().filter(|(_, value)| !value.is_empty()))
         .map_err(|e| problem(&e))?;
-    let file = ScrapeFile::parse(state.config_text(), Path::new("the configuration"));
+    let file = ScrapeFile::parse(&state.config_text(), Path::new("the configuration"));
     let jobs = file.map(|file| file.jobs).unwrap_or_default();
     let job = jobs.iter().find(|job| job.name == pool).ok_or_else(|| unknown(pool))?;
     let mut steps: Vec<(&Rule, Labels, bool)> = Vec::new();

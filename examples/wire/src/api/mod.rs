@@ -18,6 +18,7 @@ mod openapi;
 pub mod page;
 mod params;
 mod query;
+mod reload;
 mod reply;
 mod search;
 mod selector;
@@ -39,6 +40,7 @@ use tower_http::compression::CompressionLayer;
 
 pub use answer::{push_series_json, query_json};
 pub(crate) use params::{parse_duration, parse_time, to_ms};
+pub use reload::{LiveConfig, Reloads};
 pub(crate) use selector::parse as parse_selector;
 pub use state::{
     ApiBuilder, ApiState, BuildInformation, DEFAULT_QUERY_CONCURRENCY, DEFAULT_WRITE_CONCURRENCY,
@@ -95,6 +97,7 @@ pub fn router(state: ApiState) -> Router {
         .nest("/api/v1", v1)
         .route("/-/healthy", get(serve::healthy))
         .route("/-/ready", get(serve::ready))
+        .route("/-/reload", get(serve::quit_by_get).post(reload::reload).put(reload::reload))
         .route("/-/quit", get(serve::quit_by_get).post(serve::quit).put(serve::quit))
         .route("/federate", get(federate::federate))
         .route("/metrics", get(serve::metrics))

@@ -12,6 +12,7 @@ use ferula_tsdb::{QueryThreads, Stats};
 use tokio::sync::{Notify, Semaphore};
 
 use super::intake::BODY_BUDGET_KIB;
+use super::reload::LiveConfig;
 use crate::pressure::Pressure;
 use crate::remote::Receiver;
 use crate::scrape::Targets;
@@ -50,6 +51,7 @@ pub(super) struct Shared {
     pub(super) build: BuildInformation,
     pub(super) flags: Vec<(String, String)>,
     pub(super) config_text: String,
+    pub(super) config: Option<LiveConfig>,
     pub(super) enable_admin: bool,
     pub(super) enable_search: bool,
     pub(super) external_labels: Vec<(String, String)>,
@@ -84,6 +86,7 @@ impl ApiState {
             build: BuildInformation::default(),
             flags: Vec::new(),
             config_text: String::new(),
+            config: None,
             enable_admin: false,
             enable_search: true,
             external_labels: Vec::new(),
@@ -95,8 +98,11 @@ impl ApiState {
     }
 
     /// The configuration that the server runs with, as YAML.
-    pub(super) fn config_text(&self) -> &str {
-        &self.shared.config_text
+    pub(super) fn config_text(&self) -> Arc<str> {
+        match &self.shared.config {
+            Some(config) => config.text(),
+            None => self.shared.config_text.as_str().into(),
+        }
     }
 }
 
@@ -130,6 +136,7 @@ pub struct ApiBuilder {
     build: BuildInformation,
     flags: Vec<(String, String)>,
     config_text: String,
+    config: Option<LiveConfig>,
     enable_admin: bool,
     enable_search: bool,
     external_labels: Vec<(String, String)>,
@@ -207,7 +214,13 @@ impl ApiBuilder {
         self
     }
 
-    /// Sets the configuration that `/api/v1/status/config` tells, as YAML.
+    /// Sets the configuration that `/api/v1/status/config` tells, and that `/-/reload` has read again.
+    pub fn live_config(mut self, config: LiveConfig) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// Sets the configuration that `/api/v1/status/config` tells, as YAML, if it stays the same.
     pub fn config_text(mut self, text: impl Into<String>) -> Self {
         self.config_text = text.into();
         self
@@ -312,6 +325,7 @@ impl ApiBuilder {
                 build: self.build,
                 flags: self.flags,
                 config_text: self.config_text,
+                config: self.config,
                 enable_admin: self.enable_admin,
                 enable_search: self.enable_search,
                 external_labels: self.external_labels,

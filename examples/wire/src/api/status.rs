@@ -90,13 +90,15 @@ pub(super) async fn runtime(State(state): State<ApiState>) -> Response {
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
     let start = text(&format_rfc3339(state.shared.start_time));
+    let config = state.shared.config.as_ref().map(|config| config.outcome());
+    let (is_good, config_time) = config.unwrap_or((true, state.shared.start_time));
     object(&[
         ("startTime", &start),
         ("CWD", &text(&directory.to_string_lossy())),
         ("hostname", &text(hostname.trim_end())),
         ("serverTime", &text(&format_rfc3339(SystemTime::now()))),
-        ("reloadConfigSuccess", "true"),
-        ("lastConfigTime", &start),
+        ("reloadConfigSuccess", if is_good { "true" } else { "false" }),
+        ("lastConfigTime", &text(&format_rfc3339(config_time))),
         ("corruptionCount", "0"),
         ("goroutineCount", "0"),
         ("GOMAXPROCS", &threads),
@@ -108,7 +110,7 @@ pub(super) async fn runtime(State(state): State<ApiState>) -> Response {
 }
 
 pub(super) async fn config(State(state): State<ApiState>) -> Response {
-    object(&[("yaml", &text(state.config_text()))])
+    object(&[("yaml", &text(&state.config_text()))])
 }
 
 pub(super) async fn flags(State(state): State<ApiState>) -> Response {

@@ -5,6 +5,7 @@
 //! taken as if it did not. `evaluation_interval` alone is accepted without a use, because it says
 //! nothing where there are no rules.
 
+mod discovery;
 mod field;
 mod problem;
 mod raw;
@@ -19,6 +20,7 @@ use crate::Error;
 use crate::exposition::{Escaping, Protocol};
 use crate::relabel::Rule;
 
+pub use discovery::{DiscoveryConfig, FileDiscovery, HttpDiscovery};
 pub(crate) use field::parse_bytes;
 pub use problem::ConfigProblem;
 
@@ -88,8 +90,10 @@ pub struct Job {
     pub relabel: Vec<Rule>,
     /// What is done to the labels of series before they are stored.
     pub metric_relabel: Vec<Rule>,
-    /// The targets.
+    /// The targets that the file names.
     pub static_configs: Vec<StaticConfig>,
+    /// Where others come from.
+    pub discovery: Vec<DiscoveryConfig>,
 }
 
 /// How much a target may have; more fails the scrape, or all of them for the number of targets.
@@ -172,7 +176,8 @@ impl ScrapeFile {
             let (line, reason) = place_and_reason(error.inner());
             Error::ConfigSyntax { file: file.to_owned(), line, field, reason }
         })?;
-        raw.check(text).map_err(|source| Error::Config { file: file.to_owned(), source })
+        let dir = file.parent().unwrap_or_else(|| Path::new(""));
+        raw.check(text, dir).map_err(|source| Error::Config { file: file.to_owned(), source })
     }
 }
 

@@ -1,13 +1,15 @@
 //! The file as it is written, and what is checked of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde::Deserialize;
 
 use super::field::{Bytes, Milliseconds};
 use super::{
     ConfigProblem, DEFAULT_BODY_SIZE_LIMIT, DEFAULT_SCRAPE_INTERVAL_MS, DEFAULT_SCRAPE_TIMEOUT_MS,
-    Histograms, Job, Limits, Names, ScrapeFile, StaticConfig,
+    DiscoveryConfig, FileDiscovery, Histograms, HttpDiscovery, Job, Limits, Names, ScrapeFile,
+    StaticConfig,
 };
 use crate::exposition::{Escaping, Protocol};
 use crate::relabel::Rule;
@@ -119,6 +121,10 @@ struct RawJob {
     metric_relabel_configs: Vec<Rule>,
     #[serde(default)]
     static_configs: Vec<StaticConfig>,
+    #[serde(default)]
+    file_sd_configs: Vec<FileDiscovery>,
+    #[serde(default)]
+    http_sd_configs: Vec<HttpDiscovery>,
 }
 
 fn default_metrics_path() -> String {
@@ -134,7 +140,7 @@ fn yes() -> bool {
 }
 
 impl RawFile {
-    pub(super) fn check(self, text: &str) -> Result<ScrapeFile, ConfigProblem> {
+    pub(super) fn check(self, text: &str, dir: &Path) -> Result<ScrapeFile, ConfigProblem> {
         let Self { global, scrape_configs, storage } = self;
         let interval = global.scrape_interval.or(DEFAULT_SCRAPE_INTERVAL_MS);
         if global.scrape_timeout.0 > interval {
@@ -153,7 +159,9 @@ impl RawFile {
             if !names.insert(raw.job_name.clone()) {
                 return Err(ConfigProblem::DuplicateJob { job: raw.job_name });
             }
-            jobs.push(raw.check(&global, interval, timeout)?);
+            let mut job = raw.check(&global, interval, timeout)?;
+            job.discovery.iter_mut().for_each(|config| config.locate(dir));
+            jobs.push(job);
         }
         let external_labels = global.external_labels;
         let out_of_order_window_ms = storage.tsdb.out_of_order_time_window.0;
@@ -180,6 +188,9 @@ impl RawJob {
                 return Err(ConfigProblem::LabelName { job });
             }
         }
+        let files = self.file_sd_configs.iter().cloned().map(DiscoveryConfig::File);
+        let servers = self.http_sd_configs.iter().cloned().map(DiscoveryConfig::Http);
+        let discovery = files.chain(servers).collect();
         let limits = self.limits(global);
         let histograms = self.histograms(global);
         let protocols = self.protocols(global, histograms.native)?;
@@ -218,6 +229,7 @@ impl RawJob {
             relabel: self.relabel_configs,
             metric_relabel: self.metric_relabel_configs,
             static_configs: self.static_configs,
+            discovery,
         })
     }
 

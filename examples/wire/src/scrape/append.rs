@@ -4,6 +4,7 @@ mod histogram;
 mod labels;
 mod pass;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ferula_chunkenc::stale::STALE_NAN;
@@ -27,6 +28,8 @@ pub(super) struct Appends {
     descriptions: Descriptions,
     /// Whether it is stored since when series have been counting.
     has_starts: bool,
+    /// Whether there was no scrape yet.
+    is_new: bool,
 }
 
 /// What appending a page came to.
@@ -47,7 +50,35 @@ pub(super) struct Counts {
 impl Appends {
     pub(super) fn new(target: &Target, has_starts: bool) -> Self {
         let (cache, report) = (SeriesCache::new(), Report::new(target));
-        Self { cache, report, descriptions: Descriptions::default(), has_starts }
+        Self { cache, report, descriptions: Descriptions::default(), has_starts, is_new: true }
+    }
+
+    /// Whether there was no scrape yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Goes on with a target whose job has changed. Which labels a line stands for is found out anew if it
+    /// may be others; series that do not come again end then.
+    pub(super) fn adopt(&mut self, old: &Target, new: &Target) {
+        let (old_job, new_job) = (&old.job, &new.job);
+        if Arc::ptr_eq(old_job, new_job) {
+            return;
+        }
+        if old_job.metric_relabel != new_job.metric_relabel
+            || old_job.honor_labels != new_job.honor_labels
+            || old_job.histograms != new_job.histograms
+            || (old_job.names, &old_job.limits) != (new_job.names, &new_job.limits)
+        {
+            self.cache.relearn();
+            self.descriptions.end_failed();
+        }
+        if old_job.extra_metrics != new_job.extra_metrics
+            || old.interval_and_timeout() != new.interval_and_timeout()
+            || old_job.limits != new_job.limits
+        {
+            self.report = Report::new(new);
+        }
     }
 
     /// Stores the page of a scrape, or that there was none, and the scrape's report.
@@ -61,6 +92,7 @@ impl Appends {
         timestamp: i64,
         elapsed: impl FnOnce() -> Duration,
     ) -> (Counts, Option<ScrapeError>, Result<(), Error>) {
+        self.is_new = false;
         let mut counts = Counts::default();
         let mut batch = store.batch();
         let size = match &page {

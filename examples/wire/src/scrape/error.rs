@@ -74,3 +74,68 @@ pub(super) enum ScrapeError {
     #[error("sample limit of {limit} exceeded, the page has {found} samples")]
     SampleLimit { limit: usize, found: usize },
 }
+
+/// What became of the last scrape of a target, in more detail than whether it succeeded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum TargetState {
+    /// There was none yet.
+    #[default]
+    Unknown,
+    /// It succeeded.
+    Up,
+    /// There was no page, or one of an error.
+    Down,
+    /// The page did not arrive in time.
+    Timeout,
+    /// The page cannot be read, or its series not be stored.
+    ParseError,
+    /// Something was beyond a limit of the job.
+    OverLimit,
+}
+
+impl TargetState {
+    /// The word of the API.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::Up => "UP",
+            Self::Down => "DOWN",
+            Self::Timeout => "TIMEOUT",
+            Self::ParseError => "PARSE_ERROR",
+            Self::OverLimit => "OVERLIMIT",
+        }
+    }
+
+    /// The word that Prometheus has for it.
+    pub(crate) fn health(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            _ => "down",
+        }
+    }
+}
+
+impl ScrapeError {
+    /// The state of a target whose scrape failed so.
+    pub(super) fn state(&self) -> TargetState {
+        match self {
+            Self::Fetch(_) | Self::Status { .. } => TargetState::Down,
+            Self::Timeout { .. } => TargetState::Timeout,
+            Self::BodySize { .. }
+            | Self::LabelLimit { .. }
+            | Self::SampleLimit { .. }
+            | Self::BucketLimit { .. }
+            | Self::TargetLimit { .. } => TargetState::OverLimit,
+            Self::ContentType { .. }
+            | Self::Parse(_)
+            | Self::Protobuf(_)
+            | Self::Labels { .. }
+            | Self::EmptyLabelName { .. }
+            | Self::NoMetricName { .. }
+            | Self::Names { .. }
+            | Self::Histogram { .. }
+            | Self::Append { .. } => TargetState::ParseError,
+        }
+    }
+}

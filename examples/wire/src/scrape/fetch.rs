@@ -1,5 +1,6 @@
 //! Fetching a page, within its limits of time and size.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
@@ -7,6 +8,7 @@ use reqwest::{Client, StatusCode};
 
 use super::error::ScrapeError;
 use super::target::Target;
+use crate::config::Job;
 use crate::duration;
 use crate::exposition::{Format, Protocol, accept, format_of};
 
@@ -19,20 +21,37 @@ pub(super) struct Page {
     pub(super) format: Format,
 }
 
-/// The clients of all targets.
+/// How long a connection that nothing is sent on stays open.
+const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
+
+/// The client of a job's targets; clones share its connections.
 #[derive(Clone, Debug)]
 pub(super) struct Fetcher {
     client: Client,
-    /// For jobs that do not want compression.
-    plain_client: Client,
     /// Whether formats that tell since when series have been counting are preferred.
     has_starts: bool,
+    /// Tells clones of one client from others.
+    identity: Arc<()>,
 }
 
 impl Fetcher {
-    pub(super) fn new(has_starts: bool) -> Result<Self, reqwest::Error> {
-        let client = |gzip| Client::builder().no_proxy().gzip(gzip).build();
-        Ok(Self { client: client(true)?, plain_client: client(false)?, has_starts })
+    pub(super) fn new(job: &Job, has_starts: bool) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .no_proxy()
+            .gzip(job.enable_compression)
+            .pool_idle_timeout(MAX_IDLE)
+            .build()?;
+        Ok(Self { client, has_starts, identity: Arc::default() })
+    }
+
+    /// Whether the client of a job is one for its new configuration, too.
+    pub(super) fn suits(&self, old: &Job, new: &Job) -> bool {
+        old.enable_compression == new.enable_compression
+    }
+
+    /// Whether two have the same client.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.identity, &other.identity)
     }
 
     /// The formats that a target is asked for.
@@ -54,11 +73,10 @@ impl Fetcher {
     }
 
     async fn page(&self, target: &Target, timeout: Duration) -> Result<Page, ScrapeError> {
-        let mut request = if target.job.enable_compression {
-            self.client.get(target.url())
-        } else {
-            self.plain_client.get(target.url()).header(ACCEPT_ENCODING, "identity")
-        };
+        let mut request = self.client.get(target.url());
+        if !target.job.enable_compression {
+            request = request.header(ACCEPT_ENCODING, "identity");
+        }
         request = request
             .header(ACCEPT, self.accept(target))
             .header(USER_AGENT, concat!("Ferula/", env!("CARGO_PKG_VERSION")))

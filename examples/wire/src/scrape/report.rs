@@ -52,7 +52,7 @@ impl Report {
         });
         Self {
             series: series.collect(),
-            timeout_seconds: job.timeout_ms as f64 / 1000.0,
+            timeout_seconds: target.interval_and_timeout().1 as f64 / 1000.0,
             sample_limit: job.limits.samples.unwrap_or(0) as f64,
         }
     }

@@ -36,7 +36,7 @@ impl Bench {
              static_configs: [{{targets: ['a:1'], labels: {{zone: z}}}}]}}]"
         );
         let file = ScrapeFile::parse(&text, Path::new("x.yml")).unwrap();
-        let target = Target::all_of(&file.jobs[0]).0.remove(0);
+        let target = Target::all_of(&Arc::new(file.jobs[0].clone()), &[]).0.remove(0);
         let appends = Appends::new(&target, false);
         Self { store: MemoryStore::new(), target, appends }
     }
