@@ -6,6 +6,7 @@
 //! and exit code 1; a wrong command line is exit code 2.
 
 mod connection;
+mod otlp;
 mod query;
 mod server;
 
@@ -37,6 +38,7 @@ use crate::duration;
 use crate::exposition::MetricType;
 use crate::telemetry::Registry;
 
+pub use otlp::{DeltaFlag, OtlpFlags};
 pub use query::QueryFlags;
 pub use server::{GRACE_PERIOD, Server};
 
