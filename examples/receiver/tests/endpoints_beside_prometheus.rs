@@ -173,7 +173,7 @@ fn data(now: i64) -> WriteRequest {
     });
     add(&[("__name__", "requests_total"), ("job", "a")], |i| (i * i) as f64 / 3.0);
     add(&[("__name__", "odd"), ("v", "q\"\\\n\u{2028}ü")], |i| {
-        [f64::NAN, f64::INFINITY, -0.0, 1e300][i as usize % 4]
+        [f64::NAN, f64::INFINITY, -0.0, 1e300][usize::try_from(i).expect("counted from 0") % 4]
     });
     add(&[("__name__", "with.dot"), ("label.dot", "x")], |i| i as f64 * 1e-7);
     WriteRequest { timeseries }
