@@ -10,7 +10,7 @@ const bytes = (n) => (n < 1024 ? `${n} B` : n < 1024 ** 2 ? `${(n / 1024).toFixe
 /** Asks for the plan of `params`, runs it, and shows it in `root`; resolves to what it came to in a line. */
 export async function showPlan(root, params, signal) {
   const { data } = await request('query_analyze', { params, signal, method: 'POST' });
-  const { parts, samplesRead, peakSamples, memoryBytes, timeMs } = data;
+  const { parts, samplesRead, peakSamples, memoryBytes } = data;
   const most = Math.max(1, ...parts.map((part) => part.timeMs));
   const row = (part, i) => {
     const isLeaf = (parts[i + 1]?.depth ?? 0) <= part.depth;
@@ -27,7 +27,7 @@ export async function showPlan(root, params, signal) {
   root.replaceChildren(el('div', 'scroll', {}, el('table', 'plan', { role: 'treegrid', 'aria-label': 'Plan of the query' },
     el('thead', '', {}, el('tr', '', {}, ...heads.map((text, i) => el('th', i > 0 ? 'number' : '', { scope: 'col' }, text)))),
     el('tbody', '', {}, ...parts.map(row)))));
-  return `${formatCount(samplesRead)} samples read · ${formatCount(peakSamples)} held at most · ${bytes(memoryBytes)} · ${timeMs} ms`;
+  return `${formatCount(samplesRead)} samples read · ${formatCount(peakSamples)} held at most · ${bytes(memoryBytes)}`;
 }
 
 export { bytes };
