@@ -2,7 +2,8 @@
 
 mod message;
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -106,6 +107,83 @@ fn a_clean_end_leaves_nothing_to_cut() {
     assert_eq!(series, Some(SERIES as f64));
     let (_, messages) = receiver.terminate();
     assert!(!messages.contains("WARN"), "{messages}");
+}
+
+#[test]
+fn a_full_head_keeps_senders_waiting_and_loses_nothing() {
+    let data = tempfile::tempdir().expect("a directory");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+    let start_ms = i64::try_from(now).expect("before the year 292 million") - 60_000;
+    let receiver = Program::start(RECEIVER, data.path(), &["--max-series", "60"]);
+    let status = |receiver: &Program, writer, n| {
+        let url = format!("{}/api/v1/write", receiver.url);
+        let answer = receiver.client.post(url).body(request(writer, n, start_ms)).send();
+        let answer = answer.expect("an answer");
+        (answer.status().as_u16(), answer.headers().contains_key("Retry-After"))
+    };
+    assert_eq!(status(&receiver, 0, 0), (204, false));
+    assert_eq!(status(&receiver, 1, 0), (503, true));
+    assert_eq!(status(&receiver, 0, 1), (204, false), "known series go on");
+    assert_eq!(receiver.terminate().0.code(), Some(0));
+    let receiver = Program::start(RECEIVER, data.path(), &["--max-series", "100"]);
+    assert_eq!(status(&receiver, 1, 0), (204, false), "what was stored already is sent again");
+    for (writer, samples) in [(0, 2.0), (1, 1.0)] {
+        let count = format!(r#"sum(count_over_time(load{{writer="{writer}"}}[1h]))"#);
+        assert_eq!(receiver.value(&count), Some(samples * SERIES as f64));
+    }
+}
+
+#[test]
+fn a_process_without_memory_asks_senders_to_come_again() {
+    let data = tempfile::tempdir().expect("a directory");
+    let receiver = Program::start(RECEIVER, data.path(), &["--max-memory", "1MB"]);
+    assert!(!send(&receiver.client, &receiver.url, request(0, 0, 1_700_000_000_000)));
+    assert_eq!(receiver.get("/-/ready").0, 200, "it still answers queries");
+    let (code, messages) = failure(RECEIVER, data.path(), &["--max-memory", "much"]);
+    assert_eq!(code, Some(2), "{messages}");
+}
+
+#[test]
+fn a_body_without_end_is_cut_off() {
+    let data = tempfile::tempdir().expect("a directory");
+    let receiver = Program::start(RECEIVER, data.path(), &[]);
+    let address = receiver.url.strip_prefix("http://").expect("no TLS");
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let head = "POST /api/v1/write HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("it reads");
+    let chunk = [b"100000\r\n", vec![0; 1 << 20].as_slice(), b"\r\n"].concat();
+    let taken = (0..1000).take_while(|_| stream.write_all(&chunk).is_ok()).count();
+    assert!(taken < 100, "{taken} MiB were taken");
+    assert!(send(&receiver.client, &receiver.url, request(0, 0, 1_700_000_000_000)));
+}
+
+#[test]
+fn a_request_under_way_is_stored_after_a_signal_to_stop() {
+    let data = tempfile::tempdir().expect("a directory");
+    let receiver = Program::start(RECEIVER, data.path(), &[]);
+    let address = receiver.url.strip_prefix("http://").expect("no TLS").to_owned();
+    let mut stream = TcpStream::connect(&address).expect("it listens");
+    let body = request(0, 0, 1_700_000_000_000);
+    let (first, second) = body.split_at(body.len() / 2);
+    write!(
+        stream,
+        "POST /api/v1/write HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .and_then(|()| stream.write_all(first))
+    .expect("it reads");
+    // Another request is answered after it: the first has been taken up by then.
+    assert_eq!(receiver.get("/-/ready").0, 200);
+    let stopping = thread::spawn(move || receiver.terminate());
+    wait("the end of new connections", || TcpStream::connect(&address).err());
+    stream.write_all(second).expect("it reads on");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 204");
+    let (status, messages) = stopping.join().expect("it ends");
+    assert_eq!(status.code(), Some(0), "{messages}");
+    let receiver = Program::start(RECEIVER, data.path(), &[]);
+    assert_eq!(receiver.value("count(load @ 1700000000)"), Some(SERIES as f64));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 
 use ferula_wire::testing::{Program, failure};
@@ -61,6 +62,50 @@ fn targets_of_the_file_are_scraped() {
     assert!(targets.contains(r#""health":"up""#), "{targets}");
     let (status, messages) = scraper.terminate();
     assert_eq!(status.code(), Some(0), "{messages}");
+}
+
+#[test]
+fn the_file_is_read_again_and_a_wrong_one_changes_nothing() {
+    let first = exporter("torches{place=\"gate\"} 3\n");
+    let second = exporter("wells 1\n");
+    let text = |targets: &str| {
+        format!(
+            "global: {{scrape_interval: 100ms, scrape_timeout: 100ms}}\nscrape_configs:\n\
+             - job_name: town\n  static_configs: [{{targets: [{targets}]}}]\n"
+        )
+    };
+    let (dir, file) = configuration(&text(&format!("'{first}'")));
+    let path = file.to_str().expect("a plain path");
+    let flags = ["--config", path, "--enable-lifecycle"];
+    let scraper = Program::start(SCRAPER, &dir.path().join("data"), &flags);
+    scraper.wait_for("count_over_time(torches[1h])", 2.0);
+    let reload = || {
+        let answer = scraper.client.post(format!("{}/-/reload", scraper.url)).send();
+        answer.expect("an answer").status().as_u16()
+    };
+    fs::write(&file, "scrape_configs: [{job_name: town, static_config: []}]").expect("written");
+    assert_eq!(reload(), 500);
+    let (_, metrics) = scraper.get("/metrics");
+    assert!(metrics.contains("\nferula_config_last_reload_successful 0\n"), "{metrics}");
+    let (_, config) = scraper.get("/api/v1/status/config");
+    assert!(config.contains(&first.to_string()), "{config}");
+    scraper.wait_for("torches", 3.0);
+
+    fs::write(&file, text(&format!("'{first}', '{second}'"))).expect("written");
+    assert_eq!(reload(), 200);
+    scraper.wait_for("wells", 1.0);
+    let (_, config) = scraper.get("/api/v1/status/config");
+    assert!(config.contains(&second.to_string()), "{config}");
+
+    // A signal does the same.
+    fs::write(&file, text(&format!("'{second}'"))).expect("written");
+    let id = scraper.id().to_string();
+    let killed = Command::new("kill").args(["-HUP", &id]).status().expect("there is kill");
+    assert!(killed.success());
+    scraper.wait_for("count(up) or vector(0)", 1.0);
+    let (status, messages) = scraper.terminate();
+    assert_eq!(status.code(), Some(0), "{messages}");
+    assert!(messages.contains("static_config"), "{messages}");
 }
 
 #[test]

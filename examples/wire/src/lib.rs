@@ -2,7 +2,7 @@
 //!
 //! What a Prometheus server speaks, on top of a [`store::Store`] and a
 //! [`Queryable`](ferula_promql::storage::Queryable): the text exposition format ([`exposition`]),
-//! remote write ([`remote`]), the scraper and its configuration file ([`scrape`], [`config`]), and
+//! remote write ([`remote`]), OTLP metrics ([`otlp`]), the scraper and its configuration file ([`scrape`], [`config`]), and
 //! the HTTP API ([`api`]). The programs beside this crate only put these together. To keep metrics
 //! within a program, without a server, `ferula-tsdb` and `ferula-promql` are enough.
 //!
@@ -41,11 +41,17 @@
 pub mod api;
 mod calendar;
 pub mod cli;
+pub mod compression;
 pub mod config;
+mod discovery;
 pub mod duration;
 mod error;
 pub mod exposition;
 mod number;
+pub mod otlp;
+pub mod pressure;
+mod protobuf;
+pub mod read;
 pub mod relabel;
 pub mod remote;
 pub mod scrape;
@@ -53,5 +59,6 @@ pub mod store;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod union;
 
 pub use error::{Error, chain};

@@ -5,7 +5,7 @@
 use ferula_index::matcher::CaptureRegex;
 use ferula_index::{Labels, LabelsBuilder};
 use md5::{Digest, Md5};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 const DEFAULT_REGEX: &str = "(.*)";
 const DEFAULT_REPLACEMENT: &str = "$1";
@@ -116,6 +116,21 @@ struct RawRule {
     action: String,
 }
 
+/// A rule as it is shown.
+#[derive(Serialize)]
+struct RuleText<'a> {
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    source_labels: &'a [String],
+    separator: &'a str,
+    regex: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modulus: Option<u64>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    target_label: &'a str,
+    replacement: &'a str,
+    action: &'a str,
+}
+
 fn default_separator() -> String {
     DEFAULT_SEPARATOR.to_owned()
 }
@@ -204,6 +219,20 @@ pub fn process(labels: &Labels, rules: &[Rule]) -> Result<Option<Labels>, ferula
 }
 
 impl Rule {
+    /// The rule as JSON, with its defaults.
+    pub(crate) fn to_json(&self) -> String {
+        let text = RuleText {
+            source_labels: &self.source_labels,
+            separator: &self.separator,
+            regex: self.regex.pattern(),
+            modulus: Some(self.modulus).filter(|modulus| *modulus > 0),
+            target_label: &self.target_label,
+            replacement: &self.replacement,
+            action: self.action.as_str(),
+        };
+        serde_json::to_string(&text).expect("texts and numbers can be written")
+    }
+
     /// Applies the rule. False if it drops what has these labels.
     fn apply(&self, labels: &Labels, builder: &mut LabelsBuilder) -> bool {
         let value = |name: &String| labels.get(name).unwrap_or_default();

@@ -67,23 +67,16 @@ impl Histogram {
         let _ = cells.sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
-    fn expose(&self, page: &mut PageWriter, name: &str, labels: &[(&str, &str)]) {
+    fn read(&self) -> Reading {
         let cells = &*self.shared;
-        let bucket_name = format!("{name}_bucket");
         let mut count = 0;
-        for (i, cell) in cells.buckets.iter().enumerate() {
+        let counts = cells.buckets.iter().map(|cell| {
             count += cell.load(Ordering::Relaxed);
-            let bound = cells.bounds.get(i).copied().unwrap_or(f64::INFINITY);
-            let mut text = Vec::new();
-            crate::number::push_text(&mut text, bound);
-            let text = String::from_utf8_lossy(&text);
-            let mut labels = labels.to_vec();
-            labels.push(("le", &text));
-            page.sample(&bucket_name, &labels, to_float(count));
-        }
+            count
+        });
+        let counts = counts.collect();
         let sum = f64::from_bits(cells.sum.load(Ordering::Relaxed));
-        page.sample(&format!("{name}_sum"), labels, sum);
-        page.sample(&format!("{name}_count"), labels, to_float(count));
+        Reading::Histogram { bounds: cells.bounds, counts, sum }
     }
 }
 
@@ -113,6 +106,24 @@ enum Cell {
     Histogram(Histogram),
     /// Asked when the page is made.
     Read(Box<dyn Fn() -> f64 + Send + Sync>),
+}
+
+/// A metric as it was at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct FamilyReading {
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) kind: MetricType,
+    pub(crate) series: Vec<(Vec<(&'static str, String)>, Reading)>,
+}
+
+/// The value of a series.
+#[derive(Clone, Debug)]
+pub(crate) enum Reading {
+    /// Of anything but a histogram.
+    Value(f64),
+    /// Observations up to each bound, and at last all of them.
+    Histogram { bounds: &'static [f64], counts: Vec<u64>, sum: f64 },
 }
 
 impl fmt::Debug for Family {
@@ -181,54 +192,74 @@ impl Registry {
         family.series.insert(Vec::new(), new);
     }
 
-    /// Writes the page of all metrics, sorted by name.
+    /// Writes the page of all metrics, sorted by name but for those of the process.
     pub fn page(&self) -> Vec<u8> {
         let mut page = PageWriter::new();
-        for (name, family) in &*self.families.lock() {
-            page.family(name, family.help, family.kind);
-            for (labels, cell) in &family.series {
+        for family in self.read_all() {
+            page.family(family.name, family.help, family.kind);
+            for (labels, reading) in &family.series {
                 let labels: Vec<_> = labels.iter().map(|(n, v)| (*n, v.as_str())).collect();
-                match cell {
-                    Cell::Counter(counter) => page.sample(name, &labels, to_float(counter.get())),
-                    Cell::Histogram(histogram) => histogram.expose(&mut page, name, &labels),
-                    Cell::Read(read) => page.sample(name, &labels, read()),
+                match reading {
+                    Reading::Value(value) => page.sample(family.name, &labels, *value),
+                    Reading::Histogram { bounds, counts, sum } => {
+                        expose(&mut page, family.name, &labels, bounds, counts);
+                        page.sample(&format!("{}_sum", family.name), &labels, *sum);
+                        let count = counts.last().copied().unwrap_or_default();
+                        page.sample(&format!("{}_count", family.name), &labels, to_float(count));
+                    }
                 }
             }
         }
-        self.expose_process(&mut page);
         page.finish()
     }
 
-    fn expose_process(&self, page: &mut PageWriter) {
-        if let Some(usage) = ProcessUsage::of_self() {
-            for (name, help, kind, value) in [
-                (
-                    "process_cpu_seconds_total",
-                    "Total user and system CPU time spent in seconds.",
-                    MetricType::Counter,
-                    usage.cpu_seconds,
-                ),
-                (
-                    "process_resident_memory_bytes",
-                    "Resident memory size in bytes.",
-                    MetricType::Gauge,
-                    usage.resident_bytes,
-                ),
-                (
-                    "process_virtual_memory_bytes",
-                    "Virtual memory size in bytes.",
-                    MetricType::Gauge,
-                    usage.virtual_bytes,
-                ),
-            ] {
-                page.family(name, help, kind);
-                page.sample(name, &[], value);
-            }
+    /// All metrics as they are now, in the order of the page.
+    pub(crate) fn read_all(&self) -> Vec<FamilyReading> {
+        let mut all = Vec::new();
+        for (name, family) in &*self.families.lock() {
+            let read = |cell: &Cell| match cell {
+                Cell::Counter(counter) => Reading::Value(to_float(counter.get())),
+                Cell::Histogram(histogram) => histogram.read(),
+                Cell::Read(read) => Reading::Value(read()),
+            };
+            let series = family.series.iter();
+            let series = series.map(|(labels, cell)| (labels.clone(), read(cell))).collect();
+            all.push(FamilyReading { name, help: family.help, kind: family.kind, series });
         }
-        let name = "process_start_time_seconds";
+        let mut process = |name, help, kind, value| {
+            let series = vec![(Vec::new(), Reading::Value(value))];
+            all.push(FamilyReading { name, help, kind, series });
+        };
+        if let Some(usage) = ProcessUsage::of_self() {
+            let help = "Total user and system CPU time spent in seconds.";
+            process("process_cpu_seconds_total", help, MetricType::Counter, usage.cpu_seconds);
+            let help = "Resident memory size in bytes.";
+            process("process_resident_memory_bytes", help, MetricType::Gauge, usage.resident_bytes);
+            let help = "Virtual memory size in bytes.";
+            process("process_virtual_memory_bytes", help, MetricType::Gauge, usage.virtual_bytes);
+        }
         let help = "Start time of the process since unix epoch in seconds.";
-        page.family(name, help, MetricType::Gauge);
-        page.sample(name, &[], self.start_time_seconds);
+        let start = self.start_time_seconds;
+        process("process_start_time_seconds", help, MetricType::Gauge, start);
+        all
+    }
+}
+
+fn expose(
+    page: &mut PageWriter,
+    name: &str,
+    labels: &[(&str, &str)],
+    bounds: &[f64],
+    counts: &[u64],
+) {
+    let name = format!("{name}_bucket");
+    for (bound, count) in bounds.iter().copied().chain([f64::INFINITY]).zip(counts) {
+        let mut text = Vec::new();
+        crate::number::push_text(&mut text, bound);
+        let text = String::from_utf8_lossy(&text);
+        let mut labels = labels.to_vec();
+        labels.push(("le", &text));
+        page.sample(&name, &labels, to_float(*count));
     }
 }
 

@@ -11,7 +11,7 @@ use ferula_index::Matcher;
 use ferula_index::labels::quoted;
 
 use super::labels::MAX_SELECTORS;
-use super::params::{MAX_TIME, MIN_TIME, Params};
+use super::params::{MAX_TIME, MIN_TIME, Params, parse_bool};
 use super::reply::{ApiError, ErrorKind, Success};
 use super::{ApiState, json, selector, serve};
 use crate::calendar;
@@ -24,17 +24,20 @@ pub(super) async fn snapshot(
 ) -> Result<Response, ApiError> {
     check_enabled(&state)?;
     match params.get("skip_head") {
-        "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => {}
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => {
-            return Err(ApiError::parameter("skip_head", "snapshots always hold the head"));
-        }
-        other => {
-            let parsing = quoted(other);
-            let problem = format!(
-                "unable to parse boolean: strconv.ParseBool: parsing {parsing}: invalid syntax"
-            );
-            return Err(ApiError::parameter("skip_head", problem));
-        }
+        "" => {}
+        text => match parse_bool(text) {
+            Some(false) => {}
+            Some(true) => {
+                return Err(ApiError::parameter("skip_head", "snapshots always hold the head"));
+            }
+            None => {
+                let parsing = quoted(text);
+                let problem = format!(
+                    "unable to parse boolean: strconv.ParseBool: parsing {parsing}: invalid syntax"
+                );
+                return Err(ApiError::parameter("skip_head", problem));
+            }
+        },
     }
     let (Some(store), Some(data_dir)) = (state.shared.store.clone(), state.shared.data_dir.clone())
     else {

@@ -101,7 +101,7 @@ pub(super) async fn metadata(
 
 /// Descriptions by the name that pages describe metrics by: all, or those of one name. Each is there
 /// once.
-fn families(all: Vec<MetricMetadata>, wanted: &str) -> BTreeMap<String, Vec<Metadata>> {
+pub(super) fn families(all: Vec<MetricMetadata>, wanted: &str) -> BTreeMap<String, Vec<Metadata>> {
     let mut families: BTreeMap<String, Vec<Metadata>> = BTreeMap::new();
     for MetricMetadata { metric, metadata, .. } in all {
         for metadata in metadata {
@@ -139,7 +139,7 @@ fn push_description(out: &mut Vec<u8>, description: &Metadata) {
     out.push(b'}');
 }
 
-fn type_name(metric_type: MetricType) -> &'static str {
+pub(super) fn type_name(metric_type: MetricType) -> &'static str {
     match metric_type {
         MetricType::Counter => "counter",
         MetricType::Gauge => "gauge",

@@ -125,6 +125,15 @@ impl fmt::Display for ParameterProblem {
     }
 }
 
+/// Reads a boolean as Go writes it.
+pub(super) fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        _ => None,
+    }
+}
+
 /// Milliseconds, rounded down, of nanoseconds.
 pub(crate) fn to_ms(nanos: i128) -> i64 {
     let ms = nanos.div_euclid(NANOS_PER_MS);

@@ -7,11 +7,13 @@ use axum::extract::State;
 use axum::response::Response;
 use ferula_index::labels::quoted;
 use ferula_promql::{CancelHandle, Error, Query, QueryStats};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
 use super::params::{Params, to_ms};
 use super::reply::{self, ApiError, ErrorKind, Success};
+use super::stream::{self, BodyWriter};
 use super::{ApiState, json, selector};
 use crate::calendar;
 use crate::error::chain;
@@ -25,14 +27,7 @@ pub(super) async fn instant(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let limit = params.limit()?;
-    let time = params.time_or("time", calendar::now_ms())?;
-    let options = QueryParams::new(&params, limit)?;
-    let query = state
-        .shared
-        .engine
-        .instant(state.shared.storage.clone(), params.get("query"), time)
-        .map_err(|e| ApiError::parameter("query", chain(&e)))?;
+    let (query, options) = instant_query(&state, &params)?;
     run(&state, query, options).await
 }
 
@@ -40,6 +35,28 @@ pub(super) async fn range(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Response, ApiError> {
+    let (query, options) = range_query(&state, &params)?;
+    run(&state, query, options).await
+}
+
+/// The query at one time that a request asks for.
+pub(super) fn instant_query(
+    state: &ApiState,
+    params: &Params,
+) -> Result<(Query, QueryParams), ApiError> {
+    let limit = params.limit()?;
+    let time = params.time_or("time", calendar::now_ms())?;
+    let options = QueryParams::new(params, limit)?;
+    let shared = &state.shared;
+    let query = shared.engine.instant(shared.storage.clone(), params.get("query"), time);
+    Ok((query.map_err(|e| ApiError::parameter("query", chain(&e)))?, options))
+}
+
+/// The query over a range of time that a request asks for.
+pub(super) fn range_query(
+    state: &ApiState,
+    params: &Params,
+) -> Result<(Query, QueryParams), ApiError> {
     let limit = params.limit()?;
     let start = params.required_time("start")?;
     let end = params.required_time("end")?;
@@ -68,13 +85,11 @@ pub(super) async fn range(
     if step_ms == 0 {
         return Err(not_positive());
     }
-    let options = QueryParams::new(&params, limit)?;
-    let query = state
-        .shared
-        .engine
-        .range(state.shared.storage.clone(), params.get("query"), to_ms(start), to_ms(end), step_ms)
-        .map_err(|e| ApiError::parameter("query", chain(&e)))?;
-    run(&state, query, options).await
+    let options = QueryParams::new(params, limit)?;
+    let (engine, storage) = (&state.shared.engine, state.shared.storage.clone());
+    let (start, end) = (to_ms(start), to_ms(end));
+    let query = engine.range(storage, params.get("query"), start, end, step_ms);
+    Ok((query.map_err(|e| ApiError::parameter("query", chain(&e)))?, options))
 }
 
 pub(super) async fn format(params: Params) -> Result<Response, ApiError> {
@@ -90,7 +105,7 @@ pub(super) async fn parse(params: Params) -> Result<Response, ApiError> {
 }
 
 /// Parameters that instant and range queries share.
-struct QueryParams {
+pub(super) struct QueryParams {
     limit: Option<usize>,
     timeout_ms: Option<u64>,
     lookback_delta_ms: Option<i64>,
@@ -103,6 +118,10 @@ impl QueryParams {
         let lookback = params.duration("lookback_delta").map_err(|e| {
             ApiError::bad_data(format!("error parsing lookback delta duration: {e}"))
         })?;
+        if timeout.is_some_and(|nanos| nanos <= 0) {
+            // Prometheus finds that there is no time left before it looks at the query.
+            return Err(ApiError::parameter("query", "context deadline exceeded"));
+        }
         Ok(Self {
             limit,
             timeout_ms: timeout.map(|nanos| u64::try_from(nanos / NANOS_PER_MS).unwrap_or(0)),
@@ -113,7 +132,7 @@ impl QueryParams {
 }
 
 /// Cancels the query when the handler is dropped, which is what a client's hanging up comes to.
-struct CancelOnDrop(CancelHandle);
+pub(super) struct CancelOnDrop(pub(super) CancelHandle);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
@@ -121,12 +140,12 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// Evaluates a query on a thread of its own and encodes the answer there.
-async fn run(
+/// Waits until it is the query's turn, and takes the time that took from what it has.
+pub(super) async fn in_turn(
     state: &ApiState,
     mut query: Query,
-    params: QueryParams,
-) -> Result<Response, ApiError> {
+    params: &QueryParams,
+) -> Result<(Query, OwnedSemaphorePermit, Turn), ApiError> {
     let start = Instant::now();
     let longest = state.shared.engine.options().timeout();
     let timeout_ms = params.timeout_ms.map_or(longest, |timeout| timeout.min(longest));
@@ -141,40 +160,80 @@ async fn run(
     let queued = start.elapsed();
     let left = deadline.saturating_duration_since(Instant::now());
     query = query.with_timeout_ms(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-    let _cancel = CancelOnDrop(query.cancel_handle());
+    Ok((query, slot, Turn { deadline, queued }))
+}
+
+/// When a query has to be done, and how long it waited for its turn.
+pub(super) struct Turn {
+    deadline: Instant,
+    queued: Duration,
+}
+
+/// Evaluates a query on a thread of its own and encodes the answer there.
+async fn run(state: &ApiState, query: Query, params: QueryParams) -> Result<Response, ApiError> {
+    let (query, slot, Turn { deadline, queued }) = in_turn(state, query, &params).await?;
+    let cancel = CancelOnDrop(query.cancel_handle());
+    let (writer, mut pieces) = stream::body(deadline);
+    let slow_query_ms = state.shared.slow_query_ms;
     let outcome = spawn_blocking(move || {
-        let body = evaluate(&query, &params, queued);
+        let start = Instant::now();
+        let answer = evaluate(&query, &params, queued, writer);
         drop(slot);
-        body
+        log_if_slow(&query, start.elapsed(), queued, slow_query_ms, answer.as_ref().err());
+        answer
     });
+    if let Some(first) = pieces.first().await {
+        // The query goes on, and ends with the body.
+        return Ok(reply::streamed(pieces.into_body(first, cancel)));
+    }
     match outcome.await {
         Ok(body) => body.map(reply::encoded),
         Err(panic) => Err(ApiError::internal(&panic)),
     }
 }
 
-fn evaluate(query: &Query, params: &QueryParams, queued: Duration) -> Result<Vec<u8>, ApiError> {
+/// Logs what took too long.
+fn log_if_slow(
+    query: &Query,
+    evaluated: Duration,
+    queued: Duration,
+    least_ms: Option<u64>,
+    error: Option<&ApiError>,
+) {
+    if least_ms.is_none_or(|least| evaluated < Duration::from_millis(least)) {
+        return;
+    }
+    let error = error.map_or("", ApiError::message);
+    let (seconds, queued) = (evaluated.as_secs_f64(), queued.as_secs_f64());
+    tracing::warn!(query = query.text(), seconds, queued, error, "slow query");
+}
+
+/// Writes the answer of a query. What was not sent by its end is returned.
+fn evaluate(
+    query: &Query,
+    params: &QueryParams,
+    queued: Duration,
+    mut body: BodyWriter,
+) -> Result<Vec<u8>, ApiError> {
     let start = Instant::now();
-    let mut out = Success::begin();
-    out.push(b'{');
+    body.out = Success::begin();
+    body.out.push(b'{');
     let mut writer = json::AnswerWriter::new(params.limit);
+    let mut is_gone = false;
     let summary = query.stream(|part| {
-        writer.push(&mut out, &part);
-        ControlFlow::Continue(())
+        writer.push(&mut body.out, &part);
+        is_gone = body.flush().is_err();
+        if is_gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    let summary = summary.map_err(|error| {
-        let kind = match error {
-            Error::Cancelled => ErrorKind::Canceled,
-            Error::Timeout => ErrorKind::Timeout,
-            Error::Storage(_) => ErrorKind::Internal,
-            _ => ErrorKind::Execution,
-        };
-        ApiError::new(kind, chain(&error))
-    })?;
+    if is_gone {
+        return Err(ApiError::new(ErrorKind::Canceled, "the client did not read the answer"));
+    }
+    let summary = summary.map_err(|error| failure(&error))?;
     let mut success = Success {
         warnings: summary.annotations.warnings(query.text()),
         infos: summary.annotations.infos(query.text()),
     };
+    let mut out = std::mem::take(&mut body.out);
     if writer.finish(&mut out) {
         success.warnings.push("results truncated due to limit".to_owned());
     }
@@ -189,7 +248,19 @@ fn evaluate(query: &Query, params: &QueryParams, queued: Duration) -> Result<Vec
         push_stats(&mut out, &summary.stats, start.elapsed(), queued);
     }
     out.push(b'}');
-    Ok(success.finish(out))
+    body.out = success.finish(out);
+    Ok(body.finish().unwrap_or_default())
+}
+
+/// What a query that ended with this error is answered with.
+pub(super) fn failure(error: &Error) -> ApiError {
+    let kind = match error {
+        Error::Cancelled => ErrorKind::Canceled,
+        Error::Timeout => ErrorKind::Timeout,
+        Error::Storage(_) => ErrorKind::Internal,
+        _ => ErrorKind::Execution,
+    };
+    ApiError::new(kind, chain(error))
 }
 
 /// Writes the field `stats`. Preparation and sorting are part of the evaluation here.

@@ -69,6 +69,14 @@ impl ApiError {
         Self::bad_data(format!("invalid parameter \"{name}\": {problem}"))
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.kind.status()
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// An error of the server and not of the request.
     pub(super) fn internal(error: &(dyn StdError + 'static)) -> Self {
         Self::new(ErrorKind::Internal, chain(error))
@@ -137,6 +145,11 @@ pub(super) fn data(push: impl FnOnce(&mut Vec<u8>)) -> Response {
 /// Answers with an envelope that is written already.
 pub(super) fn encoded(body: Vec<u8>) -> Response {
     response(StatusCode::OK, body)
+}
+
+/// Answers with an envelope that is written while it is sent.
+pub(super) fn streamed(body: Body) -> Response {
+    (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 fn response(status: StatusCode, body: Vec<u8>) -> Response {

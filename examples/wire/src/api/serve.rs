@@ -56,26 +56,51 @@ pub(super) async fn when_ready(
 }
 
 /// Allows pages of other origins to read the answers, and answers their `OPTIONS` requests.
-pub(super) async fn cross_origin(request: Request, next: Next) -> Response {
-    let has_origin = request.headers().contains_key(header::ORIGIN);
+pub(super) async fn cross_origin(
+    State(state): State<ApiState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let origin = request.headers().get(header::ORIGIN).cloned();
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
         next.run(request).await
     };
-    if has_origin {
-        let headers = response.headers_mut();
-        for (name, value) in [
-            (header::ACCESS_CONTROL_ALLOW_HEADERS, "Accept, Authorization, Content-Type, Origin"),
-            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
-            (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Date"),
-            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-            (header::VARY, "Origin"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
+    let headers = response.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    let Some(origin) = origin else { return response };
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "Accept, Authorization, Content-Type, Origin"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Date"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let allowed = match &state.shared.cors_origin {
+        None => Some(HeaderValue::from_static("*")),
+        Some(allowed) => origin.to_str().is_ok_and(|text| allowed.is_match(text)).then_some(origin),
+    };
+    if let Some(allowed) = allowed {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
     }
     response
+}
+
+/// Ends the server, if the program lets it be ended.
+pub(super) async fn quit(State(state): State<ApiState>) -> Response {
+    let Some(quit) = &state.shared.quit else {
+        return (StatusCode::FORBIDDEN, "Lifecycle API is not enabled.").into_response();
+    };
+    if quit.ask() {
+        "Requesting termination... Goodbye!".into_response()
+    } else {
+        "Termination already in progress.".into_response()
+    }
+}
+
+pub(super) async fn quit_by_get() -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed").into_response()
 }
 
 /// Counts requests by route and status, and how long they took.
@@ -117,7 +142,8 @@ pub(super) async fn blocking_silent(
     run(state, work).await.map(|()| StatusCode::NO_CONTENT.into_response())
 }
 
-async fn run<T: Send + 'static>(
+/// Runs `work`, which reads the storage, on a thread of its own once one of the slots of queries is free.
+pub(super) async fn run<T: Send + 'static>(
     state: &ApiState,
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
+use ferula_index::matcher::CaptureRegex;
 use ferula_promql::storage::Queryable;
 use ferula_promql::{Clock, Engine, EngineOptions};
 use ferula_tsdb::{QueryThreads, Stats};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
-use super::write::BODY_BUDGET_KIB;
+use super::intake::BODY_BUDGET_KIB;
+use super::reload::LiveConfig;
+use crate::otlp::{OtlpOptions, OtlpReceiver};
+use crate::pressure::Pressure;
 use crate::remote::Receiver;
 use crate::scrape::Targets;
 use crate::store::{Notes, Store};
@@ -38,8 +42,10 @@ pub(super) struct Shared {
     pub(super) notes: Option<Arc<dyn Notes>>,
     pub(super) stats: Option<StatsSource>,
     pub(super) receiver: Option<Arc<Receiver>>,
+    pub(super) otlp: Option<Arc<OtlpReceiver>>,
     pub(super) write_slots: Arc<Semaphore>,
     pub(super) body_budget: Arc<Semaphore>,
+    pub(super) pressure: Option<Pressure>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) targets: Option<Arc<Targets>>,
     pub(super) registry: Arc<Registry>,
@@ -47,7 +53,13 @@ pub(super) struct Shared {
     pub(super) build: BuildInformation,
     pub(super) flags: Vec<(String, String)>,
     pub(super) config_text: String,
+    pub(super) config: Option<LiveConfig>,
     pub(super) enable_admin: bool,
+    pub(super) enable_search: bool,
+    pub(super) external_labels: Vec<(String, String)>,
+    pub(super) cors_origin: Option<CaptureRegex>,
+    pub(super) quit: Option<Quit>,
+    pub(super) slow_query_ms: Option<u64>,
     pub(super) retention: String,
     pub(super) start_time: SystemTime,
 }
@@ -65,6 +77,8 @@ impl ApiState {
             query_concurrency: DEFAULT_QUERY_CONCURRENCY,
             write_concurrency: DEFAULT_WRITE_CONCURRENCY,
             enable_remote_write: false,
+            otlp: None,
+            pressure: None,
             store: None,
             notes: None,
             stats: None,
@@ -75,8 +89,22 @@ impl ApiState {
             build: BuildInformation::default(),
             flags: Vec::new(),
             config_text: String::new(),
+            config: None,
             enable_admin: false,
+            enable_search: true,
+            external_labels: Vec::new(),
+            cors_origin: None,
+            quit: None,
+            slow_query_ms: None,
             retention: String::new(),
+        }
+    }
+
+    /// The configuration that the server runs with, as YAML.
+    pub(super) fn config_text(&self) -> Arc<str> {
+        match &self.shared.config {
+            Some(config) => config.text(),
+            None => self.shared.config_text.as_str().into(),
         }
     }
 }
@@ -100,6 +128,8 @@ pub struct ApiBuilder {
     query_concurrency: usize,
     write_concurrency: usize,
     enable_remote_write: bool,
+    otlp: Option<OtlpOptions>,
+    pressure: Option<Pressure>,
     store: Option<Arc<dyn Store>>,
     notes: Option<Arc<dyn Notes>>,
     stats: Option<StatsSource>,
@@ -110,7 +140,13 @@ pub struct ApiBuilder {
     build: BuildInformation,
     flags: Vec<(String, String)>,
     config_text: String,
+    config: Option<LiveConfig>,
     enable_admin: bool,
+    enable_search: bool,
+    external_labels: Vec<(String, String)>,
+    cors_origin: Option<CaptureRegex>,
+    quit: Option<Quit>,
+    slow_query_ms: Option<u64>,
     retention: String,
 }
 
@@ -182,7 +218,13 @@ impl ApiBuilder {
         self
     }
 
-    /// Sets the configuration that `/api/v1/status/config` tells, as YAML.
+    /// Sets the configuration that `/api/v1/status/config` tells, and that `/-/reload` has read again.
+    pub fn live_config(mut self, config: LiveConfig) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// Sets the configuration that `/api/v1/status/config` tells, as YAML, if it stays the same.
     pub fn config_text(mut self, text: impl Into<String>) -> Self {
         self.config_text = text.into();
         self
@@ -194,9 +236,52 @@ impl ApiBuilder {
         self
     }
 
+    /// Sets whether the endpoints below `/api/v1/search` work; they do by default.
+    pub fn enable_search(mut self, enable: bool) -> Self {
+        self.enable_search = enable;
+        self
+    }
+
+    /// Sets labels that federated samples get where they have none of the name.
+    pub fn external_labels(mut self, labels: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.external_labels = labels.into_iter().collect();
+        self
+    }
+
+    /// Sets which origins' pages may read answers, by a regular expression that the whole origin has
+    /// to match; all by default.
+    pub fn cors_origin(mut self, origins: CaptureRegex) -> Self {
+        self.cors_origin = Some(origins);
+        self
+    }
+
+    /// Sets what `/-/quit` asks; without it that is forbidden.
+    pub fn quit(mut self, quit: Option<Quit>) -> Self {
+        self.quit = quit;
+        self
+    }
+
+    /// Has queries logged that take at least as many milliseconds; none are by default.
+    pub fn log_slow_queries(mut self, least_ms: Option<u64>) -> Self {
+        self.slow_query_ms = least_ms;
+        self
+    }
+
     /// Sets whether `/api/v1/write` takes samples into the store; it does not by default.
     pub fn enable_remote_write(mut self, enable: bool) -> Self {
         self.enable_remote_write = enable;
+        self
+    }
+
+    /// Has `/api/v1/otlp/v1/metrics` take metrics into the store; it does not by default.
+    pub fn otlp(mut self, options: OtlpOptions) -> Self {
+        self.otlp = Some(options);
+        self
+    }
+
+    /// Sets what turns writers away before memory runs out; without it nothing does.
+    pub fn pressure(mut self, pressure: Pressure) -> Self {
+        self.pressure = Some(pressure);
         self
     }
 
@@ -226,6 +311,10 @@ impl ApiBuilder {
             }
             _ => None,
         };
+        let otlp =
+            self.store.clone().zip(self.otlp).map(|(store, options)| {
+                Arc::new(OtlpReceiver::new(store, options, &self.registry))
+            });
         let stats = self.stats.or_else(|| {
             let store = self.store.clone()?;
             Some(Box::new(move || store.stats()) as StatsSource)
@@ -240,8 +329,10 @@ impl ApiBuilder {
                 notes: self.notes,
                 stats,
                 receiver,
+                otlp,
                 write_slots: Arc::new(Semaphore::new(self.write_concurrency)),
                 body_budget: Arc::new(Semaphore::new(BODY_BUDGET_KIB)),
+                pressure: self.pressure,
                 data_dir: self.data_dir,
                 targets: self.targets,
                 registry: self.registry,
@@ -249,7 +340,13 @@ impl ApiBuilder {
                 build: self.build,
                 flags: self.flags,
                 config_text: self.config_text,
+                config: self.config,
                 enable_admin: self.enable_admin,
+                enable_search: self.enable_search,
+                external_labels: self.external_labels,
+                cors_origin: self.cors_origin,
+                quit: self.quit,
+                slow_query_ms: self.slow_query_ms,
                 retention: self.retention,
                 start_time: SystemTime::now(),
             }),
@@ -284,6 +381,27 @@ impl Default for Readiness {
     /// Makes a flag that says "ready".
     fn default() -> Self {
         Self { ready: Arc::new(AtomicBool::new(true)) }
+    }
+}
+
+/// Asks a server to end, over HTTP; clones share the wish.
+#[derive(Clone, Debug, Default)]
+pub struct Quit {
+    is_asked: Arc<AtomicBool>,
+    asked: Arc<Notify>,
+}
+
+impl Quit {
+    /// Asks the server to end, and tells whether nobody has done so before.
+    pub fn ask(&self) -> bool {
+        let is_first = !self.is_asked.swap(true, Ordering::AcqRel);
+        self.asked.notify_one();
+        is_first
+    }
+
+    /// Waits until somebody asks.
+    pub async fn asked(&self) {
+        self.asked.notified().await;
     }
 }
 

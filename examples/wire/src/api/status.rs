@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use ferula_index::METRIC_NAME;
 use ferula_index::head::{Cardinality as IndexCardinality, Count};
 use ferula_promql::storage::{Querier, SelectHints, StorageError, TimeRange};
 
 use super::params::Params;
 use super::reply::{self, ApiError, Success};
-use super::{ApiState, json, serve};
+use super::{ApiState, json, selector, serve};
 use crate::calendar::format_rfc3339;
 use crate::number;
 
@@ -45,16 +46,43 @@ fn object(fields: &[(&str, &str)]) -> Response {
 }
 
 pub(super) async fn build(State(state): State<ApiState>) -> Response {
+    reply::data(|out| push_build(out, &state))
+}
+
+/// Tells the same without an envelope.
+pub(super) async fn version(State(state): State<ApiState>) -> Response {
+    let mut out = Vec::new();
+    push_build(&mut out, &state);
+    out.push(b'\n');
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], out).into_response()
+}
+
+fn push_build(out: &mut Vec<u8>, state: &ApiState) {
     let build = &state.shared.build;
-    object(&[
-        ("version", &text(&build.version)),
-        ("revision", &text(&build.revision)),
-        ("branch", &text(&build.branch)),
-        ("buildUser", &text(&build.build_user)),
-        ("buildDate", &text(&build.build_date)),
+    let fields = [
+        ("version", text(&build.version)),
+        ("revision", text(&build.revision)),
+        ("branch", text(&build.branch)),
+        ("buildUser", text(&build.build_user)),
+        ("buildDate", text(&build.build_date)),
         // There is none, but clients read the field.
-        ("goVersion", "\"\""),
-    ])
+        ("goVersion", text("")),
+    ];
+    push_object(out, &fields.each_ref().map(|(name, value)| (*name, value.as_str())));
+}
+
+/// Answers with the metas of the blocks that serve.
+pub(super) async fn blocks(State(state): State<ApiState>) -> Result<Response, ApiError> {
+    serve::blocking(&state.clone(), move || {
+        let stats = state.shared.stats.as_ref().map(|stats| stats()).unwrap_or_default();
+        let blocks = serde_json::to_string(&stats.blocks).map_err(|e| ApiError::internal(&e))?;
+        Ok(Success::default().encode(|out| {
+            out.extend_from_slice(b"{\"blocks\":");
+            out.extend_from_slice(selector::html_safe(&blocks).as_bytes());
+            out.push(b'}');
+        }))
+    })
+    .await
 }
 
 pub(super) async fn runtime(State(state): State<ApiState>) -> Response {
@@ -62,13 +90,15 @@ pub(super) async fn runtime(State(state): State<ApiState>) -> Response {
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
     let start = text(&format_rfc3339(state.shared.start_time));
+    let config = state.shared.config.as_ref().map(|config| config.outcome());
+    let (is_good, config_time) = config.unwrap_or((true, state.shared.start_time));
     object(&[
         ("startTime", &start),
         ("CWD", &text(&directory.to_string_lossy())),
         ("hostname", &text(hostname.trim_end())),
         ("serverTime", &text(&format_rfc3339(SystemTime::now()))),
-        ("reloadConfigSuccess", "true"),
-        ("lastConfigTime", &start),
+        ("reloadConfigSuccess", if is_good { "true" } else { "false" }),
+        ("lastConfigTime", &text(&format_rfc3339(config_time))),
         ("corruptionCount", "0"),
         ("goroutineCount", "0"),
         ("GOMAXPROCS", &threads),
@@ -80,7 +110,7 @@ pub(super) async fn runtime(State(state): State<ApiState>) -> Response {
 }
 
 pub(super) async fn config(State(state): State<ApiState>) -> Response {
-    object(&[("yaml", &text(&state.shared.config_text))])
+    object(&[("yaml", &text(&state.config_text()))])
 }
 
 pub(super) async fn flags(State(state): State<ApiState>) -> Response {
@@ -104,6 +134,11 @@ pub(super) async fn alerts() -> Response {
 
 pub(super) async fn alertmanagers() -> Response {
     object(&[("activeAlertmanagers", "[]"), ("droppedAlertmanagers", "[]")])
+}
+
+/// Answers that there will be no notifications; a page that asks for them does not ask again then.
+pub(super) async fn no_notifications() -> StatusCode {
+    StatusCode::NO_CONTENT
 }
 
 pub(super) async fn empty_list() -> Response {
@@ -174,7 +209,7 @@ struct Cardinality {
     series_by_metric: Vec<(String, u64)>,
     series_by_pair: Vec<(String, u64)>,
     values_by_label: Vec<(String, u64)>,
-    /// Bytes of all values, once per series that has them.
+    /// Bytes of name and values, once per series that has them.
     bytes_by_label: Vec<(String, u64)>,
 }
 
@@ -194,7 +229,9 @@ impl Cardinality {
         }
         let mut counted = Self::default();
         for (name, values) in by_label {
-            let bytes = values.iter().map(|(value, n)| value.len() as u64 * n).sum();
+            // As Prometheus counts them, with a length for each text.
+            let sized = |text: &str| text.len() as u64 + if text.len() < 255 { 1 } else { 4 };
+            let bytes = values.iter().map(|(value, n)| (sized(&name) + sized(value)) * n).sum();
             counted.values_by_label.push((name.clone(), values.len() as u64));
             counted.bytes_by_label.push((name.clone(), bytes));
             counted.n_label_pairs += values.len() as u64;

@@ -1,5 +1,7 @@
 //! What is scraped: `targets` and `scrape_pools`.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Response;
 
@@ -7,17 +9,22 @@ use super::params::Params;
 use super::reply;
 use super::{ApiState, json};
 use crate::calendar::format_rfc3339;
-use crate::scrape::Target;
+use crate::scrape::{JobTargets, Target};
 use crate::{duration, number};
 
 /// How Prometheus writes that there was no scrape yet.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
+/// The jobs and their targets at this time.
+fn pools(state: &ApiState) -> Vec<Arc<JobTargets>> {
+    state.shared.targets.as_ref().map(|targets| targets.jobs()).unwrap_or_default()
+}
+
 pub(super) async fn scrape_pools(State(state): State<ApiState>) -> Response {
-    let pools = state.shared.targets.iter().flat_map(|targets| targets.pools());
+    let pools = pools(&state);
     reply::data(|out| {
         out.extend_from_slice(b"{\"scrapePools\":");
-        json::push_strings(out, pools.map(|pool| pool.name.as_str()));
+        json::push_strings(out, pools.iter().map(|pool| pool.name.as_str()));
         out.push(b'}');
     })
 }
@@ -26,10 +33,10 @@ pub(super) async fn targets(State(state): State<ApiState>, params: Params) -> Re
     let pool = params.get("scrapePool");
     let wanted = params.get("state").to_lowercase();
     let shows = |kind| matches!(wanted.as_str(), "" | "any") || wanted == kind;
-    let pools = state.shared.targets.iter().flat_map(|targets| targets.pools());
+    let pools = pools(&state);
     let shown = |kind| {
         let is_shown = shows(kind);
-        pools.clone().filter(move |of| is_shown && (pool.is_empty() || pool == of.name))
+        pools.iter().filter(move |of| is_shown && (pool.is_empty() || pool == of.name))
     };
     let active = shown("active").flat_map(|pool| &pool.active);
     let dropped = shown("dropped").flat_map(|of| of.dropped.iter().map(move |l| (l, &of.name)));
@@ -46,9 +53,8 @@ pub(super) async fn targets(State(state): State<ApiState>, params: Params) -> Re
         });
         out.extend_from_slice(b",\"droppedTargetCounts\":");
         if shows("dropped") {
-            let pools = state.shared.targets.iter().flat_map(|targets| targets.pools());
             out.push(b'{');
-            for (i, pool) in pools.enumerate() {
+            for (i, pool) in pools.iter().enumerate() {
                 if i > 0 {
                     out.push(b',');
                 }
@@ -85,8 +91,10 @@ fn push_target(out: &mut Vec<u8>, target: &Target) {
     string(out, "lastScrape", &start);
     out.extend_from_slice(b",\"lastScrapeDuration\":");
     number::push_json(out, outcome.duration.as_secs_f64());
-    string(out, "health", outcome.health.as_str());
+    string(out, "health", outcome.state.health());
     string(out, "scrapeInterval", &duration::format(interval));
     string(out, "scrapeTimeout", &duration::format(timeout));
+    // Beyond what Prometheus tells.
+    string(out, "state", outcome.state.as_str());
     out.push(b'}');
 }

@@ -1,23 +1,18 @@
 //! Receiving remote write.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ferula_index::labels::quoted;
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
-use super::ApiState;
+use super::{ApiState, intake};
 use crate::calendar;
+use crate::compression::Encoding;
 use crate::error::chain;
 use crate::remote::{MAX_REQUEST_BYTES, Receipt, ReceiveError, Receiver, Version};
 
 /// Longest compressed body, in bytes; snappy makes what cannot be compressed a little longer.
-pub(super) const MAX_BODY_BYTES: usize = MAX_REQUEST_BYTES + MAX_REQUEST_BYTES / 6 + 32;
+const MAX_BODY_BYTES: usize = MAX_REQUEST_BYTES + MAX_REQUEST_BYTES / 6 + 32;
 
 const MEDIA_TYPE: &str = "application/x-protobuf";
 
@@ -28,51 +23,32 @@ const WRITTEN: [HeaderName; 3] = [
     HeaderName::from_static("x-prometheus-remote-write-exemplars-written"),
 ];
 
-/// Memory that bodies may take while they arrive, in KiB; senders wait until there is some. It is
-/// taken by the length they announce, so that a slow one does not keep others out.
-pub(super) const BODY_BUDGET_KIB: usize = 256 << 10;
-
-/// How long a body may take to arrive, and so how long it may keep others from that memory. Senders
-/// give up after the same time unless they are told otherwise.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
 pub(super) async fn receive(State(state): State<ApiState>, request: Request) -> Response {
     let Some(receiver) = state.shared.receiver.clone() else {
         let text = "remote write receiver is not enabled\n";
         return (StatusCode::NOT_FOUND, text).into_response();
     };
-    let version = match check_headers(request.headers()) {
-        Ok(version) => version,
+    let (version, encoding) = match check_headers(request.headers()) {
+        Ok(headers) => headers,
         Err(problem) => {
             return (StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("{problem}\n")).into_response();
         }
     };
-    let announced = request.headers().get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|len| len.to_str().ok()?.parse().ok());
-    let len: usize = announced.unwrap_or(MAX_BODY_BYTES);
-    if len > MAX_BODY_BYTES {
-        return (StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n").into_response();
-    }
-    let kib = u32::try_from(len.div_ceil(1024)).expect("bodies are far below 4 TiB");
-    let budget = state.shared.body_budget.clone().acquire_many_owned(kib).await;
-    let body = match within(BODY_TIMEOUT, to_bytes(request.into_body(), len)).await {
+    let body = match intake::take(&state, request, MAX_BODY_BYTES).await {
         Ok(body) => body,
-        Err((status, text)) => return (status, format!("{text}\n")).into_response(),
+        Err(response) => return response,
     };
-    let slot = state.shared.write_slots.clone().acquire_owned().await;
-    let outcome = spawn_blocking(move || {
-        let answer = store(&receiver, version, &body);
-        drop((slot, budget));
-        answer
-    });
-    let Answer { status, text, receipt } = match outcome.await {
-        Ok(answer) => answer,
-        Err(panic) => Answer::failure(StatusCode::INTERNAL_SERVER_ERROR, panic.to_string()),
-    };
+    let stored = body.store(&state, move |body| store(&receiver, version, encoding, body)).await;
+    let Answer { status, text, receipt } =
+        stored.unwrap_or_else(|panic| Answer::failure(StatusCode::INTERNAL_SERVER_ERROR, panic));
+    let is_to_be_repeated = status == StatusCode::SERVICE_UNAVAILABLE;
     let mut response = match text {
         Some(text) => (status, format!("{text}\n")).into_response(),
         None => status.into_response(),
     };
+    if is_to_be_repeated {
+        response.headers_mut().insert(header::RETRY_AFTER, intake::RETRY_AFTER);
+    }
     if version == Version::V2 {
         let Receipt { appended, histograms, exemplars, .. } = receipt;
         let written = WRITTEN.into_iter().zip([appended, histograms, exemplars]);
@@ -95,25 +71,15 @@ impl Answer {
     }
 }
 
-/// Waits for a body, but no longer than `longest`.
-async fn within(
-    longest: Duration,
-    body: impl Future<Output = Result<Bytes, axum::Error>>,
-) -> Result<Bytes, (StatusCode, String)> {
-    match timeout(longest, body).await {
-        Ok(body) => body.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string())),
-        Err(_) => {
-            // Senders drop what is answered with a status of 400 to 499, and send this again.
-            let text = format!("the request did not arrive within {} s", longest.as_secs());
-            Err((StatusCode::SERVICE_UNAVAILABLE, text))
-        }
-    }
-}
-
-fn store(receiver: &Arc<Receiver>, version: Version, body: &[u8]) -> Answer {
-    match receiver.receive(version, body, calendar::now_ms()) {
+fn store(receiver: &Receiver, version: Version, encoding: Encoding, body: &[u8]) -> Answer {
+    match receiver.receive_encoded(version, encoding, body, calendar::now_ms()) {
         Ok(receipt) if receipt.is_success(version) => {
             Answer { status: StatusCode::NO_CONTENT, text: None, receipt }
+        }
+        Ok(receipt) if receipt.is_to_be_repeated() => {
+            tracing::debug!(%receipt, "no room for more series");
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            Answer { status, text: Some(receipt.to_string()), receipt }
         }
         Ok(receipt) => {
             tracing::debug!(%receipt, "remote write samples refused");
@@ -124,13 +90,16 @@ fn store(receiver: &Arc<Receiver>, version: Version, body: &[u8]) -> Answer {
             tracing::error!(error, "remote write request not stored");
             Answer::failure(StatusCode::INTERNAL_SERVER_ERROR, error)
         }
+        Err(ReceiveError::Decompress(error)) if error.is_size() => {
+            Answer::failure(StatusCode::PAYLOAD_TOO_LARGE, chain(&error))
+        }
         Err(error) => Answer::failure(StatusCode::BAD_REQUEST, chain(&error)),
     }
 }
 
-/// Tells which message the body must be. Headers that are missing are taken as those of 1.0, for old
+/// Tells which message the body must be, and how it is compressed. Headers that are missing are taken as those of 1.0, for old
 /// senders' sake.
-fn check_headers(headers: &HeaderMap) -> Result<Version, String> {
+fn check_headers(headers: &HeaderMap) -> Result<(Version, Encoding), String> {
     let mut version = Version::V1;
     let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
     if let Some(content_type) = text(header::CONTENT_TYPE) {
@@ -162,25 +131,13 @@ fn check_headers(headers: &HeaderMap) -> Result<Version, String> {
             }
         }
     }
-    match text(header::CONTENT_ENCODING) {
-        Some(encoding) if encoding != "snappy" => Err(format!(
-            "{} encoding (compression) is not accepted by this server; only \"snappy\" is \
-             acceptable",
-            quoted(&encoding)
+    let Some(name) = text(header::CONTENT_ENCODING) else { return Ok((version, Encoding::Snappy)) };
+    match Encoding::from_name(&name) {
+        Some(encoding) if encoding != Encoding::Identity => Ok((version, encoding)),
+        _ => Err(format!(
+            "{} encoding (compression) is not accepted by this server; only \"snappy\", \"zstd\" and \
+             \"gzip\" are acceptable",
+            quoted(&name)
         )),
-        _ => Ok(version),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::pending;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_body_that_does_not_come_is_given_up() {
-        let body = within(Duration::from_millis(1), pending()).await;
-        assert_eq!(body.map_err(|(status, _)| status), Err(StatusCode::SERVICE_UNAVAILABLE));
     }
 }

@@ -6,6 +6,8 @@
 //! and exit code 1; a wrong command line is exit code 2.
 
 mod connection;
+mod otlp;
+mod query;
 mod server;
 
 use std::error::Error as StdError;
@@ -20,8 +22,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Parser, ValueEnum};
 use ferula_index::Matcher;
+use ferula_index::matcher::CaptureRegex;
 use ferula_tsdb::{
-    BlockFormat, DEFAULT_OUT_OF_ORDER_WINDOW_MS, Db, OpenReport, Options, Stats, SyncPolicy,
+    BlockFormat, DEFAULT_MAX_SERIES, DEFAULT_OUT_OF_ORDER_WINDOW_MS, Db, Limits, OpenReport,
+    Options, Stats, SyncPolicy,
 };
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
@@ -29,10 +33,13 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::api::{self, BuildInformation};
 use crate::calendar;
+use crate::config;
 use crate::duration;
 use crate::exposition::MetricType;
 use crate::telemetry::Registry;
 
+pub use otlp::{DeltaFlag, OtlpFlags};
+pub use query::QueryFlags;
 pub use server::{GRACE_PERIOD, Server};
 
 /// Address served unless the command line says otherwise.
@@ -62,6 +69,19 @@ pub struct ServerFlags {
     /// Least severe messages written to standard error.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,
+
+    /// Let requests end the program (POST /-/quit).
+    #[arg(long)]
+    pub enable_lifecycle: bool,
+
+    /// Regular expression of the origins whose pages may read answers, the whole of them; by default
+    /// those of all.
+    #[arg(long, value_name = "REGEX", value_parser = origins)]
+    pub cors_origin: Option<CaptureRegex>,
+}
+
+fn origins(pattern: &str) -> Result<CaptureRegex, String> {
+    CaptureRegex::new(pattern).map_err(|error| crate::chain(&error))
 }
 
 /// Severity of log messages.
@@ -112,6 +132,10 @@ pub struct StoreFlags {
     /// Blocks of either format are read; those there are become this one when they are compacted.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = StoredFormat::Ferula)]
     pub block_format: StoredFormat,
+
+    /// Most series of the head; new ones are refused from then on, known ones go on.
+    #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_MAX_SERIES)]
+    pub max_series: u64,
 
     /// Serve the endpoints below /api/v1/admin, such as snapshots.
     #[arg(long)]
@@ -166,7 +190,10 @@ impl StoreFlags {
         info!(data = %self.data.display(), "opening the store");
         let data = self.data.clone();
         let window_ms = self.out_of_order_window.unwrap_or(DEFAULT_OUT_OF_ORDER_WINDOW_MS);
+        let mut limits = Limits::default();
+        limits.series = self.max_series;
         let options = Options::builder()
+            .limits(limits)
             .sync(self.wal_sync.into())
             .block_format(self.block_format.into())
             .out_of_order_window_ms(window_ms)
@@ -221,6 +248,9 @@ pub fn expose_store(registry: &Registry, stats: impl Fn() -> Stats + Send + Sync
     };
     use MetricType::{Counter, Gauge};
     read("ferula_tsdb_blocks", "Blocks that serve.", Gauge, |stats| stats.blocks.len() as u64);
+    read("ferula_tsdb_block_size_bytes", "Size of the blocks that serve.", Gauge, |stats| {
+        stats.block_bytes
+    });
     read("ferula_tsdb_head_chunks", "Chunks in the head.", Gauge, |stats| stats.n_chunks);
     read("ferula_tsdb_head_series", "Series in the head.", Gauge, |stats| stats.n_series);
     read("ferula_tsdb_samples_appended_total", "Samples committed.", Counter, |stats| {
@@ -313,6 +343,15 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
     }
 }
 
+/// Reads a size such as `512MB`; all units are powers of 1024. Returns bytes.
+///
+/// # Errors
+/// A message for people.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let bytes = config::parse_bytes(text).and_then(|bytes| u64::try_from(bytes).ok());
+    bytes.ok_or_else(|| "expected a number and a unit, such as 512MB".to_owned())
+}
+
 /// Reads a selector of series such as `up{job="api"}`.
 ///
 /// # Errors
@@ -366,6 +405,7 @@ mod tests {
         let flags = Flags::parse_from(["program"]);
         assert_eq!(SyncPolicy::from(flags.store.wal_sync), Options::default().sync);
         assert_eq!(BlockFormat::from(flags.store.block_format), Options::default().block_format);
+        assert_eq!(flags.store.max_series, Options::default().limits.series);
         let flags = Flags::parse_from(["program", "--block-format", "prometheus"]);
         assert_eq!(BlockFormat::from(flags.store.block_format), BlockFormat::Prometheus);
     }

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use super::ServerFlags;
 use super::connection::{BoundedListener, MAX_CONNECTIONS, MAX_IDLE};
 use crate::Error;
+use crate::api::{ApiBuilder, Quit};
 
 /// How long requests under way may go on after a signal to stop.
 pub const GRACE_PERIOD: Duration = Duration::from_secs(5);
@@ -33,6 +34,8 @@ pub struct Server {
     address: SocketAddr,
     slot: Slot,
     stop: oneshot::Sender<()>,
+    quit: Quit,
+    flags: ServerFlags,
     serving: JoinHandle<io::Result<()>>,
 }
 
@@ -53,7 +56,7 @@ impl Server {
             let _ = stopped.await;
         });
         let serving = tokio::spawn(server.into_future());
-        Ok(Self { address, slot, stop, serving })
+        Ok(Self { address, slot, stop, quit: Quit::default(), flags: flags.clone(), serving })
     }
 
     /// Address at which this machine reaches the server.
@@ -64,6 +67,16 @@ impl Server {
             ip => ip,
         };
         SocketAddr::new(ip, self.address.port())
+    }
+
+    /// Has an API do what the flags say of it.
+    pub fn configure(&self, api: ApiBuilder) -> ApiBuilder {
+        let quit = self.flags.enable_lifecycle.then(|| self.quit.clone());
+        let api = api.quit(quit);
+        match &self.flags.cors_origin {
+            Some(origins) => api.cors_origin(origins.clone()),
+            None => api,
+        }
     }
 
     /// Serves `router` until SIGINT or SIGTERM, and then gives requests under way
@@ -83,6 +96,7 @@ impl Server {
         tokio::select! {
             outcome = &mut self.serving => return ended(outcome),
             signal = signals.next() => info!(signal, "stopping"),
+            () = self.quit.asked() => info!("stopping as a request asked"),
         }
         drop(self.stop);
         tokio::select! {
@@ -160,13 +174,22 @@ mod tests {
     use super::super::LogLevel;
     use super::*;
 
+    fn flags(listen: &str) -> ServerFlags {
+        ServerFlags {
+            listen: listen.to_owned(),
+            log_level: LogLevel::Error,
+            enable_lifecycle: false,
+            cors_origin: None,
+        }
+    }
+
     async fn status(url: &str) -> u16 {
         reqwest::get(url).await.expect("an answer").status().as_u16()
     }
 
     #[tokio::test]
     async fn requests_are_refused_until_there_is_something_to_serve() {
-        let flags = ServerFlags { listen: "127.0.0.1:0".to_owned(), log_level: LogLevel::Error };
+        let flags = flags("127.0.0.1:0");
         let server = Server::bind(&flags).await.expect("a free port");
         let url = format!("http://{}", server.local_address());
         assert_eq!(status(&format!("{url}/-/healthy")).await, 200);
@@ -183,7 +206,7 @@ mod tests {
     async fn a_taken_address_is_an_error() {
         let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = taken.local_addr().expect("it is bound").to_string();
-        let flags = ServerFlags { listen: address.clone(), log_level: LogLevel::Error };
+        let flags = flags(&address);
         let error = Server::bind(&flags).await.expect_err("the address is taken");
         assert_eq!(error.to_string(), format!("cannot listen on {address}"));
     }

@@ -86,6 +86,12 @@ pub enum ParseProblem {
         /// The timestamp, quoted and possibly cut short.
         found: String,
     },
+    /// The name of a metric does not end with its unit.
+    #[error("unit {found} is not what the name of the metric ends with")]
+    Unit {
+        /// The unit, quoted and possibly cut short.
+        found: String,
+    },
     /// A metric type is none of the known ones.
     #[error("invalid metric type {found}")]
     MetricType {

@@ -1,7 +1,7 @@
 //! OpenMetrics texts of any length, read in parts: samples with their times.
 //!
 //! What Prometheus's `create-blocks-from openmetrics` reads, with one difference: times are rounded to
-//! the nearest millisecond rather than cut. Exemplars, units and help texts are passed over. A text
+//! the nearest millisecond rather than cut. Exemplars, units and help texts are read and passed over. A text
 //! without `# EOF` at its end is refused, for some of it may be missing.
 //!
 //! A part of one MiB is in memory at a time, cut at a line feed.
@@ -131,7 +131,7 @@ impl State {
         part: &[u8],
         take: &mut dyn FnMut(TimedSample<'_>) -> Result<(), E>,
     ) -> Result<(), ReadError<E>> {
-        let mut parser = TextParser::openmetrics(part, self.line, self.kind);
+        let mut parser = TextParser::openmetrics_part(part, self.line, self.kind);
         loop {
             self.line = parser.line();
             let Some(entry) = parser.next_entry()? else { break };
@@ -158,7 +158,7 @@ impl State {
                         .map_err(|source| ReadError::Taken { line, source })?;
                 }
                 Entry::End => self.is_ended = true,
-                Entry::Help { .. } | Entry::Type { .. } => {}
+                Entry::Help { .. } | Entry::Type { .. } | Entry::Unit { .. } => {}
             }
         }
         (self.line, self.kind) = (parser.line(), parser.kind());
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn times_are_seconds_and_exemplars_are_passed_over() {
-        let text = "# TYPE a histogram\n# UNIT a seconds\n# HELP a Text.\n\
+        let text = "# TYPE a histogram\n# UNIT a_seconds seconds\n# HELP a Text.\n\
                     a_bucket{le=\"1\"} 5 1700000000.123 # {trace=\"x y\"} 0.5 1700000000\n\
                     a_bucket{le=\"+Inf\"} 5 -0.001\n# TYPE b stateset\nb{b=\"\"} 1 0\n\
                     {\"ü p\",x=\"\\n\"} NaN 1e3 # {} 1\n# EOF";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram, Histogram, Span};
 use ferula_tsdb::NativeHistogram;
 
-use super::protobuf::{DecodeError, DecodeProblem, Field, Fields, Value};
+use crate::protobuf::{DecodeError, DecodeProblem, Field, Fields, Value};
 
 /// Most spans, and most buckets, of each side of a histogram that is read, and most custom bounds. In
 /// memory they take up to eight times the bytes they take in a request.
@@ -124,17 +124,21 @@ fn integer(value: Value<'_>) -> u64 {
 }
 
 /// A `sint64`.
-fn zigzag(bits: u64) -> i64 {
+pub(crate) fn zigzag(bits: u64) -> i64 {
     (bits >> 1).cast_signed() ^ -((bits & 1).cast_signed())
 }
 
 /// A `sint32`.
-fn sint32(fields: &Fields<'_>, field: &Field<'_>, bits: u64) -> Result<i32, DecodeError> {
+pub(crate) fn sint32(
+    fields: &Fields<'_>,
+    field: &Field<'_>,
+    bits: u64,
+) -> Result<i32, DecodeError> {
     i32::try_from(zigzag(bits)).map_err(|_| fields.error(field.offset, DecodeProblem::Varint))
 }
 
 /// Decodes a `BucketSpan`: 1 offset, 2 length.
-fn push_span(
+pub(crate) fn push_span(
     fields: &Fields<'_>,
     field: &Field<'_>,
     spans: &mut Vec<Span>,
@@ -157,7 +161,7 @@ fn push_span(
     push(fields, field, spans, Span::new(offset, length))
 }
 
-fn push<T>(
+pub(crate) fn push<T>(
     fields: &Fields<'_>,
     field: &Field<'_>,
     list: &mut Vec<T>,

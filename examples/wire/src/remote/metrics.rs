@@ -11,6 +11,7 @@ pub(super) struct Metrics {
     out_of_bounds: Counter,
     invalid_labels: Counter,
     invalid_histograms: Counter,
+    over_limit: Counter,
     histograms: Counter,
     invalid_series: Counter,
     exemplars: Counter,
@@ -49,6 +50,7 @@ impl Metrics {
             out_of_bounds: refused("out_of_bounds"),
             invalid_labels: refused("invalid_labels"),
             invalid_histograms: refused("invalid_histogram"),
+            over_limit: refused("too_many_series"),
             histograms: registry.counter(
                 "ferula_remote_write_histograms_appended_total",
                 "Native histograms received by remote write and stored, repeated ones included.",
@@ -87,6 +89,7 @@ impl Metrics {
         self.out_of_bounds.add(receipt.out_of_bounds);
         self.invalid_labels.add(receipt.invalid_labels);
         self.invalid_histograms.add(receipt.invalid_histograms);
+        self.over_limit.add(receipt.over_limit);
         self.histograms.add(receipt.histograms);
         self.invalid_series.add(receipt.invalid_series);
         self.exemplars.add(receipt.exemplars);

@@ -25,6 +25,8 @@ pub struct Receipt {
     pub out_of_bounds: u64,
     /// Samples refused because the labels of their series are invalid.
     pub invalid_labels: u64,
+    /// Samples not stored because the head takes no more series for now; the sender keeps them.
+    pub over_limit: u64,
     /// Native histograms refused because their parts do not fit together.
     pub invalid_histograms: u64,
     /// Series refused because they have no samples, or texts that are not there (2.0).
@@ -54,6 +56,13 @@ impl Receipt {
             + self.out_of_bounds
             + self.invalid_labels
             + self.invalid_histograms
+            + self.over_limit
+    }
+
+    /// Tells whether the sender is to send the request again: nothing is wrong with it, but there was
+    /// no room for all of it. What is stored already counts as repeated then.
+    pub fn is_to_be_repeated(&self) -> bool {
+        self.over_limit > 0
     }
 
     /// Tells whether the sender is to hear of success: whether all of the request was stored that
@@ -101,6 +110,7 @@ impl fmt::Display for Receipt {
             (self.out_of_bounds, "out of bounds"),
             (self.invalid_labels, "with invalid labels"),
             (self.invalid_histograms, "invalid histograms"),
+            (self.over_limit, "of series beyond the limit"),
         ];
         let mut separator = ": ";
         for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {

@@ -3,16 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::metrics::Metrics;
 use super::notes::Families;
-use super::protobuf::DecodeError;
 use super::receipt::Receipt;
 use super::refs::{MIN_GENERATION, RefCache};
 use super::symbols::{MAX_SYMBOLS, Symbols};
 use super::writer::Writer;
+use crate::compression::{Buffers, DecompressError, Encoding};
 use crate::exposition::MetricType;
+use crate::protobuf::DecodeError;
 use crate::store::Store;
 use crate::telemetry::Registry;
 
@@ -21,11 +20,6 @@ pub const MAX_REQUEST_BYTES: usize = 32 << 20;
 
 /// How far a sample may lie in the future, in milliseconds.
 pub const MAX_AHEAD_MS: i64 = 10 * 60 * 1000;
-
-/// Buffers for decompressed requests that are kept for the next ones, and the largest of them, in
-/// bytes.
-const MAX_SPARE: usize = 16;
-const MAX_SPARE_BYTES: usize = 2 << 20;
 
 /// The message that a request holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,17 +45,9 @@ impl Version {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// The body is no snappy block.
-    #[error("invalid snappy block")]
-    Snappy(#[source] snap::Error),
-    /// The body would decompress to more than is accepted.
-    #[error("request of {size_bytes} bytes exceeds the limit of {limit}")]
-    TooLarge {
-        /// Size that the body declares, in bytes.
-        size_bytes: usize,
-        /// Largest size that is accepted, in bytes.
-        limit: usize,
-    },
+    /// The body is not what its encoding says, or too large.
+    #[error(transparent)]
+    Decompress(#[from] DecompressError),
     /// The body is not the message it should be.
     #[error("invalid write request")]
     Decode(#[from] DecodeError),
@@ -90,9 +76,7 @@ pub struct Receiver {
     pub(super) store: Arc<dyn Store>,
     refs: Arc<RefCache>,
     pub(super) families: Families,
-    /// Buffers that requests were decompressed into. Memory that is used again is neither zeroed nor
-    /// mapped anew, which for a request takes as long as decompressing it.
-    spare: Mutex<Vec<Vec<u8>>>,
+    buffers: Buffers,
     metrics: Metrics,
 }
 
@@ -107,11 +91,12 @@ impl Receiver {
             MetricType::Gauge,
             move || counted.len() as f64,
         );
-        let (families, spare) = (Families::default(), Mutex::default());
-        Self { store, refs, families, spare, metrics: Metrics::new(registry) }
+        let (families, buffers) = (Families::default(), Buffers::default());
+        Self { store, refs, families, buffers, metrics: Metrics::new(registry) }
     }
 
-    /// Stores the compressed request `body`, received at `now_ms` milliseconds since the epoch.
+    /// Stores the request `body`, compressed with snappy as the specification has it, received at `now_ms`
+    /// milliseconds since the epoch.
     ///
     /// Blocks until what it stored is as durable as the store makes it.
     ///
@@ -124,27 +109,22 @@ impl Receiver {
         body: &[u8],
         now_ms: i64,
     ) -> Result<Receipt, ReceiveError> {
-        let size_bytes = snap::raw::decompress_len(body).map_err(ReceiveError::Snappy)?;
-        if size_bytes > MAX_REQUEST_BYTES {
-            return Err(ReceiveError::TooLarge { size_bytes, limit: MAX_REQUEST_BYTES });
-        }
-        let mut buffer = self.spare.lock().pop().unwrap_or_default();
-        if buffer.len() < size_bytes {
-            buffer.resize(size_bytes, 0);
-        }
-        let request = &mut buffer[..size_bytes];
-        let decompressed = snap::raw::Decoder::new().decompress(body, request);
-        let result = match decompressed {
-            Ok(_) => self.store(version, request, now_ms),
-            Err(error) => Err(ReceiveError::Snappy(error)),
-        };
-        if buffer.len() <= MAX_SPARE_BYTES {
-            let mut spare = self.spare.lock();
-            if spare.len() < MAX_SPARE {
-                spare.push(buffer);
-            }
-        }
-        result
+        self.receive_encoded(version, Encoding::Snappy, body, now_ms)
+    }
+
+    /// Does the same with a body that is compressed in another way.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub fn receive_encoded(
+        &self,
+        version: Version,
+        encoding: Encoding,
+        body: &[u8],
+        now_ms: i64,
+    ) -> Result<Receipt, ReceiveError> {
+        let store = |request: &[u8]| self.store(version, request, now_ms);
+        self.buffers.with(encoding, body, MAX_REQUEST_BYTES, store)?
     }
 
     fn store(

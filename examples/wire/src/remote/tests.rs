@@ -7,6 +7,7 @@ use prost::Message;
 
 use super::labels::MAX_REFUSAL_BYTES;
 use super::*;
+use crate::compression::DecompressError;
 use crate::store::memory::MemoryStore;
 use crate::telemetry::Registry;
 
@@ -220,14 +221,23 @@ fn broken_requests_store_nothing() {
     let (store, receiver) = receiver();
     assert!(matches!(
         receiver.receive(Version::V1, b"\xff\xff\xff", NOW),
-        Err(ReceiveError::Snappy(_))
+        Err(ReceiveError::Decompress(DecompressError::Snappy(_)))
     ));
-    assert!(matches!(receiver.receive(Version::V1, b"", NOW), Err(ReceiveError::Snappy(_))));
+    assert!(matches!(
+        receiver.receive(Version::V1, b"", NOW),
+        Err(ReceiveError::Decompress(DecompressError::Snappy(_)))
+    ));
 
     // Declares 4 GiB less one byte and holds nothing.
     let huge = [0xff, 0xff, 0xff, 0xff, 0x0f];
     let error = receiver.receive(Version::V1, &huge, NOW).unwrap_err();
-    assert!(matches!(error, ReceiveError::TooLarge { size_bytes: 0xffff_ffff, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            ReceiveError::Decompress(DecompressError::TooLarge { size_bytes: 0xffff_ffff, .. })
+        ),
+        "{error}"
+    );
 
     let request = WriteRequest {
         timeseries: vec![series(&[("__name__", "a")], &[(1, 1.0)])],

@@ -18,11 +18,11 @@ use super::histogram::histogram;
 use super::labels::{decode_labels, excerpt};
 use super::notes::{Families, FamilyMetadata};
 use super::part::{Part, Rest};
-use super::protobuf::{DecodeError, Field, Fields, Value};
 use super::receipt::Receipt;
 use super::receiver::ReceiveError;
 use super::refs::{LabelsKey, Last, RefCache};
 use super::symbols::{SaidBySymbols, Symbols};
+use crate::protobuf::{DecodeError, Field, Fields, Value};
 use crate::store::Batch;
 
 /// Series that are looked up together. Enough to hide what a look-up waits for memory, few enough
@@ -366,6 +366,7 @@ impl<'a> Writer<'a> {
             AppendError::TooOld { .. } | AppendError::TimeOutOfRange { .. } => {
                 self.receipt.out_of_bounds += 1;
             }
+            AppendError::TooManySeries { .. } => self.receipt.over_limit += 1,
             AppendError::InvalidHistogram { source } => {
                 self.receipt.invalid_histograms += 1;
                 return self.note_refusal(labels, format_args!("{error}: {source}"));

@@ -27,6 +27,8 @@ pub(super) struct SeriesCache {
     good_count: usize,
     /// Series that the rules of the job drop, and the last scrape that had each.
     dropped: HashMap<Box<[u8]>, u64>,
+    /// Series of the last scrape whose texts are to be looked at anew.
+    orphans: Vec<SeriesRef>,
 }
 
 /// A series that was appended to before.
@@ -60,6 +62,7 @@ impl SeriesCache {
             n_tracked: 0,
             good_count: 0,
             dropped: HashMap::new(),
+            orphans: Vec::new(),
         }
     }
 
@@ -107,9 +110,17 @@ impl SeriesCache {
         }
     }
 
+    /// Forgets which series the texts stand for. Those that the next scrape has not are stale then.
+    pub(super) fn relearn(&mut self) {
+        self.orphans = self.all_stale();
+        self.series.clear();
+        self.dropped.clear();
+        (self.n_tracked_last, self.n_kept, self.n_tracked) = (0, 0, 0);
+    }
+
     /// Series that the last scrape had and this one has not.
     pub(super) fn stale(&self) -> Vec<SeriesRef> {
-        if self.n_kept == self.n_tracked_last {
+        if self.n_kept == self.n_tracked_last && self.orphans.is_empty() {
             return Vec::new();
         }
         let tracked = |scrape| self.series.values().filter(move |k| k.tracked == scrape);
@@ -117,6 +128,7 @@ impl SeriesCache {
         let current: HashSet<u64> = tracked(self.scrape).map(|known| known.series.0).collect();
         tracked(self.scrape - 1)
             .map(|known| known.series)
+            .chain(self.orphans.iter().copied())
             .filter(|series| !current.contains(&series.0))
             .collect()
     }
@@ -129,6 +141,7 @@ impl SeriesCache {
         };
         let mut stale: Vec<_> =
             self.series.values().filter(was_tracked).map(|known| known.series).collect();
+        stale.extend(&self.orphans);
         stale.sort_unstable();
         stale.dedup();
         stale
@@ -164,6 +177,7 @@ impl SeriesCache {
     }
 
     fn next(&mut self) {
+        self.orphans.clear();
         self.scrape += 1;
         self.n_kept = 0;
         self.n_tracked = 0;
@@ -221,5 +235,25 @@ mod tests {
         assert_eq!(cache.all_stale(), []);
         scrape(&mut cache, &[("b", 2)]);
         assert_eq!(cache.stale(), []);
+    }
+
+    #[test]
+    fn series_that_do_not_come_again_after_relearning_are_stale() {
+        let mut cache = SeriesCache::new();
+        scrape(&mut cache, &[("a", 1), ("b", 2)]);
+        cache.end_good();
+        cache.relearn();
+        assert!(cache.get(b"a").is_none());
+        // The same text is another series now.
+        scrape(&mut cache, &[("a", 3), ("b", 2)]);
+        assert_eq!(cache.stale(), [SeriesRef(1)]);
+        cache.end_good();
+        scrape(&mut cache, &[("a", 3), ("b", 2)]);
+        assert_eq!(cache.stale(), []);
+        cache.end_good();
+        cache.relearn();
+        assert_eq!(cache.all_stale(), [SeriesRef(2), SeriesRef(3)]);
+        cache.end_failed();
+        assert_eq!(cache.all_stale(), []);
     }
 }

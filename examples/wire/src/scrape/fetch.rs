@@ -1,5 +1,6 @@
 //! Fetching a page, within its limits of time and size.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
@@ -7,42 +8,77 @@ use reqwest::{Client, StatusCode};
 
 use super::error::ScrapeError;
 use super::target::Target;
+use crate::config::Job;
 use crate::duration;
+use crate::exposition::{Format, Protocol, accept, format_of};
 
-/// Formats that are understood, the most wanted first.
-const ACCEPTED: &str = "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5,\
-                        text/plain;version=0.0.4;q=0.4,*/*;q=0.3";
+/// A page as it arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    /// What it says, decompressed.
+    pub(super) body: Vec<u8>,
+    /// How that is to be read.
+    pub(super) format: Format,
+}
 
-/// The clients of all targets.
+/// How long a connection that nothing is sent on stays open.
+const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
+
+/// The client of a job's targets; clones share its connections.
 #[derive(Clone, Debug)]
 pub(super) struct Fetcher {
     client: Client,
-    /// For jobs that do not want compression.
-    plain_client: Client,
+    /// Whether formats that tell since when series have been counting are preferred.
+    has_starts: bool,
+    /// Tells clones of one client from others.
+    identity: Arc<()>,
 }
 
 impl Fetcher {
-    pub(super) fn new() -> Result<Self, reqwest::Error> {
-        let client = |gzip| Client::builder().no_proxy().gzip(gzip).build();
-        Ok(Self { client: client(true)?, plain_client: client(false)? })
+    pub(super) fn new(job: &Job, has_starts: bool) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .no_proxy()
+            .gzip(job.enable_compression)
+            .pool_idle_timeout(MAX_IDLE)
+            .build()?;
+        Ok(Self { client, has_starts, identity: Arc::default() })
+    }
+
+    /// Whether the client of a job is one for its new configuration, too.
+    pub(super) fn suits(&self, old: &Job, new: &Job) -> bool {
+        old.enable_compression == new.enable_compression
+    }
+
+    /// Whether two have the same client.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.identity, &other.identity)
+    }
+
+    /// The formats that a target is asked for.
+    fn accept(&self, target: &Target) -> String {
+        let job = &target.job;
+        match self.has_starts && !job.has_own_protocols {
+            true => accept(&Protocol::PROTOBUF_FIRST, job.escaping),
+            false => accept(&job.protocols, job.escaping),
+        }
     }
 
     /// Fetches the page of a target.
-    pub(super) async fn fetch(&self, target: &Target) -> Result<Vec<u8>, ScrapeError> {
+    pub(super) async fn fetch(&self, target: &Target) -> Result<Page, ScrapeError> {
+        target.check_limit()?;
         let (_, timeout_ms) = target.interval_and_timeout();
         let timeout = Duration::from_millis(timeout_ms.unsigned_abs());
         let page = tokio::time::timeout(timeout, self.page(target, timeout)).await;
         page.unwrap_or_else(|_| Err(ScrapeError::Timeout { timeout: duration::format(timeout_ms) }))
     }
 
-    async fn page(&self, target: &Target, timeout: Duration) -> Result<Vec<u8>, ScrapeError> {
-        let mut request = if target.job.enable_compression {
-            self.client.get(target.url())
-        } else {
-            self.plain_client.get(target.url()).header(ACCEPT_ENCODING, "identity")
-        };
+    async fn page(&self, target: &Target, timeout: Duration) -> Result<Page, ScrapeError> {
+        let mut request = self.client.get(target.url());
+        if !target.job.enable_compression {
+            request = request.header(ACCEPT_ENCODING, "identity");
+        }
         request = request
-            .header(ACCEPT, ACCEPTED)
+            .header(ACCEPT, self.accept(target))
             .header(USER_AGENT, concat!("Ferula/", env!("CARGO_PKG_VERSION")))
             .header("X-Prometheus-Scrape-Timeout-Seconds", timeout.as_secs_f64().to_string());
         let mut response = request.send().await.map_err(ScrapeError::Fetch)?;
@@ -51,19 +87,18 @@ impl Fetcher {
         }
         let content_type = response.headers().get(CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let media_type = content_type.split(';').next().unwrap_or_default().trim();
-        if !media_type.eq_ignore_ascii_case("text/plain") && !target.job.fallback_to_text {
+        let Some(format) = format_of(content_type, target.job.fallback_protocol) else {
             return Err(ScrapeError::ContentType { found: content_type.to_owned() });
-        }
+        };
         // What is counted is what compression made smaller, piece by piece.
-        let limit = target.job.body_size_limit;
-        let mut page = Vec::new();
+        let limit = target.job.limits.body_bytes;
+        let mut body = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(ScrapeError::Fetch)? {
-            if page.len() + piece.len() > limit {
+            if body.len() + piece.len() > limit {
                 return Err(ScrapeError::BodySize { limit });
             }
-            page.extend_from_slice(&piece);
+            body.extend_from_slice(&piece);
         }
-        Ok(page)
+        Ok(Page { body, format })
     }
 }

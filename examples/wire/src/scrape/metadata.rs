@@ -27,10 +27,24 @@ pub(super) struct Descriptions {
 pub(super) struct Family<'a> {
     metric: &'a str,
     kind: MetricType,
-    /// The help text, its escapes not resolved.
+    unit: &'a str,
+    /// The help text, and how it is escaped.
     help: &'a str,
+    escapes: Escapes,
     /// What is known once there was a sample.
     begun: Option<Begun>,
+}
+
+/// What a backslash in a help text may stand before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Escapes {
+    /// Nothing: the text is as it is meant.
+    #[default]
+    None,
+    /// Another one, and `n` for a line feed.
+    Text,
+    /// These, and a quote.
+    OpenMetrics,
 }
 
 #[derive(Debug)]
@@ -43,8 +57,14 @@ struct Begun {
 
 impl<'a> Family<'a> {
     /// Takes up a help text.
-    pub(super) fn help(&mut self, metric: &'a str, help: &'a str) {
-        self.turn_to(metric).help = help;
+    pub(super) fn help(&mut self, metric: &'a str, help: &'a str, escapes: Escapes) {
+        let family = self.turn_to(metric);
+        (family.help, family.escapes) = (help, escapes);
+    }
+
+    /// Takes up a unit.
+    pub(super) fn unit(&mut self, metric: &'a str, unit: &'a str) {
+        self.turn_to(metric).unit = unit;
     }
 
     /// Takes up a kind.
@@ -67,10 +87,10 @@ impl Descriptions {
         if family.metric.is_empty() {
             return false;
         }
-        let Family { metric, kind, help, begun } = family;
+        let Family { metric, kind, unit, help, begun, .. } = family;
         let begun = begun.get_or_insert_with(|| {
             let place = self.now.len();
-            let hash = Some(self.state.hash_one((metric, kind, help)));
+            let hash = Some(self.state.hash_one((metric, kind, unit, help)));
             self.now.push(hash);
             let is_changed = self.last.get(place) != Some(&hash);
             Begun { is_changed, place, metadata: None }
@@ -86,12 +106,12 @@ impl Descriptions {
         name: &str,
         series: SeriesRef,
     ) {
-        let Family { metric, kind, help, begun } = family;
+        let Family { metric, kind, unit, help, escapes, begun } = family;
         let Some(begun) = begun else { return };
         if !is_of_family(name, metric, *kind) {
             return;
         }
-        let make = || Metadata::new(kind.stored(), "", unescape(help));
+        let make = || Metadata::new(kind.stored(), *unit, unescape(help, *escapes));
         let metadata = begun.metadata.get_or_insert_with(make);
         // No sample is given up for a text. What did not fit the batch is told next time.
         if let Err(MetadataError::BatchTooLarge { .. }) = batch.update_metadata(series, metadata) {
@@ -117,14 +137,19 @@ fn is_of_family(name: &str, family: &str, kind: MetricType) -> bool {
     let suffixes: &[&str] = match kind {
         MetricType::Counter => &["", "_total"],
         MetricType::Histogram => &["", "_bucket", "_count", "_sum"],
+        MetricType::GaugeHistogram => &["", "_bucket", "_count", "_sum", "_gcount", "_gsum"],
+        MetricType::Info => &["", "_info"],
         MetricType::Summary => &["", "_count", "_sum"],
-        MetricType::Gauge | MetricType::Untyped => &[""],
+        MetricType::Gauge | MetricType::StateSet | MetricType::Untyped => &[""],
     };
     name.strip_prefix(family).is_some_and(|suffix| suffixes.contains(&suffix))
 }
 
 /// Resolves the escapes of a help text.
-fn unescape(text: &str) -> String {
+fn unescape(text: &str, escapes: Escapes) -> String {
+    if escapes == Escapes::None {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
@@ -132,6 +157,7 @@ fn unescape(text: &str) -> String {
         match escaped {
             Some('\\') => out.push('\\'),
             Some('n') => out.push('\n'),
+            Some('"') if escapes == Escapes::OpenMetrics => out.push('"'),
             _ => {
                 out.push(c);
                 continue;
@@ -148,7 +174,10 @@ mod tests {
 
     #[test]
     fn escapes_are_resolved() {
-        assert_eq!(unescape(r"two\nlines \\ \x"), "two\nlines \\ \\x");
+        let text = r#"two\nlines \\ \x \""#;
+        assert_eq!(unescape(text, Escapes::Text), "two\nlines \\ \\x \\\"");
+        assert_eq!(unescape(text, Escapes::OpenMetrics), "two\nlines \\ \\x \"");
+        assert_eq!(unescape(text, Escapes::None), text);
     }
 
     #[test]

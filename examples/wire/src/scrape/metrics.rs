@@ -10,6 +10,7 @@ pub(super) struct Metrics {
     failures: Counter,
     samples: Counter,
     refused: Counter,
+    refused_exemplars: Counter,
 }
 
 impl Metrics {
@@ -23,6 +24,10 @@ impl Metrics {
                 "ferula_scrape_samples_refused_total",
                 "Samples on the pages of targets that were not stored.",
             ),
+            refused_exemplars: counter(
+                "ferula_scrape_exemplars_refused_total",
+                "Exemplars on the pages of targets that were not stored.",
+            ),
         }
     }
 
@@ -31,5 +36,6 @@ impl Metrics {
         self.failures.add(u64::from(is_failure));
         self.samples.add(counts.scraped as u64);
         self.refused.add(counts.refused as u64);
+        self.refused_exemplars.add(counts.refused_exemplars as u64);
     }
 }

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
 use super::append::Appends;
+use super::error::TargetState;
 use super::fetch::Fetcher;
 use super::metrics::Metrics;
-use super::target::{Health, Outcome, Target};
+use super::target::{Outcome, Target};
 use crate::error::chain;
 use crate::store::Store;
 
@@ -19,82 +21,137 @@ use crate::store::Store;
 /// take less space.
 const TIMESTAMP_TOLERANCE: Duration = Duration::from_millis(2);
 
-/// Why a target is not scraped any more.
+/// Whether a target is scraped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// It is still.
+    /// It is.
     Running,
-    /// The configuration has it no longer: its series end.
+    /// It is not known any more: its series end, unless it comes back before.
     Removed,
     /// The server stops: its series go on when it comes back.
     Shutdown,
 }
 
+/// What a task is to do.
+#[derive(Clone, Debug)]
+pub(super) struct Command {
+    pub(super) target: Arc<Target>,
+    pub(super) fetcher: Fetcher,
+    pub(super) ending: Ending,
+}
+
+/// Keeps a task from ending while it is told to go on.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    is_closed: Mutex<bool>,
+}
+
+impl Gate {
+    /// Does something unless the task has ended.
+    pub(super) fn while_open<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let is_closed = self.is_closed.lock();
+        (!*is_closed).then(work)
+    }
+
+    /// Ends the task, unless it was told something that it has not seen.
+    fn close(&self, commands: &watch::Receiver<Command>) -> bool {
+        let mut is_closed = self.is_closed.lock();
+        // Without a sender nobody tells anything any more.
+        *is_closed = !commands.has_changed().unwrap_or(false);
+        *is_closed
+    }
+}
+
 /// One target's task.
 pub(super) struct Runner {
-    pub(super) target: Arc<Target>,
     pub(super) store: Arc<dyn Store>,
-    pub(super) fetcher: Fetcher,
     pub(super) metrics: Metrics,
+    /// Whether it is stored since when series have been counting.
+    pub(super) has_starts: bool,
     pub(super) append_slots: Arc<Semaphore>,
-    pub(super) ending: watch::Receiver<Ending>,
+    pub(super) commands: watch::Receiver<Command>,
+    pub(super) gate: Arc<Gate>,
 }
 
 impl Runner {
     /// Scrapes until told to end.
     pub(super) async fn run(mut self) {
-        let (interval_ms, _) = self.target.interval_and_timeout();
-        let interval = Duration::from_millis(interval_ms.unsigned_abs());
-        let mut appends = Appends::new(&self.target);
-        let offset = self.target.offset(SystemTime::now(), interval);
-        let mut ticker = interval_at(tokio::time::Instant::now() + offset, interval);
-        // A scrape that takes too long makes the next one late, but none after that.
-        ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut command = self.commands.borrow_and_update().clone();
+        let mut appends = Appends::new(&command.target, self.has_starts);
+        let mut ticker = ticker(&command.target);
         let mut aligned: Option<SystemTime> = None;
         loop {
-            if !self.next_tick(&mut ticker).await {
-                break;
+            let is_due = tokio::select! {
+                biased;
+                changed = self.commands.changed() => match changed {
+                    Ok(()) => false,
+                    // Nobody is left to tell.
+                    Err(_) => return,
+                },
+                _ = ticker.tick(), if command.ending == Ending::Running => true,
+            };
+            if !is_due {
+                let new = self.commands.borrow_and_update().clone();
+                let old = std::mem::replace(&mut command, new);
+                if command.target.interval_and_timeout().0 != old.target.interval_and_timeout().0 {
+                    ticker = self::ticker(&command.target);
+                    aligned = None;
+                }
+                appends.adopt(&old.target, &command.target);
+                match command.ending {
+                    Ending::Running => {}
+                    Ending::Shutdown => return,
+                    Ending::Removed if appends.is_new() => {
+                        if self.gate.close(&self.commands) {
+                            return;
+                        }
+                    }
+                    Ending::Removed => {
+                        match self.end(appends, &command.target, &mut ticker).await {
+                            // It has come back.
+                            Some(next) => appends = next,
+                            None => return,
+                        }
+                    }
+                }
+                continue;
             }
             let now = SystemTime::now();
-            let time = align(&mut aligned, now, interval);
-            match self.scrape(appends, time).await {
+            let time = align(&mut aligned, now, interval(&command.target));
+            match self.scrape(appends, &command, time).await {
                 Ok(Some(next)) => appends = next,
                 Ok(None) => return,
                 Err(panic) => {
-                    tracing::error!(target = self.target.url(), %panic, "scraping ended");
+                    tracing::error!(target = command.target.url(), %panic, "scraping ended");
                     return;
                 }
             }
         }
-        if *self.ending.borrow() == Ending::Removed && aligned.is_some() {
-            self.end(appends, &mut ticker, interval).await;
-        }
     }
 
-    /// Waits for the time of the next scrape; tells that there is none by `false`.
-    async fn next_tick(&mut self, ticker: &mut Interval) -> bool {
-        tokio::select! {
-            biased;
-            _ = self.ending.wait_for(|ending| *ending != Ending::Running) => false,
-            _ = ticker.tick() => true,
-        }
+    /// Waits until the server stops.
+    async fn stopped(commands: &watch::Receiver<Command>) {
+        // What another receiver has seen is new to this one's owner.
+        let mut commands = commands.clone();
+        let _ = commands.wait_for(|command| command.ending == Ending::Shutdown).await;
     }
 
     /// Scrapes once; yields nothing if the server stopped before there was a page.
     async fn scrape(
-        &mut self,
+        &self,
         mut appends: Appends,
+        command: &Command,
         time: SystemTime,
     ) -> Result<Option<Appends>, JoinError> {
         let start = Instant::now();
         let page = tokio::select! {
             biased;
-            _ = self.ending.wait_for(|ending| *ending == Ending::Shutdown) => return Ok(None),
-            page = self.fetcher.fetch(&self.target) => page,
+            () = Self::stopped(&self.commands) => return Ok(None),
+            page = command.fetcher.fetch(&command.target) => page,
         };
         let slot = self.append_slots.clone().acquire_owned().await;
         let (store, target, metrics) =
-            (self.store.clone(), self.target.clone(), self.metrics.clone());
+            (self.store.clone(), command.target.clone(), self.metrics.clone());
         let work = spawn_blocking(move || {
             let timestamp = unix_ms(time);
             let (counts, error, committed) =
@@ -103,7 +160,9 @@ impl Runner {
             if let Err(error) = committed {
                 tracing::error!(target = target.url(), error = chain(&error), "scrape not stored");
             }
-            note(&target, error.map(|error| chain(&error)), time, start.elapsed());
+            let state = error.as_ref().map_or(TargetState::Up, |error| error.state());
+            let error = error.map(|error| chain(&error)).unwrap_or_default();
+            note(&target, Outcome { state, error, start: Some(time), duration: start.elapsed() });
             drop(slot);
             appends
         });
@@ -111,26 +170,53 @@ impl Runner {
     }
 
     /// Marks all series of a removed target stale, at the time of the scrape that would have been
-    /// next. Waits two intervals and a bit, so that a target that comes back is not ended.
-    async fn end(mut self, mut appends: Appends, ticker: &mut Interval, interval: Duration) {
+    /// next. Waits two intervals and a bit for it to come back, and yields what it goes on with then.
+    async fn end(
+        &mut self,
+        mut appends: Appends,
+        target: &Arc<Target>,
+        ticker: &mut Interval,
+    ) -> Option<Appends> {
         let waits = async {
             ticker.tick().await;
             let time = SystemTime::now();
             ticker.tick().await;
-            sleep(interval / 10).await;
+            sleep(interval(target) / 10).await;
             time
         };
+        let mut commands = self.commands.clone();
         let time = tokio::select! {
             biased;
-            _ = self.ending.wait_for(|ending| *ending == Ending::Shutdown) => return,
+            told = commands.wait_for(|command| command.ending != Ending::Removed) => {
+                return told.is_ok().then_some(appends);
+            }
             time = waits => time,
         };
-        let (store, target) = (self.store, self.target);
+        if !self.gate.close(&self.commands) {
+            return Some(appends);
+        }
+        let store = self.store.clone();
         let work = spawn_blocking(move || appends.end(&*store, unix_ms(time)));
         if let Ok(Err(error)) = work.await {
             tracing::error!(target = target.url(), error = chain(&error), "target not ended");
         }
+        None
     }
+}
+
+fn interval(target: &Target) -> Duration {
+    let (interval_ms, _) = target.interval_and_timeout();
+    Duration::from_millis(interval_ms.unsigned_abs())
+}
+
+/// Ticks at the target's place in its interval.
+fn ticker(target: &Target) -> Interval {
+    let interval = interval(target);
+    let offset = target.offset(SystemTime::now(), interval);
+    let mut ticker = interval_at(tokio::time::Instant::now() + offset, interval);
+    // A scrape that takes too long makes the next one late, but none after that.
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticker
 }
 
 /// The time a scrape is stored under: that of the grid of earlier ones if it is near enough.
@@ -153,14 +239,12 @@ fn align(aligned: &mut Option<SystemTime>, now: SystemTime, interval: Duration) 
 }
 
 /// Notes the outcome of a scrape, and logs it if it is another one than before.
-fn note(target: &Target, error: Option<String>, start: SystemTime, duration: Duration) {
-    let health = if error.is_none() { Health::Up } else { Health::Down };
-    let error = error.unwrap_or_default();
-    let new = Outcome { health, error: error.clone(), start: Some(start), duration };
+fn note(target: &Target, new: Outcome) {
+    let (state, error) = (new.state, new.error.clone());
     let old = target.set_outcome(new);
     if !error.is_empty() && error != old.error {
         tracing::warn!(target = target.url(), job = target.job_name(), error, "scrape failed");
-    } else if health == Health::Up && old.health == Health::Down {
+    } else if state == TargetState::Up && !old.error.is_empty() {
         tracing::info!(target = target.url(), job = target.job_name(), "scrape works again");
     }
 }

@@ -1,13 +1,16 @@
 //! Targets: where a page is, under which labels it is stored, and what became of it last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ferula_index::Labels;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::config::{Job, StaticConfig};
+use super::error::{ScrapeError, TargetState};
+use crate::config::Job;
+use crate::discovery::Group;
 use crate::{duration, relabel};
 
 /// Label that the host and port of a target come from.
@@ -23,20 +26,24 @@ const RESERVED_PREFIX: &str = "__";
 #[derive(Debug)]
 pub struct Target {
     /// The job it belongs to.
-    pub(super) job: Job,
+    pub(super) job: Arc<Job>,
+    interval_ms: i64,
+    timeout_ms: i64,
     /// All labels before any processing, reserved ones included.
     discovered: Labels,
     /// Labels that its series get.
     labels: Labels,
     url: String,
     outcome: Mutex<Outcome>,
+    /// How many targets its job has, if that is more than it may have.
+    over_limit: Mutex<Option<usize>>,
 }
 
 /// What became of the last scrape.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome {
     /// Unknown until the first scrape has ended.
-    pub(crate) health: Health,
+    pub(crate) state: TargetState,
     /// Why the last scrape failed; empty if it did not.
     pub(crate) error: String,
     /// When the last scrape began.
@@ -45,36 +52,21 @@ pub(crate) struct Outcome {
     pub(crate) duration: Duration,
 }
 
-/// Whether the last scrape succeeded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Health {
-    #[default]
-    Unknown,
-    Up,
-    Down,
-}
-
-impl Health {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Up => "up",
-            Self::Down => "down",
-        }
-    }
-}
-
 impl Target {
-    /// All targets of a job, each once, in the order of the file, and the labels of those that are not
-    /// scraped.
-    pub(super) fn all_of(job: &Job) -> (Vec<Self>, Vec<Labels>) {
+    /// All targets of a job, each once, first those that the file names, and the labels of those that are
+    /// not scraped.
+    pub(super) fn all_of(job: &Arc<Job>, found: &[&Group]) -> (Vec<Self>, Vec<Labels>) {
+        let named = job.static_configs.iter();
+        let named: Vec<Group> =
+            named.map(|config| Group::new(&config.targets, config.labels.clone())).collect();
         let (mut targets, mut dropped): (Vec<Self>, _) = (Vec::new(), Vec::new());
-        for config in &job.static_configs {
-            for address in &config.targets {
-                let discovered = discovered(job, config, address);
+        let mut known = HashSet::new();
+        for group in named.iter().chain(found.iter().copied()) {
+            for target in &group.targets {
+                let Some(discovered) = discovered(job, group, target) else { continue };
                 match Self::new(job, discovered.clone()) {
                     Ok(Some(target)) => {
-                        if !targets.iter().any(|other| other.is_same_page(&target)) {
+                        if known.insert(target.key()) {
                             targets.push(target);
                         }
                     }
@@ -90,14 +82,13 @@ impl Target {
     }
 
     /// Makes a target of what is known of it. `None` if the rules of the job drop it.
-    fn new(job: &Job, discovered: Labels) -> Result<Option<Self>, String> {
+    fn new(job: &Arc<Job>, discovered: Labels) -> Result<Option<Self>, String> {
         let relabeled = relabel::process(&discovered, &job.relabel);
         let Some(relabeled) = relabeled.map_err(|error| error.to_string())? else {
             return Ok(None);
         };
         let mut labels: BTreeMap<String, String> =
             relabeled.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let mut job = job.clone();
         let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
         let address = label(ADDRESS);
         if address.is_empty() || address.contains('/') {
@@ -111,22 +102,40 @@ impl Target {
             let parsed = duration::parse(&text).ok().filter(|ms| *ms > 0);
             parsed.ok_or_else(|| format!("{name} is {text:?}, which is no duration above zero"))
         };
-        (job.interval_ms, job.timeout_ms) = (parsed(SCRAPE_INTERVAL)?, parsed(SCRAPE_TIMEOUT)?);
-        if job.timeout_ms > job.interval_ms {
+        let (interval_ms, timeout_ms) = (parsed(SCRAPE_INTERVAL)?, parsed(SCRAPE_TIMEOUT)?);
+        if timeout_ms > interval_ms {
             return Err("scrape timeout greater than scrape interval".to_owned());
         }
-        let url = url(&job, &labels);
+        let url = url(job, &labels);
         let instance = labels.entry("instance".to_owned()).or_default();
         if instance.is_empty() {
             *instance = address;
         }
         labels.retain(|name, _| !name.starts_with(RESERVED_PREFIX));
-        let labels = from_map(&labels);
-        Ok(Some(Self { job, discovered, labels, url, outcome: Mutex::default() }))
+        let labels = from_map(&labels).ok_or("the labels are too long")?;
+        let (job, outcome) = (job.clone(), Mutex::default());
+        let over_limit = Mutex::default();
+        let target =
+            Self { job, interval_ms, timeout_ms, discovered, labels, url, outcome, over_limit };
+        Ok(Some(target))
     }
 
-    fn is_same_page(&self, other: &Self) -> bool {
-        self.url == other.url && self.labels == other.labels
+    /// What makes it the same target when it is found anew.
+    pub(super) fn key(&self) -> (Labels, String) {
+        (self.labels.clone(), self.url.clone())
+    }
+
+    /// Whether nothing has changed but, perhaps, what became of its scrapes.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (Arc::ptr_eq(&self.job, &other.job) || self.job == other.job)
+            && self.discovered == other.discovered
+            && (self.interval_ms, self.timeout_ms) == (other.interval_ms, other.timeout_ms)
+            && self.key() == other.key()
+    }
+
+    /// A number that depends on its labels and address only.
+    pub(super) fn hash(&self) -> u64 {
+        self.labels.stable_hash() ^ xxh3_64(self.url.as_bytes())
     }
 
     /// Labels that its series get.
@@ -146,12 +155,25 @@ impl Target {
 
     /// Time between scrapes and longest time of one, in milliseconds.
     pub(crate) fn interval_and_timeout(&self) -> (i64, i64) {
-        (self.job.interval_ms, self.job.timeout_ms)
+        (self.interval_ms, self.timeout_ms)
     }
 
     /// Address of the page.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Has scrapes fail as long as the job has too many targets, which are so many then.
+    pub(super) fn set_over_limit(&self, found: Option<usize>) {
+        *self.over_limit.lock() = found;
+    }
+
+    /// Fails if the job has too many targets.
+    pub(super) fn check_limit(&self) -> Result<(), ScrapeError> {
+        match (self.job.limits.targets, *self.over_limit.lock()) {
+            (Some(limit), Some(found)) => Err(ScrapeError::TargetLimit { limit, found }),
+            _ => Ok(()),
+        }
     }
 
     /// What became of the last scrape.
@@ -169,18 +191,17 @@ impl Target {
     pub(super) fn offset(&self, now: SystemTime, interval: Duration) -> Duration {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let interval_ns = interval.as_nanos().max(1);
-        let hash = self.labels.stable_hash() ^ xxh3_64(self.url.as_bytes());
-        let place = u128::from(hash) % interval_ns;
+        let place = u128::from(self.hash()) % interval_ns;
         let wait = (interval_ns - now.as_nanos() % interval_ns + place) % interval_ns;
         Duration::from_nanos(u64::try_from(wait).unwrap_or(0))
     }
 }
 
-/// What is known of a target before its job's rules are applied.
-fn discovered(job: &Job, config: &StaticConfig, address: &str) -> Labels {
-    let mut labels: BTreeMap<String, String> = config.labels.clone();
-    labels.insert(ADDRESS.to_owned(), address.to_owned());
-    // What the file says of a target wins over what it says of its job.
+/// What is known of a target before its job's rules are applied; nothing if it is more than labels may be.
+fn discovered(job: &Job, group: &Group, target: &BTreeMap<String, String>) -> Option<Labels> {
+    let mut labels = group.labels.clone();
+    labels.extend(target.iter().map(|(name, value)| (name.clone(), value.clone())));
+    // What is said of a target wins over what the file says of its job.
     let mut default = |name: &str, value: &str| {
         let label = labels.entry(name.to_owned()).or_default();
         if label.is_empty() {
@@ -200,9 +221,9 @@ fn discovered(job: &Job, config: &StaticConfig, address: &str) -> Labels {
     from_map(&labels)
 }
 
-/// A label set of names that are unique by construction.
-fn from_map(labels: &BTreeMap<String, String>) -> Labels {
-    Labels::from_pairs(labels).expect("a map has each name once, and a file holds no huge ones")
+/// A label set of names that are unique by construction; none if it is too long, or a name is empty.
+fn from_map(labels: &BTreeMap<String, String>) -> Option<Labels> {
+    Labels::from_pairs(labels).ok().filter(|_| !labels.contains_key(""))
 }
 
 /// Puts the address of a page together from the labels of its target.
@@ -254,9 +275,9 @@ mod tests {
     use super::*;
     use crate::config::ScrapeFile;
 
-    fn job(text: &str) -> Job {
+    fn job(text: &str) -> Arc<Job> {
         let text = format!("scrape_configs:\n- job_name: j\n  {}", text.replace('\n', "\n  "));
-        ScrapeFile::parse(&text, Path::new("x.yml")).unwrap().jobs.remove(0)
+        ScrapeFile::parse(&text, Path::new("x.yml")).unwrap().jobs.remove(0).into()
     }
 
     #[test]
@@ -269,7 +290,7 @@ static_configs:
   labels: {zone: z, __param_target: 'y&z', job: other, empty: ''}
 - targets: ['c:3']
   labels: {instance: named, __metrics_path__: m}");
-        let (targets, _) = Target::all_of(&job);
+        let (targets, _) = Target::all_of(&job, &[]);
         let urls: Vec<&str> = targets.iter().map(Target::url).collect();
         assert_eq!(
             urls,
@@ -300,7 +321,7 @@ relabel_configs:
 - {source_labels: [__meta_zone], target_label: zone}
 - {source_labels: [__address__], regex: 'd:.*', target_label: __scrape_interval__, replacement: 5s}
 - {source_labels: [__address__], regex: 'a:.*', target_label: __metrics_path__, replacement: /probe}");
-        let (targets, dropped) = Target::all_of(&job);
+        let (targets, dropped) = Target::all_of(&job, &[]);
         let [target] = &targets[..] else { panic!("{targets:?}") };
         assert_eq!(target.url(), "http://a:1/probe?module=tcp&target=a%3A1");
         assert_eq!(target.labels().to_string(), r#"{instance="a:1", job="j", zone="z"}"#);
@@ -314,7 +335,7 @@ relabel_configs:
     fn the_place_in_the_interval_does_not_depend_on_the_start() {
         let job = job("static_configs: [{targets: ['a:1', 'b:2']}]");
         let interval = Duration::from_secs(15);
-        let (targets, _) = Target::all_of(&job);
+        let (targets, _) = Target::all_of(&job, &[]);
         let places: Vec<u128> = targets
             .iter()
             .map(|target| {

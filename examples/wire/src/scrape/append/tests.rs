@@ -3,6 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::config::ScrapeFile;
 use crate::error::chain;
+use crate::exposition::Format;
 use crate::store::memory::MemoryStore;
 
 const REPORT: [&str; 5] = [
@@ -12,6 +13,15 @@ const REPORT: [&str; 5] = [
     "scrape_series_added",
     "up",
 ];
+
+fn text(page: &str) -> Page {
+    Page { body: page.as_bytes().to_vec(), format: Format::Text }
+}
+
+/// An OpenMetrics text.
+fn openmetrics(page: &str) -> Page {
+    Page { body: page.as_bytes().to_vec(), format: Format::OpenMetrics }
+}
 
 struct Bench {
     store: MemoryStore,
@@ -26,20 +36,20 @@ impl Bench {
              static_configs: [{{targets: ['a:1'], labels: {{zone: z}}}}]}}]"
         );
         let file = ScrapeFile::parse(&text, Path::new("x.yml")).unwrap();
-        let target = Target::all_of(&file.jobs[0]).0.remove(0);
-        let appends = Appends::new(&target);
+        let target = Target::all_of(&Arc::new(file.jobs[0].clone()), &[]).0.remove(0);
+        let appends = Appends::new(&target, false);
         Self { store: MemoryStore::new(), target, appends }
     }
 
     /// Scrapes `page`, and yields what was counted and why it failed.
     fn scrape(&mut self, timestamp: i64, page: &str) -> (Counts, Option<String>) {
-        self.scrape_outcome(timestamp, Ok(page.as_bytes().to_vec()))
+        self.scrape_outcome(timestamp, Ok(text(page)))
     }
 
     fn scrape_outcome(
         &mut self,
         timestamp: i64,
-        page: Result<Vec<u8>, ScrapeError>,
+        page: Result<Page, ScrapeError>,
     ) -> (Counts, Option<String>) {
         let elapsed = || Duration::from_millis(250);
         let (counts, error, committed) =
@@ -86,7 +96,10 @@ fn a_scrape_stores_its_samples_and_its_report() {
     let page = "# TYPE a counter\na{x=\"1\"} 1\na{x=\"2\"} 2\nb 3\n";
     let (counts, error) = bench.scrape(1000, page);
     assert_eq!(error, None);
-    assert_eq!(counts, Counts { scraped: 3, added: 3, series_added: 3, refused: 0 });
+    assert_eq!(
+        counts,
+        Counts { scraped: 3, added: 3, series_added: 3, refused: 0, ..Counts::default() }
+    );
     bench.scrape(2000, page);
     assert_eq!(
         bench.stored(),
@@ -320,11 +333,157 @@ fn a_store_that_fails_loses_the_scrape_only() {
     let mut bench = Bench::new("");
     bench.scrape(1000, "a 1\n");
     bench.store.fail_commits(true);
-    let page = Ok(b"a 2\n".to_vec());
+    let page = Ok(text("a 2\n"));
     let elapsed = || Duration::ZERO;
     let (_, _, committed) = bench.appends.scrape(&bench.store, &bench.target, page, 2000, elapsed);
     assert!(committed.is_err());
     bench.store.fail_commits(false);
     bench.scrape(3000, "a 3\n");
     assert_eq!(bench.stored(), [r#"{__name__="a"} 1000:1 3000:3"#]);
+}
+
+#[test]
+fn openmetrics_pages_bring_exemplars_units_and_starts() {
+    let mut bench = Bench::new("");
+    bench.appends = Appends::new(&bench.target, true);
+    let page = "# TYPE a_seconds counter\n# UNIT a_seconds seconds\n# HELP a_seconds Some \\\"A\\\".\n\
+                a_seconds_total 2 # {trace=\"x\"} 0.5\na_seconds_created 1.5\n# EOF\n";
+    let (counts, error) = bench.scrape_outcome(2000, Ok(openmetrics(page)));
+    assert_eq!(error, None);
+    assert_eq!((counts.scraped, counts.series_added), (1, 1));
+    assert_eq!(bench.stored(), [r#"{__name__="a_seconds_total"} 2000:2"#]);
+    let labels = r#"{__name__="a_seconds_total", instance="a:1", job="j", zone="z"}"#;
+    assert_eq!(bench.store.starts(), [format!("{labels} 2000:1500")]);
+    let (metadata, _) = bench.store.metadata();
+    assert_eq!(metadata, [r#"a_seconds_total Counter seconds Some "A"."#]);
+    let exemplars = bench.store.exemplars();
+    assert_eq!(exemplars.len(), 1);
+    assert!(exemplars[0].contains("trace") && exemplars[0].contains("2000"), "{exemplars:?}");
+    // Lines that tell a start are series where starts are not stored.
+    let mut bench = Bench::new("");
+    let (counts, _) = bench.scrape_outcome(2000, Ok(openmetrics(page)));
+    assert_eq!(counts.scraped, 2);
+    assert!(bench.store.starts().is_empty());
+}
+
+#[test]
+fn openmetrics_pages_must_end() {
+    let mut bench = Bench::new("");
+    for (page, message) in [
+        ("a 1\n", "line 2: the text ends without # EOF"),
+        ("a 1\n# EOF\na 2\n", "line 3: the text goes on behind # EOF"),
+    ] {
+        let (_, error) = bench.scrape_outcome(2000, Ok(openmetrics(page)));
+        assert_eq!(error.as_deref(), Some(message));
+    }
+    let (_, error) = bench.scrape_outcome(3000, Ok(openmetrics("")));
+    assert_eq!(error, None);
+}
+
+const HISTOGRAM: &str = "# TYPE h histogram\nh_bucket{le=\"1\"} 2 # {trace=\"x\"} 0.5 1\n\
+                         h_bucket{le=\"+Inf\"} 3\nh_count 3\nh_sum 4.5\n\
+                         h_bucket{a=\"b\",le=\"+Inf\"} 1\n# TYPE g gauge\ng 1\n# EOF\n";
+
+#[test]
+fn classic_histograms_become_native_ones() {
+    let mut bench = Bench::new("convert_classic_histograms_to_nhcb: true,");
+    for timestamp in [1000, 2000] {
+        let (counts, error) = bench.scrape_outcome(timestamp, Ok(openmetrics(HISTOGRAM)));
+        assert_eq!(error, None);
+        let added = if timestamp == 1000 { 3 } else { 0 };
+        assert_eq!((counts.scraped, counts.series_added), (3, added));
+    }
+    // The store tells histograms by their sums here.
+    assert_eq!(
+        bench.stored(),
+        [
+            r#"{__name__="g"} 1000:1 2000:1"#,
+            r#"{__name__="h", a="b"} 1000:0 2000:0"#,
+            r#"{__name__="h"} 1000:4.5 2000:4.5"#,
+        ]
+    );
+    let histograms = bench.store.histograms();
+    assert_eq!(histograms.len(), 4);
+    assert_eq!(
+        histograms[0],
+        r#"{__name__="h", instance="a:1", job="j", zone="z"} 1000:0 {count:3, sum:4.5, [-Inf,1]:2, (1,+Inf]:1}"#
+    );
+    assert!(histograms[1].contains(r#"{__name__="h", a="b","#), "{histograms:?}");
+    assert_eq!(bench.store.exemplars().len(), 2);
+    // A page that has no histogram any more ends its series.
+    let (_, error) = bench.scrape_outcome(3000, Ok(openmetrics("# TYPE g gauge\ng 1\n# EOF\n")));
+    assert_eq!(error, None);
+    let stored = bench.stored();
+    let stale = stored.iter().filter(|line| line.ends_with("3000:stale")).count();
+    assert_eq!(stale, 2, "{stored:?}");
+}
+
+#[test]
+fn classic_series_stay_where_they_are_asked_for() {
+    let mut bench = Bench::new(
+        "convert_classic_histograms_to_nhcb: true, always_scrape_classic_histograms: true,",
+    );
+    let (counts, _) = bench.scrape_outcome(1000, Ok(openmetrics(HISTOGRAM)));
+    assert_eq!(counts.scraped, 8);
+    assert_eq!(bench.stored().len(), 8);
+    assert_eq!(bench.store.histograms().len(), 2);
+}
+
+#[test]
+fn histograms_with_too_many_buckets_fail_the_scrape() {
+    let mut bench =
+        Bench::new("convert_classic_histograms_to_nhcb: true, native_histogram_bucket_limit: 1,");
+    let (_, error) = bench.scrape_outcome(1000, Ok(openmetrics(HISTOGRAM)));
+    assert_eq!(error.as_deref(), Some("histogram bucket limit of 1 exceeded"));
+    assert_eq!(bench.report("up"), "1000:0");
+}
+
+#[test]
+fn finer_histograms_are_made_coarser() {
+    // Two buckets of schema 0, next to each other; one of schema -1 has both.
+    let histogram = [
+        0x08, 5, // count
+        0x28, 0, // schema
+        0x62, 4, 0x08, 2, 0x10, 2, // span of two buckets from the first on
+        0x6a, 2, 4, 2, // 2 and then 3
+    ];
+    let length = |message: &[u8]| u8::try_from(message.len()).unwrap();
+    let mut metric = vec![0x3a, length(&histogram)];
+    metric.extend(histogram);
+    let mut family = vec![0x0a, 1, b'h', 0x18, 4, 0x22, length(&metric)];
+    family.extend(metric);
+    let mut body = vec![length(&family)];
+    body.extend(family);
+    for (options, expected) in [
+        ("", "{count:5, sum:0, (1,2]:2, (2,4]:3}"),
+        ("native_histogram_bucket_limit: 1,", "{count:5, sum:0, (1,4]:5}"),
+        ("native_histogram_min_bucket_factor: 3,", "{count:5, sum:0, (1,4]:5}"),
+    ] {
+        let mut bench = Bench::new(&format!("scrape_native_histograms: true, {options}"));
+        let page = Page { body: body.clone(), format: Format::Protobuf };
+        let (_, error) = bench.scrape_outcome(1000, Ok(page));
+        assert_eq!(error, None);
+        let histograms = bench.store.histograms();
+        assert_eq!(histograms.len(), 1);
+        assert!(histograms[0].ends_with(expected), "{options}: {histograms:?}");
+    }
+}
+
+#[test]
+fn jobs_that_ask_for_them_get_three_more_reports() {
+    let mut bench = Bench::new("extra_scrape_metrics: true, sample_limit: 7, scrape_timeout: 5s,");
+    bench.scrape(1000, "a 1\n");
+    let too_large = ScrapeError::BodySize { limit: 3 };
+    bench.scrape_outcome(2000, Err(too_large));
+    assert_eq!(bench.report("scrape_timeout_seconds"), "1000:5 2000:5");
+    assert_eq!(bench.report("scrape_sample_limit"), "1000:7 2000:7");
+    assert_eq!(bench.report("scrape_body_size_bytes"), "1000:4 2000:-1");
+}
+
+#[test]
+fn names_in_utf8_fail_the_scrape_of_a_job_that_wants_legacy_ones() {
+    let mut bench = Bench::new("metric_name_validation_scheme: legacy,");
+    let (_, error) = bench.scrape(1000, "a 1\n{\"b.c\"} 1\n");
+    let error = error.unwrap();
+    assert!(error.starts_with("line 2: names that are not legacy ones in {"), "{error}");
 }

@@ -1,7 +1,9 @@
 //! A walk over the fields of a protobuf message, without copies.
 //!
-//! Requests hold thousands of label sets that the receiver has mostly seen before, so nothing is
+//! Requests of remote write hold thousands of label sets that the receiver has mostly seen before, so nothing is
 //! decoded into structures of its own: fields are visited in place and strings stay borrowed.
+
+pub(crate) mod write;
 
 /// A message that cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +39,12 @@ pub enum DecodeProblem {
     /// A string is not valid UTF-8.
     #[error("string is not valid UTF-8")]
     Utf8,
+    /// Values stand within values more often than is read.
+    #[error("nested deeper than {limit} levels")]
+    TooDeep {
+        /// Most levels that are read.
+        limit: usize,
+    },
     /// A field has more elements than are read.
     #[error("field {field} has more than {limit} elements")]
     TooMany {
@@ -49,7 +57,7 @@ pub enum DecodeProblem {
 
 /// Contents of a field.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Varint(u64),
     Fixed64(u64),
     Bytes(&'a [u8]),
@@ -58,38 +66,38 @@ pub(super) enum Value<'a> {
 
 /// A field: its number and contents.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Field<'a> {
-    pub(super) number: u32,
-    pub(super) value: Value<'a>,
+pub(crate) struct Field<'a> {
+    pub(crate) number: u32,
+    pub(crate) value: Value<'a>,
     /// Where the field starts in its message.
-    pub(super) offset: usize,
+    pub(crate) offset: usize,
 }
 
 /// Walks over the fields of one message.
 #[derive(Clone, Debug)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     message: &'static str,
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(message: &'static str, bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(message: &'static str, bytes: &'a [u8]) -> Self {
         Self::starting_at(message, bytes, 0)
     }
 
     /// Walks from a field that starts at `offset`.
-    pub(super) fn starting_at(message: &'static str, bytes: &'a [u8], offset: usize) -> Self {
+    pub(crate) fn starting_at(message: &'static str, bytes: &'a [u8], offset: usize) -> Self {
         Self { message, bytes, at: offset }
     }
 
     /// Where the next field starts.
-    pub(super) fn offset(&self) -> usize {
+    pub(crate) fn offset(&self) -> usize {
         self.at
     }
 
     #[inline]
-    pub(super) fn next_field(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
+    pub(crate) fn next_field(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
         if self.at == self.bytes.len() {
             return Ok(None);
         }
@@ -125,13 +133,13 @@ impl<'a> Fields<'a> {
 
     /// The error of a field that has contents of the wrong type.
     #[cold]
-    pub(super) fn wrong_type(&self, field: &Field<'_>) -> DecodeError {
+    pub(crate) fn wrong_type(&self, field: &Field<'_>) -> DecodeError {
         self.error(field.offset, DecodeProblem::WrongType(field.number))
     }
 
     /// The contents of a field of bytes.
     #[inline]
-    pub(super) fn bytes(&self, field: &Field<'a>) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn bytes(&self, field: &Field<'a>) -> Result<&'a [u8], DecodeError> {
         match field.value {
             Value::Bytes(bytes) => Ok(bytes),
             _ => Err(self.wrong_type(field)),
@@ -139,13 +147,13 @@ impl<'a> Fields<'a> {
     }
 
     /// The contents of a field of text.
-    pub(super) fn text(&self, field: &Field<'a>) -> Result<&'a str, DecodeError> {
+    pub(crate) fn text(&self, field: &Field<'a>) -> Result<&'a str, DecodeError> {
         std::str::from_utf8(self.bytes(field)?)
             .map_err(|_| self.error(field.offset, DecodeProblem::Utf8))
     }
 
     /// Hands over the integers of a repeated field, which is packed or not.
-    pub(super) fn each_varint(
+    pub(crate) fn each_varint(
         &self,
         field: &Field<'a>,
         mut take: impl FnMut(u64) -> Result<(), DecodeError>,
@@ -158,7 +166,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Hands over the integers of a packed field.
-    pub(super) fn each_packed(
+    pub(crate) fn each_packed(
         message: &'static str,
         packed: &[u8],
         mut take: impl FnMut(u64) -> Result<(), DecodeError>,
@@ -171,19 +179,28 @@ impl<'a> Fields<'a> {
     }
 
     /// Hands over the floats of a repeated field, which is packed or not.
-    pub(super) fn each_double(
+    pub(crate) fn each_double(
         &self,
         field: &Field<'a>,
         mut take: impl FnMut(f64) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
+        self.each_fixed64(field, |bits| take(f64::from_bits(bits)))
+    }
+
+    /// Hands over the integers of eight bytes of a repeated field, which is packed or not.
+    pub(crate) fn each_fixed64(
+        &self,
+        field: &Field<'a>,
+        mut take: impl FnMut(u64) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
         match field.value {
-            Value::Fixed64(bits) => take(f64::from_bits(bits)),
+            Value::Fixed64(bits) => take(bits),
             Value::Bytes(packed) => {
                 let (values, rest) = packed.as_chunks::<8>();
                 if !rest.is_empty() {
                     return Err(self.error(field.offset, DecodeProblem::End));
                 }
-                values.iter().try_for_each(|value| take(f64::from_le_bytes(*value)))
+                values.iter().try_for_each(|value| take(u64::from_le_bytes(*value)))
             }
             _ => Err(self.wrong_type(field)),
         }
@@ -219,7 +236,7 @@ impl<'a> Fields<'a> {
     }
 
     #[cold]
-    pub(super) fn error(&self, offset: usize, problem: DecodeProblem) -> DecodeError {
+    pub(crate) fn error(&self, offset: usize, problem: DecodeProblem) -> DecodeError {
         DecodeError { message: self.message, offset, problem }
     }
 }

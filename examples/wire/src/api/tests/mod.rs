@@ -1,16 +1,18 @@
+mod finding;
+mod otlp;
+mod queries;
+mod read;
+mod slow;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use ferula_chunkenc::SampleBatch;
-use ferula_index::{Labels, Matcher};
-use ferula_promql::storage::{Querier, Queryable, SelectHints, SeriesSet, StorageError, TimeRange};
-use parking_lot::Mutex;
 use tower::ServiceExt;
 
 use super::*;
+use crate::pressure::Pressure;
 use crate::store::memory::MemoryStore;
 
 /// An API over a store with a few series around time zero.
@@ -127,8 +129,9 @@ async fn labels_and_their_values_are_listed() {
         let expected = format!(r#"{{"status":"success","data":{data}}}"#);
         assert_eq!(get(&api, path).await, (200, expected), "{path}");
     }
-    let unreadable = r#"{"status":"error","errorType":"bad_data","error":"Invalid URL: Invalid UTF-8 in `name`"}"#;
-    assert_eq!(get(&api, "/api/v1/label/%FF/values").await, (400, unreadable.to_owned()));
+    let unreadable =
+        r#"{"status":"error","errorType":"bad_data","error":"invalid label name: \"a\\xff/\""}"#;
+    assert_eq!(get(&api, "/api/v1/label/a%FF%2f/values").await, (400, unreadable.to_owned()));
     let (status, body) = get(&api, &format!("/api/v1/series?{}", "match[]=up&".repeat(1001))).await;
     assert!(status == 400 && body.contains("more than 1000 selectors"), "{body}");
     let limited =
@@ -141,7 +144,7 @@ async fn status_tells_what_the_head_holds() {
     let (_, body) = get(&api(), "/api/v1/status/tsdb?limit=1").await;
     assert_eq!(
         body,
-        r#"{"status":"success","data":{"headStats":{"numSeries":3,"numLabelPairs":5,"chunkCount":0,"minTime":0,"maxTime":540000},"seriesCountByMetricName":[{"name":"up","value":2}],"labelValueCountByLabelName":[{"name":"__name__","value":2}],"memoryInBytesByLabelName":[{"name":"__name__","value":12}],"seriesCountByLabelValuePair":[{"name":"__name__=up","value":2}]}}"#
+        r#"{"status":"success","data":{"headStats":{"numSeries":3,"numLabelPairs":5,"chunkCount":0,"minTime":0,"maxTime":540000},"seriesCountByMetricName":[{"name":"up","value":2}],"labelValueCountByLabelName":[{"name":"__name__","value":2}],"memoryInBytesByLabelName":[{"name":"__name__","value":42}],"seriesCountByLabelValuePair":[{"name":"__name__=up","value":2}]}}"#
     );
 }
 
@@ -189,6 +192,77 @@ async fn pages_of_other_origins_may_read() {
     let (status, headers, _) = send(&api, request.body(Body::empty()).unwrap()).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     assert_eq!(headers["access-control-allow-methods"], "GET, POST, OPTIONS");
+    assert!(headers.get_all("vary").iter().any(|value| value == "Origin"));
+
+    let only = ferula_index::matcher::CaptureRegex::new(r"https?://(a|b)\.example").unwrap();
+    let api = api_with(|builder| builder.cors_origin(only));
+    for (origin, is_allowed) in [
+        ("http://a.example", true),
+        ("https://b.example", true),
+        ("http://a.example.evil", false),
+        ("xhttp://a.example", false),
+        ("null", false),
+    ] {
+        let request = Request::get("/api/v1/labels").header("Origin", origin).body(Body::empty());
+        let (_, headers, _) = send(&api, request.unwrap()).await;
+        let allowed = headers.get("access-control-allow-origin").map(|v| v.to_str().unwrap());
+        assert_eq!(allowed, is_allowed.then_some(origin));
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_ended_only_where_allowed() {
+    let put = || Request::put("/-/quit").body(Body::empty()).unwrap();
+    let (status, _, body) = send(&api(), put()).await;
+    assert_eq!((status.as_u16(), body.as_str()), (403, "Lifecycle API is not enabled."));
+    let quit = Quit::default();
+    let api = api_with(|builder| builder.quit(Some(quit.clone())));
+    assert_eq!(get(&api, "/-/quit").await.0, 405);
+    let (status, _, body) = send(&api, put()).await;
+    assert_eq!((status.as_u16(), body.as_str()), (200, "Requesting termination... Goodbye!"));
+    quit.asked().await;
+    let (_, _, body) = send(&api, put()).await;
+    assert_eq!(body, "Termination already in progress.");
+}
+
+#[tokio::test]
+async fn the_program_tells_what_it_is() {
+    let build = BuildInformation { version: "1.2".to_owned(), ..BuildInformation::default() };
+    let api = api_with(|builder| builder.build_information(build));
+    let fields = r#"{"version":"1.2","revision":"","branch":"","buildUser":"","buildDate":"","goVersion":""}"#;
+    assert_eq!(get(&api, "/version").await, (200, format!("{fields}\n")));
+    let (_, body) = get(&api, "/api/v1/status/buildinfo").await;
+    assert_eq!(body, format!(r#"{{"status":"success","data":{fields}}}"#));
+    let (_, body) = get(&api, "/api/v1/status/tsdb/blocks").await;
+    assert_eq!(body, r#"{"status":"success","data":{"blocks":[]}}"#);
+    assert_eq!(get(&api, "/api/v1/notifications/live").await, (204, String::new()));
+    let (_, body) = get(&api, "/api/v1/features").await;
+    for feature in [
+        r#""api":{"admin":false,"#,
+        r#""lifecycle":false"#,
+        r#""search_fuzz_alg_jarowinkler":true"#,
+        r#""promql_operators":{"!=":true,"!~":true"#,
+        r#"">=":true"#,
+        r#""limitk":false"#,
+        r#""absent_over_time":true"#,
+        r#""mad_over_time":false"#,
+    ] {
+        assert!(body.contains(feature), "{feature} {body}");
+    }
+    let pattern = "/api/v1/status/self_metrics?metric_name_pattern=ferula_http_request.*";
+    let (status, body) = get(&api, pattern).await;
+    let all: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let [durations, requests] = &all["data"].as_array().unwrap()[..] else { panic!("{body}") };
+    assert_eq!(
+        (status, &durations["type"], &requests["type"]),
+        (200, &"HISTOGRAM".into(), &"COUNTER".into())
+    );
+    let first = &durations["metric"][0];
+    assert_eq!(first["label"][0]["name"], "handler");
+    assert_eq!(first["histogram"]["sampleCount"], "1");
+    assert_eq!(first["histogram"]["bucket"].as_array().unwrap().len(), 10);
+    let (status, body) = get(&api, "/api/v1/status/self_metrics?metric_name_pattern=(").await;
+    assert!(status == 400 && body.contains("invalid metric_name_pattern: "), "{body}");
 }
 
 #[tokio::test]
@@ -285,18 +359,77 @@ async fn remote_write_is_answered_by_status() {
         (v3, "snappy", 415),
         ("application/x-protobuf;proto", "snappy", 415),
         ("application/json", "snappy", 415),
-        (v1, "gzip", 415),
-        (v2, "zstd", 415),
+        (v1, "deflate", 415),
+        (v1, "identity", 415),
+        (v2, "gzip, snappy", 415),
     ] {
         assert_eq!(send(&on, write(kind, encoding, &good)).await.0.as_u16(), status, "{kind}");
     }
     let (status, _, body) = send(&on, write(v1, "snappy", b"\xff\xff\xff\xff\xff")).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(body.starts_with("invalid snappy block"), "{body}");
+    let zstd = zstd::bulk::compress(message, 1).unwrap();
+    assert_eq!(send(&on, write(v1, "zstd", &zstd)).await.0.as_u16(), 204);
+    let (status, _, body) = send(&on, write(v1, "gzip", &zstd)).await;
+    assert!(status.as_u16() == 400 && body.starts_with("invalid gzip body: "), "{body}");
+    let bomb = zstd::stream::encode_all(&*vec![0; 33 << 20], 1).unwrap();
+    let (status, _, body) = send(&on, write(v1, "zstd", &bomb)).await;
+    assert_eq!((status.as_u16(), &*body), (413, "request exceeds the limit of 33554432 bytes\n"));
+    let (status, _, body) = send(&on, write(v1, "snappy", b"\xff\xff\xff\xff\x0f")).await;
+    assert_eq!(status.as_u16(), 413, "{body}");
     let broken = snap::raw::Encoder::new().compress_vec(&message[..20]).unwrap();
     let (status, _, body) = send(&on, write(v1, "snappy", &broken)).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert_eq!(body, "invalid write request: WriteRequest at offset 2: unexpected end\n");
+}
+
+#[tokio::test]
+async fn bodies_that_announce_too_much_are_not_read() {
+    let api = api_with(|builder| builder.enable_remote_write(true));
+    let write = |body: Body| Request::post("/api/v1/write").body(body).unwrap();
+    let mut announced = write(Body::empty());
+    announced.headers_mut().insert("Content-Length", "40000000".parse().unwrap());
+    assert_eq!(send(&api, announced).await.0.as_u16(), 413);
+}
+
+#[tokio::test]
+async fn writers_are_turned_away_while_there_is_no_memory() {
+    for (limit, expected) in [(1, 503), (u64::MAX, 204)] {
+        let api = api_with(|builder| {
+            builder.enable_remote_write(true).pressure(Pressure::reading_from(limit, || Some(1)))
+        });
+        let golden = include_bytes!("../../../tests/data/remote_write/v1/request.snappy");
+        let request = Request::post("/api/v1/write").body(Body::from(&golden[..])).unwrap();
+        let (status, headers, body) = send(&api, request).await;
+        assert_eq!(status.as_u16(), expected, "{body}");
+        assert_eq!(headers.contains_key("Retry-After"), expected == 503);
+    }
+}
+
+#[tokio::test]
+async fn what_finds_no_room_is_to_be_sent_again() {
+    let mut limits = ferula_tsdb::Limits::default();
+    limits.series = 3;
+    let options = ferula_tsdb::Options::builder().limits(limits).build().unwrap();
+    let v1 = include_bytes!("../../../tests/data/remote_write/v1/request.snappy");
+    let v2 = include_bytes!("../../../tests/data/remote_write/v2/request.snappy");
+    for (kind, golden) in [("", &v1[..]), (";proto=io.prometheus.write.v2.Request", &v2[..])] {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Arc::new(ferula_tsdb::Db::open(dir.path(), options.clone()).unwrap());
+        let api = router(ApiState::builder(db.clone()).store(db).enable_remote_write(true).build());
+        let request = Request::post("/api/v1/write")
+            .header("Content-Type", format!("application/x-protobuf{kind}"))
+            .body(Body::from(golden))
+            .unwrap();
+        let (status, headers, body) = send(&api, request).await;
+        assert_eq!(status.as_u16(), 503, "{body}");
+        assert_eq!(headers.get("Retry-After").unwrap(), "10");
+        assert!(body.contains("the head has 3 series and takes no more"), "{body}");
+        // What there was room for is stored.
+        let query = "/api/v1/query?query=count({job=%22golden%22})&time=1700000000";
+        let (status, body) = get(&api, query).await;
+        assert!(status == 200 && body.contains(r#""3""#), "{body}");
+    }
 }
 
 #[tokio::test]
@@ -317,7 +450,7 @@ async fn senders_of_remote_write_2_are_told_what_was_written() {
         })
     };
     let counts = |counts: [&str; 3]| counts.map(|count| Some(count.to_owned()));
-    let golden = include_bytes!("../../tests/data/remote_write/v2/request.snappy");
+    let golden = include_bytes!("../../../tests/data/remote_write/v2/request.snappy");
     let (status, headers, _) = send(&api, write(golden)).await;
     assert_eq!((status.as_u16(), written(&headers)), (204, counts(["3", "4", "2"])));
 
@@ -336,215 +469,7 @@ async fn senders_of_remote_write_2_are_told_what_was_written() {
     assert_eq!((status.as_u16(), written(&headers)), (400, counts(["0", "0", "0"])), "{body}");
 
     // A request of 1.0 that is announced as one of 2.0 holds nothing.
-    let old = include_bytes!("../../tests/data/remote_write/v1/request.snappy");
+    let old = include_bytes!("../../../tests/data/remote_write/v1/request.snappy");
     let (status, headers, _) = send(&api, write(old)).await;
     assert_eq!((status.as_u16(), written(&headers)), (204, counts(["0", "0", "0"])));
-}
-
-#[tokio::test]
-async fn queries_are_answered_in_the_form_of_their_type() {
-    let api = api();
-    for (query, data) in [
-        (
-            "query?query=up&time=120",
-            r#"{"resultType":"vector","result":[{"metric":{"__name__":"up","job":"a"},"value":[120,"1"]},{"metric":{"__name__":"up","job":"b<c"},"value":[120,"0.5"]}]}"#,
-        ),
-        ("query?query=none&time=120", r#"{"resultType":"vector","result":[]}"#),
-        ("query?query=1e300/1e297&time=1.5", r#"{"resultType":"scalar","result":[1.5,"1000"]}"#),
-        ("query?query=%22a%26b%22&time=1", r#"{"resultType":"string","result":[1,"a\u0026b"]}"#),
-        (
-            "query?query=up%7Bjob=%22a%22%7D%5B2m%5D&time=120",
-            r#"{"resultType":"matrix","result":[{"metric":{"__name__":"up","job":"a"},"values":[[60,"1"],[120,"1"]]}]}"#,
-        ),
-        (
-            "query_range?query=up%7Bjob=%22a%22%7D&start=0&end=60&step=30",
-            r#"{"resultType":"matrix","result":[{"metric":{"__name__":"up","job":"a"},"values":[[0,"1"],[30,"1"],[60,"1"]]}]}"#,
-        ),
-        (
-            "query_range?query=-Inf&start=0.5&end=1.5&step=1s",
-            r#"{"resultType":"matrix","result":[{"metric":{},"values":[[0.500,"-Inf"],[1.500,"-Inf"]]}]}"#,
-        ),
-        ("query_range?query=none&start=0&end=1&step=1", r#"{"resultType":"matrix","result":[]}"#),
-        ("format_query?query=sum(up)by(job)", r#""sum by (job) (up)""#),
-        ("query_exemplars?query=up", "[]"),
-        ("series?match[]=up", r#"[{"__name__":"up","job":"a"},{"__name__":"up","job":"b<c"}]"#),
-        (
-            "series?match[]=up&match[]=%7Bjob=%22a%22%7D&match[]=%7B%22with.dot%22%7D",
-            r#"[{"__name__":"up","job":"a"},{"__name__":"up","job":"b<c"},{"__name__":"with.dot","label.dot":"x"}]"#,
-        ),
-        ("labels?match[]=up", r#"["__name__","job"]"#),
-        ("label/__name__/values?match[]=%7Bjob!=%22%22%7D", r#"["up"]"#),
-    ] {
-        let expected = format!(r#"{{"status":"success","data":{data}}}"#);
-        assert_eq!(get(&api, &format!("/api/v1/{query}")).await, (200, expected), "{query}");
-    }
-    let (status, body) = get(&api, "/api/v1/query?query=up&time=120&limit=1").await;
-    assert_eq!(status, 200);
-    let end = r#""value":[120,"1"]}]},"warnings":["results truncated due to limit"]}"#;
-    assert!(body.ends_with(end), "{body}");
-    let (_, body) = get(&api, "/api/v1/query?query=up&time=120&stats=all").await;
-    assert!(body.contains(r#"}],"stats":{"timings":{"evalTotalTime":"#), "{body}");
-}
-
-#[tokio::test]
-async fn syntax_trees_are_those_of_prometheus() {
-    let api = api();
-    let (status, body) = get(
-        &api,
-        "/api/v1/parse_query?query=rate(up%7Bjob=%22%3Cx%22%7D[5m]%20offset%201m)%20%3E%201",
-    )
-    .await;
-    assert_eq!(status, 200);
-    assert_eq!(
-        body,
-        r#"{"status":"success","data":{"bool":false,"lhs":{"args":[{"anchored":false,"matchers":[{"name":"job","type":"=","value":"\u003cx"},{"name":"__name__","type":"=","value":"up"}],"name":"up","offset":60000,"offsetExpr":null,"range":300000,"rangeExpr":null,"smoothed":false,"startOrEnd":null,"timestamp":null,"type":"matrixSelector"}],"func":{"argTypes":["matrix"],"name":"rate","returnType":"vector","variadic":0},"type":"call"},"matching":null,"op":"\u003e","rhs":{"type":"numberLiteral","val":"1"},"type":"binaryExpr"}}"#
-    );
-}
-
-#[tokio::test]
-async fn queries_that_fail_tell_why() {
-    let api = api();
-    for (path, status, kind, message) in [
-        (
-            "query?query=",
-            400,
-            "bad_data",
-            r#"invalid parameter \"query\": unknown position: parse error: no expression found in input"#,
-        ),
-        (
-            "query?query=sum(",
-            400,
-            "bad_data",
-            r#"invalid parameter \"query\": 1:5: parse error: unclosed left parenthesis"#,
-        ),
-        (
-            "query?query=rat(up)",
-            400,
-            "bad_data",
-            r#"invalid parameter \"query\": 1:1: parse error: unknown function with name \"rat\""#,
-        ),
-        (
-            "query_range?query=up[1m]&start=0&end=1&step=1",
-            400,
-            "bad_data",
-            r#"invalid parameter \"query\": invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"#,
-        ),
-        ("query?query=topk(NaN,up)&time=0", 422, "execution", "Parameter value is NaN"),
-        (
-            "query?query=broken_storage&time=0",
-            500,
-            "internal",
-            "expanding series: cannot read block",
-        ),
-        (
-            "format_query?query=sum(",
-            400,
-            "bad_data",
-            r#"invalid parameter \"query\": 1:5: parse error: unclosed left parenthesis"#,
-        ),
-        (
-            "query_exemplars?query=sum(",
-            400,
-            "bad_data",
-            "1:5: parse error: unclosed left parenthesis",
-        ),
-        (
-            "series?match[]=sum(",
-            400,
-            "bad_data",
-            r#"invalid parameter \"match[]\": 1:5: parse error: unclosed left parenthesis"#,
-        ),
-        (
-            "series?match[]=%7B%7D",
-            400,
-            "bad_data",
-            r#"invalid parameter \"match[]\": match[] must contain at least one non-empty matcher"#,
-        ),
-        (
-            "labels?match[]=up%5B1m%5D",
-            400,
-            "bad_data",
-            "1:1: parse error: expected a series selector and nothing else",
-        ),
-    ] {
-        let expected = format!(r#"{{"status":"error","errorType":"{kind}","error":"{message}"}}"#);
-        assert_eq!(get(&api, &format!("/api/v1/{path}")).await, (status, expected), "{path}");
-    }
-}
-
-#[tokio::test]
-async fn a_query_without_time_left_times_out() {
-    let (status, body) = get(&api(), "/api/v1/query?query=up&time=120&timeout=0.0001").await;
-    let expected = r#"{"status":"error","errorType":"timeout","error":"query timed out in expression evaluation"}"#;
-    assert_eq!((status, body.as_str()), (503, expected));
-}
-
-/// A thousand series; reading the first one waits until it is allowed to go on.
-struct SlowStorage {
-    reading: std::sync::mpsc::Sender<()>,
-    go_on: Mutex<std::sync::mpsc::Receiver<()>>,
-    n_read: AtomicUsize,
-}
-
-const SLOW_COUNT: usize = 1000;
-
-/// A view of a [`SlowStorage`].
-#[derive(Clone)]
-struct SlowView(Arc<SlowStorage>);
-
-impl Queryable for SlowView {
-    fn querier(&self, _: TimeRange) -> Result<Box<dyn Querier>, StorageError> {
-        Ok(Box::new(self.clone()))
-    }
-}
-
-impl Querier for SlowView {
-    fn select(&self, _: &[Matcher], _: &SelectHints) -> Result<Box<dyn SeriesSet>, StorageError> {
-        Ok(Box::new(self.clone()))
-    }
-
-    fn label_names(&self, _: &[Matcher]) -> Result<Vec<String>, StorageError> {
-        Ok(Vec::new())
-    }
-
-    fn label_values(&self, _: &str, _: &[Matcher]) -> Result<Vec<String>, StorageError> {
-        Ok(Vec::new())
-    }
-}
-
-impl SeriesSet for SlowView {
-    fn len(&self) -> usize {
-        SLOW_COUNT
-    }
-
-    fn labels(&self, index: usize) -> Labels {
-        Labels::from_pairs([("__name__", "slow"), ("n", &format!("{index:04}"))]).unwrap()
-    }
-
-    fn read(&self, _: usize, _: &mut SampleBatch) -> Result<(), StorageError> {
-        if self.0.n_read.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.0.reading.send(())?;
-            self.0.go_on.lock().recv()?;
-        }
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn a_query_whose_client_hangs_up_is_cancelled() {
-    let (reading, is_reading) = std::sync::mpsc::channel();
-    let (go_on, may_go_on) = std::sync::mpsc::channel();
-    let n_read = AtomicUsize::new(0);
-    let slow = Arc::new(SlowStorage { reading, go_on: Mutex::new(may_go_on), n_read });
-    let state = ApiState::builder(Arc::new(SlowView(slow.clone()))).query_concurrency(1).build();
-    let api = router(state.clone());
-    let request = Request::get("/api/v1/query?query=slow&time=0").body(Body::empty()).unwrap();
-    let client = tokio::spawn(api.oneshot(request));
-    tokio::task::spawn_blocking(move || is_reading.recv()).await.unwrap().unwrap();
-    client.abort();
-    assert!(client.await.unwrap_err().is_cancelled());
-    go_on.send(()).unwrap();
-    // The slot is free when the query has ended.
-    drop(state.shared.query_slots.acquire().await.unwrap());
-    assert!(slow.n_read.load(Ordering::Relaxed) < SLOW_COUNT);
 }
