@@ -1,4 +1,4 @@
-//! Takes remote write into a store, and answers queries from it.
+//! Takes remote write and OTLP into a store, and answers queries from it.
 
 #![forbid(unsafe_code)]
 
@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use clap::Parser;
 use ferula_wire::api::{self, ApiState, page::Page};
-use ferula_wire::cli::{self, Failure, Server, ServerFlags, StoreFlags};
+use ferula_wire::cli::{self, Failure, OtlpFlags, Server, ServerFlags, StoreFlags};
 use ferula_wire::pressure::Pressure;
 use ferula_wire::telemetry::Registry;
 use tracing::info;
 
-/// Receives remote write 1.0 and 2.0 at /api/v1/write into a store, and serves the query API and a page.
+/// Receives remote write 1.0 and 2.0 at /api/v1/write and OTLP metrics at /api/v1/otlp/v1/metrics into a
+/// store, and serves the query API and a page.
 #[derive(Debug, Parser)]
 #[command(version, after_help = cli::EXIT_CODES)]
 struct Flags {
@@ -21,6 +22,9 @@ struct Flags {
 
     #[command(flatten)]
     store: StoreFlags,
+
+    #[command(flatten)]
+    otlp: OtlpFlags,
 
     /// Anonymous memory of the process from which on writers are asked to come again, such as 8GB.
     ///
@@ -47,7 +51,8 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
         .build_information(cli::build_information())
         .flags(values)
         .enable_admin(flags.store.enable_admin_api)
-        .enable_remote_write(true);
+        .enable_remote_write(true)
+        .otlp(flags.otlp.options());
     if let Some(pressure) = flags.max_memory.map(Pressure::new).or_else(Pressure::of_this_machine) {
         info!(bytes = pressure.limit_bytes(), "memory from which on writers are turned away");
         builder = builder.pressure(pressure);

@@ -132,8 +132,11 @@ pub fn decompress(
         }
         Encoding::Gzip => {
             // The last four bytes are the size of the last member, modulo 2^32.
-            let declared = body.last_chunk().map(|size| u64::from(u32::from_le_bytes(*size)));
-            check_size(declared.unwrap_or_default(), limit)?;
+            if body.starts_with(&[0x1f, 0x8b])
+                && let Some(declared) = body.last_chunk()
+            {
+                check_size(u32::from_le_bytes(*declared).into(), limit)?;
+            }
             read(MultiGzDecoder::new(body), limit, buffer)?.map_err(invalid)
         }
         Encoding::Zstd => {

@@ -2,7 +2,7 @@
 //!
 //! What a Prometheus server speaks, on top of a [`store::Store`] and a
 //! [`Queryable`](ferula_promql::storage::Queryable): the text exposition format ([`exposition`]),
-//! remote write ([`remote`]), the scraper and its configuration file ([`scrape`], [`config`]), and
+//! remote write ([`remote`]), OTLP metrics ([`otlp`]), the scraper and its configuration file ([`scrape`], [`config`]), and
 //! the HTTP API ([`api`]). The programs beside this crate only put these together. To keep metrics
 //! within a program, without a server, `ferula-tsdb` and `ferula-promql` are enough.
 //!
@@ -49,7 +49,9 @@ pub mod duration;
 mod error;
 pub mod exposition;
 mod number;
+pub mod otlp;
 pub mod pressure;
+mod protobuf;
 pub mod relabel;
 pub mod remote;
 pub mod scrape;

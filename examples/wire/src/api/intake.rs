@@ -3,12 +3,14 @@
 //! Whoever cannot be served now is asked to come again, with a status that senders do not take for
 //! their own mistake: they drop what is answered with a status of 400 to 499.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::body::{self, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use http_body_util::LengthLimitError;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -46,7 +48,7 @@ pub(super) async fn take(
     let announced = announced.and_then(|len| len.to_str().ok()?.parse().ok());
     let len: usize = announced.unwrap_or(max_bytes);
     if len > max_bytes {
-        return Err((StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n").into_response());
+        return Err(too_large());
     }
     let kib = u32::try_from(len.div_ceil(1024)).expect("bodies are far below 4 TiB");
     let budget = state.shared.body_budget.clone().acquire_many_owned(kib).await;
@@ -79,13 +81,20 @@ async fn within(
     body: impl Future<Output = Result<Bytes, axum::Error>>,
 ) -> Result<Bytes, Response> {
     match timeout(longest, body).await {
-        Ok(body) => {
-            body.map_err(|error| (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response())
-        }
+        Ok(body) => body.map_err(|error| {
+            if error.source().is_some_and(|source| source.is::<LengthLimitError>()) {
+                return too_large();
+            }
+            (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()
+        }),
         Err(_) => {
             Err(come_again(&format!("the request did not arrive within {} s", longest.as_secs())))
         }
     }
+}
+
+fn too_large() -> Response {
+    (StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n").into_response()
 }
 
 /// The answer that a request is to be sent again.

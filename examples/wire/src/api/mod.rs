@@ -15,6 +15,7 @@ mod json;
 mod labels;
 mod notes;
 mod openapi;
+mod otlp;
 pub mod page;
 mod params;
 mod query;
@@ -90,6 +91,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/admin/tsdb/clean_tombstones", post(admin::clean).put(admin::clean))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .route("/write", post(write::receive))
+        .route("/otlp/v1/metrics", post(otlp::receive))
         .method_not_allowed_fallback(serve::method_not_allowed)
         .layer(from_fn_with_state(state.clone(), serve::cross_origin))
         .layer(from_fn_with_state(state.clone(), serve::when_ready));

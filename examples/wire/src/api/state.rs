@@ -13,6 +13,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::intake::BODY_BUDGET_KIB;
 use super::reload::LiveConfig;
+use crate::otlp::{OtlpOptions, OtlpReceiver};
 use crate::pressure::Pressure;
 use crate::remote::Receiver;
 use crate::scrape::Targets;
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub(super) notes: Option<Arc<dyn Notes>>,
     pub(super) stats: Option<StatsSource>,
     pub(super) receiver: Option<Arc<Receiver>>,
+    pub(super) otlp: Option<Arc<OtlpReceiver>>,
     pub(super) write_slots: Arc<Semaphore>,
     pub(super) body_budget: Arc<Semaphore>,
     pub(super) pressure: Option<Pressure>,
@@ -74,6 +76,7 @@ impl ApiState {
             query_concurrency: DEFAULT_QUERY_CONCURRENCY,
             write_concurrency: DEFAULT_WRITE_CONCURRENCY,
             enable_remote_write: false,
+            otlp: None,
             pressure: None,
             store: None,
             notes: None,
@@ -123,6 +126,7 @@ pub struct ApiBuilder {
     query_concurrency: usize,
     write_concurrency: usize,
     enable_remote_write: bool,
+    otlp: Option<OtlpOptions>,
     pressure: Option<Pressure>,
     store: Option<Arc<dyn Store>>,
     notes: Option<Arc<dyn Notes>>,
@@ -260,6 +264,12 @@ impl ApiBuilder {
         self
     }
 
+    /// Has `/api/v1/otlp/v1/metrics` take metrics into the store; it does not by default.
+    pub fn otlp(mut self, options: OtlpOptions) -> Self {
+        self.otlp = Some(options);
+        self
+    }
+
     /// Sets what turns writers away before memory runs out; without it nothing does.
     pub fn pressure(mut self, pressure: Pressure) -> Self {
         self.pressure = Some(pressure);
@@ -292,6 +302,10 @@ impl ApiBuilder {
             }
             _ => None,
         };
+        let otlp =
+            self.store.clone().zip(self.otlp).map(|(store, options)| {
+                Arc::new(OtlpReceiver::new(store, options, &self.registry))
+            });
         let stats = self.stats.or_else(|| {
             let store = self.store.clone()?;
             Some(Box::new(move || store.stats()) as StatsSource)
@@ -306,6 +320,7 @@ impl ApiBuilder {
                 notes: self.notes,
                 stats,
                 receiver,
+                otlp,
                 write_slots: Arc::new(Semaphore::new(self.write_concurrency)),
                 body_budget: Arc::new(Semaphore::new(BODY_BUDGET_KIB)),
                 pressure: self.pressure,

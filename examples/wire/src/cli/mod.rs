@@ -6,6 +6,7 @@
 //! and exit code 1; a wrong command line is exit code 2.
 
 mod connection;
+mod otlp;
 mod server;
 
 use std::error::Error as StdError;
@@ -36,6 +37,7 @@ use crate::duration;
 use crate::exposition::MetricType;
 use crate::telemetry::Registry;
 
+pub use otlp::{DeltaFlag, OtlpFlags};
 pub use server::{GRACE_PERIOD, Server};
 
 /// Address served unless the command line says otherwise.

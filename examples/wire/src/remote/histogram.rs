@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ferula_chunkenc::histogram::{CounterResetHint, FloatHistogram, Histogram, Span};
 use ferula_tsdb::NativeHistogram;
 
-use super::protobuf::{DecodeError, DecodeProblem, Field, Fields, Value};
+use crate::protobuf::{DecodeError, DecodeProblem, Field, Fields, Value};
 
 /// Most spans, and most buckets, of each side of a histogram that is read, and most custom bounds. In
 /// memory they take up to eight times the bytes they take in a request.

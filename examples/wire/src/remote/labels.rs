@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use ferula_index::{Labels, METRIC_NAME};
 use ferula_tsdb::MAX_LABELS;
 
-use super::protobuf::{DecodeError, Fields};
+use crate::protobuf::{DecodeError, Fields};
 
 /// Longest description of a refusal, in bytes. Label sets are refused for their size, too, and the
 /// answer is not to be as long as the request.
@@ -117,7 +117,7 @@ pub(super) fn decode_labels_of(
 }
 
 /// The text, or its start if it is long.
-pub(super) fn excerpt(text: fmt::Arguments<'_>) -> String {
+pub(crate) fn excerpt(text: fmt::Arguments<'_>) -> String {
     let mut excerpt = Excerpt(String::new());
     // What fails is writing beyond the end.
     let _ = excerpt.write_fmt(text);

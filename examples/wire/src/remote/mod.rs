@@ -9,7 +9,6 @@ mod labels;
 mod metrics;
 mod notes;
 mod part;
-pub(crate) mod protobuf;
 mod receipt;
 mod receiver;
 mod refs;
@@ -18,8 +17,9 @@ mod symbols;
 mod tests;
 mod writer;
 
+pub use crate::protobuf::{DecodeError, DecodeProblem};
 pub use histogram::MAX_HISTOGRAM_BUCKETS;
-pub use protobuf::{DecodeError, DecodeProblem};
+pub(crate) use labels::excerpt;
 pub use receipt::Receipt;
 pub use receiver::{MAX_AHEAD_MS, MAX_REQUEST_BYTES, ReceiveError, Receiver, Version};
 pub use symbols::MAX_SYMBOLS;

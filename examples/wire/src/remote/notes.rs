@@ -17,11 +17,11 @@ use parking_lot::Mutex;
 
 use super::labels::decode_labels_of;
 use super::part::{Part, push_packed};
-use super::protobuf::{DecodeError, Field, Fields, Value};
 use super::receipt::Receipt;
 use super::receiver::{ReceiveError, Receiver};
 use super::symbols::Symbols;
 use super::writer::{Series, Writer};
+use crate::protobuf::{DecodeError, Field, Fields, Value};
 
 /// Metrics beyond this many are not noted.
 const MAX_FAMILIES: usize = 100_000;

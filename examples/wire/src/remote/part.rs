@@ -6,10 +6,10 @@ use ferula_index::SeriesRef;
 use ferula_tsdb::RefSample;
 
 use super::labels::{only_sample, split_labels};
-use super::protobuf::{DecodeError, DecodeProblem, Field, Fields, Value};
 use super::refs::{LabelsKey, OpenCache};
 use super::symbols::{SaidBySymbols, Symbols};
 use super::writer::sample;
+use crate::protobuf::{DecodeError, DecodeProblem, Field, Fields, Value};
 
 /// A `TimeSeries` message whose labels were found.
 pub(super) struct Part<'a> {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::metrics::Metrics;
 use super::notes::Families;
-use super::protobuf::DecodeError;
 use super::receipt::Receipt;
 use super::refs::{MIN_GENERATION, RefCache};
 use super::symbols::{MAX_SYMBOLS, Symbols};
 use super::writer::Writer;
 use crate::compression::{Buffers, DecompressError, Encoding};
 use crate::exposition::MetricType;
+use crate::protobuf::DecodeError;
 use crate::store::Store;
 use crate::telemetry::Registry;
 

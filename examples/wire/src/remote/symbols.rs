@@ -4,9 +4,9 @@ use ferula_index::{Labels, METRIC_NAME};
 use ferula_tsdb::{MAX_LABELS, MAX_METADATA_BYTES, Metadata, MetricType};
 
 use super::labels::excerpt;
-use super::protobuf::{DecodeError, Fields};
 use super::receiver::ReceiveError;
 use super::refs::{LabelsKey, RefCache};
+use crate::protobuf::{DecodeError, Fields};
 
 /// Most symbols of a request that is read. Empty ones are far smaller than their place in the list.
 pub const MAX_SYMBOLS: usize = 1 << 20;

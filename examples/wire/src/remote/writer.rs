@@ -18,11 +18,11 @@ use super::histogram::histogram;
 use super::labels::{decode_labels, excerpt};
 use super::notes::{Families, FamilyMetadata};
 use super::part::{Part, Rest};
-use super::protobuf::{DecodeError, Field, Fields, Value};
 use super::receipt::Receipt;
 use super::receiver::ReceiveError;
 use super::refs::{LabelsKey, Last, RefCache};
 use super::symbols::{SaidBySymbols, Symbols};
+use crate::protobuf::{DecodeError, Field, Fields, Value};
 use crate::store::Batch;
 
 /// Series that are looked up together. Enough to hide what a look-up waits for memory, few enough

@@ -11,9 +11,11 @@ import (
 
 func main() {
 	dir := os.Args[1]
-	for name, content := range remoteWrite() {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
-			log.Fatal(err)
+	for _, files := range []map[string][]byte{remoteWrite(), otlpMetrics()} {
+		for name, content := range files {
+			if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+				log.Fatal(err)
+			}
 		}
 	}
 }

@@ -1,4 +1,5 @@
 mod finding;
+mod otlp;
 mod queries;
 mod slow;
 

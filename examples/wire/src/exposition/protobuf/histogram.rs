@@ -5,8 +5,8 @@ use ferula_chunkenc::stale::NORMAL_NAN;
 use ferula_tsdb::NativeHistogram;
 
 use super::{ExemplarLine, ProtobufProblem, exemplar, timestamp};
+use crate::protobuf::{DecodeError, Field, Fields, Value};
 use crate::remote::histogram::{push, push_span, sint32, zigzag};
-use crate::remote::protobuf::{DecodeError, Field, Fields, Value};
 
 /// What a `Histogram` says.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use super::classic::{self, ClassicError, Parts, mark_gauge};
 use super::sample::{Pairs, Sample, SampleSource, SampleValue};
 use super::text::ExemplarLine;
 use crate::number;
-use crate::remote::protobuf::{DecodeError, Field, Fields, Value};
+use crate::protobuf::{DecodeError, Field, Fields, Value};
 use crate::remote::{DecodeProblem, MAX_HISTOGRAM_BUCKETS};
 
 /// A page that cannot be read.

@@ -1,6 +1,6 @@
 //! A walk over the fields of a protobuf message, without copies.
 //!
-//! Requests hold thousands of label sets that the receiver has mostly seen before, so nothing is
+//! Requests of remote write hold thousands of label sets that the receiver has mostly seen before, so nothing is
 //! decoded into structures of its own: fields are visited in place and strings stay borrowed.
 
 /// A message that cannot be decoded.
@@ -37,6 +37,12 @@ pub enum DecodeProblem {
     /// A string is not valid UTF-8.
     #[error("string is not valid UTF-8")]
     Utf8,
+    /// Values stand within values more often than is read.
+    #[error("nested deeper than {limit} levels")]
+    TooDeep {
+        /// Most levels that are read.
+        limit: usize,
+    },
     /// A field has more elements than are read.
     #[error("field {field} has more than {limit} elements")]
     TooMany {
@@ -176,14 +182,23 @@ impl<'a> Fields<'a> {
         field: &Field<'a>,
         mut take: impl FnMut(f64) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
+        self.each_fixed64(field, |bits| take(f64::from_bits(bits)))
+    }
+
+    /// Hands over the integers of eight bytes of a repeated field, which is packed or not.
+    pub(crate) fn each_fixed64(
+        &self,
+        field: &Field<'a>,
+        mut take: impl FnMut(u64) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
         match field.value {
-            Value::Fixed64(bits) => take(f64::from_bits(bits)),
+            Value::Fixed64(bits) => take(bits),
             Value::Bytes(packed) => {
                 let (values, rest) = packed.as_chunks::<8>();
                 if !rest.is_empty() {
                     return Err(self.error(field.offset, DecodeProblem::End));
                 }
-                values.iter().try_for_each(|value| take(f64::from_le_bytes(*value)))
+                values.iter().try_for_each(|value| take(u64::from_le_bytes(*value)))
             }
             _ => Err(self.wrong_type(field)),
         }
