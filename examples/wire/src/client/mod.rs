@@ -4,7 +4,7 @@
 //! certificates again when their files change. No secret is logged, or part of an error.
 
 mod oauth2;
-mod tls;
+pub(crate) mod tls;
 
 use std::fs;
 use std::io;
@@ -176,11 +176,7 @@ fn make(config: &ClientConfig, options: ClientOptions) -> Result<Client, ClientE
     if let Some(timeout) = options.timeout {
         builder = builder.timeout(timeout);
     }
-    // Where nothing is said of TLS, a system without authorities is no reason not to scrape without it.
-    builder = match tls::client(&config.tls) {
-        Err(TlsError::NoRoots) if config.tls == TlsConfig::default() => builder.https_only(false),
-        made => builder.tls_backend_preconfigured(made?),
-    };
+    builder = builder.tls_backend_preconfigured(tls::client(&config.tls)?);
     builder.build().map_err(ClientError::Library)
 }
 

@@ -10,8 +10,8 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
-    version,
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion, version,
 };
 
 use crate::config::{TlsConfig, TlsVersion};
@@ -38,18 +38,15 @@ pub enum TlsError {
         #[source]
         source: Option<pem::Error>,
     },
-    /// There are no authorities to trust.
-    #[error("no certificate authorities are known")]
-    NoRoots,
     /// A name is none of a host.
     #[error("{name:?} is not a valid server name")]
     ServerName {
         /// The name.
         name: String,
     },
-    /// The client certificates of a server cannot be checked.
-    #[error("cannot check certificates of clients")]
-    Verifier(#[source] rustls::server::VerifierBuilderError),
+    /// Certificates of others cannot be checked.
+    #[error("cannot check certificates")]
+    Verifier(#[source] rustls::client::VerifierBuilderError),
     /// A certificate and its key do not fit, or an authority is none.
     #[error("unusable certificate")]
     Certificate(#[source] rustls::Error),
@@ -109,7 +106,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 }
 
 /// Makes what a client needs.
-pub(super) fn client(config: &TlsConfig) -> Result<ClientConfig, TlsError> {
+pub(crate) fn client(config: &TlsConfig) -> Result<ClientConfig, TlsError> {
     let provider = provider();
     let roots = match read(config.ca.as_deref(), config.ca_file.as_ref())? {
         Some(text) => roots(&text)?,
@@ -126,13 +123,12 @@ pub(super) fn client(config: &TlsConfig) -> Result<ClientConfig, TlsError> {
         None => None,
     };
     let trusted = match config.insecure_skip_verify {
-        true => None,
-        // Without authorities there is no verifier, and no server is trusted.
-        false if roots.is_empty() => return Err(TlsError::NoRoots),
+        true => Trusted::All,
+        false if roots.is_empty() => Trusted::None,
         false => {
             let built =
                 WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-            Some(built.build().map_err(TlsError::Verifier)?)
+            Trusted::Known(built.build().map_err(TlsError::Verifier)?)
         }
     };
     let verifier = Arc::new(Verifier { trusted, name, provider });
@@ -154,10 +150,21 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
+/// Which servers are trusted.
+#[derive(Debug)]
+enum Trusted {
+    /// Whoever answers.
+    All,
+    /// Those with a certificate of known authorities.
+    Known(Arc<WebPkiServerVerifier>),
+    /// Nobody, for no authorities are known.
+    None,
+}
+
 /// Checks the certificate of a server, perhaps for another name than that of its address, or not at all.
 #[derive(Debug)]
 struct Verifier {
-    trusted: Option<Arc<WebPkiServerVerifier>>,
+    trusted: Trusted,
     name: Option<ServerName<'static>>,
     provider: Arc<CryptoProvider>,
 }
@@ -173,10 +180,11 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let name = self.name.as_ref().unwrap_or(server_name);
         match &self.trusted {
-            Some(trusted) => {
+            Trusted::Known(trusted) => {
                 trusted.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
             }
-            None => Ok(ServerCertVerified::assertion()),
+            Trusted::All => Ok(ServerCertVerified::assertion()),
+            Trusted::None => Err(CertificateError::UnknownIssuer.into()),
         }
     }
 
