@@ -45,6 +45,13 @@ pub struct SeriesExemplars {
     pub exemplars: Vec<Exemplar>,
 }
 
+impl SeriesExemplars {
+    /// Makes the exemplars of a series, which are in order.
+    pub fn new(labels: Labels, exemplars: Vec<Exemplar>) -> Self {
+        Self { labels, exemplars }
+    }
+}
+
 /// Why one exemplar was refused. The rest of its batch stands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

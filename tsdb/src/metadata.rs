@@ -37,6 +37,13 @@ pub struct MetricMetadata {
     pub metadata: Vec<Metadata>,
 }
 
+impl MetricMetadata {
+    /// Makes what the series of a metric say, each once and in order.
+    pub fn new(metric: impl Into<String>, metadata: Vec<Metadata>) -> Self {
+        Self { metric: metric.into(), metadata }
+    }
+}
+
 /// Why metadata was refused. The rest of its batch stands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use ferula_wire::api::{self, ApiState, page::Page};
-use ferula_wire::cli::{self, Failure, Server, ServerFlags, StoreFlags};
+use ferula_wire::cli::{self, Failure, QueryFlags, Server, ServerFlags, StoreFlags};
 use ferula_wire::config::ScrapeFile;
 use ferula_wire::scrape::Scraper;
 use ferula_wire::telemetry::Registry;
@@ -25,6 +25,9 @@ const FIRST_QUERY: &str = "scrape_duration_seconds";
 struct Flags {
     #[command(flatten)]
     server: ServerFlags,
+
+    #[command(flatten)]
+    query: QueryFlags,
 
     #[command(flatten)]
     store: StoreFlags,
@@ -51,7 +54,7 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     let db = flags.store.open(&registry).await?;
     let scraper = Scraper::start(&file, db.clone(), &registry)?;
     let state = server
-        .configure(ApiState::builder(db.clone()))
+        .configure(flags.query.configure(ApiState::builder(db.clone())))
         .notes(db.clone())
         .store(db.clone())
         .data_dir(&flags.store.data)

@@ -45,3 +45,46 @@ fn a_missing_directory_is_told() {
     assert!(messages.contains("nothing"), "{messages}");
     assert!(!dir.path().join("nothing").exists());
 }
+
+#[test]
+fn directories_are_one_and_replicas_one_series() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+    let stores: Vec<Db> = dirs
+        .iter()
+        .map(|dir| Db::open(dir.path(), Options::default()).expect("a new store"))
+        .collect();
+    let start = 1_700_000_000_000;
+    for (place, db) in stores.iter().enumerate() {
+        let mut batch = db.appender();
+        let replica = place.to_string();
+        let fires = Labels::from_pairs([("__name__", "fires"), ("replica", &*replica)]);
+        let own = Labels::from_pairs([("__name__", "own"), ("place", &*replica)]);
+        let (fires, own) = (fires.expect("valid labels"), own.expect("valid labels"));
+        for i in 0..10 {
+            // The first replica has a gap, and the second is a little late.
+            if place == 1 || !(4..8).contains(&i) {
+                let time = start + i * 10_000 + i64::from(place == 1);
+                batch.append(&fires, time, 1.0).expect("the sample is accepted");
+            }
+        }
+        batch.append(&own, start, 2.0).expect("the sample is accepted");
+        batch.commit().expect("the log can be written");
+    }
+    let second = dirs[1].path().to_str().expect("text").to_owned();
+    let count = "sum(count_over_time(fires[2m] @ 1700000100))";
+    let own = "count(own @ 1700000000)";
+    let both =
+        Program::start(QUERIER, dirs[0].path(), &["--data", &second, "--log-slow-queries", "0s"]);
+    assert_eq!((both.value(count), both.value(own)), (Some(16.0), Some(2.0)));
+    let (status, messages) = both.terminate();
+    assert_eq!(status.code(), Some(0));
+    assert!(messages.contains("slow query") && messages.contains(count), "{messages}");
+    let one =
+        Program::start(QUERIER, dirs[0].path(), &["--data", &second, "--replica-label", "replica"]);
+    // Four of the first, and from the second what comes twice the distance later.
+    assert_eq!((one.value(count), one.value("count(fires @ 1700000100)")), (Some(9.0), Some(1.0)));
+    assert_eq!(one.value(own), Some(2.0));
+    let (status, labels) = one.get("/api/v1/labels");
+    assert!(status == 200 && !labels.contains("replica"), "{labels}");
+    stores.into_iter().for_each(|db| db.close().expect("the log can be synced"));
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use ferula_wire::api::{self, ApiState, page::Page};
-use ferula_wire::cli::{self, Failure, OtlpFlags, Server, ServerFlags, StoreFlags};
+use ferula_wire::cli::{self, Failure, OtlpFlags, QueryFlags, Server, ServerFlags, StoreFlags};
 use ferula_wire::pressure::Pressure;
 use ferula_wire::telemetry::Registry;
 use tracing::info;
@@ -19,6 +19,9 @@ use tracing::info;
 struct Flags {
     #[command(flatten)]
     server: ServerFlags,
+
+    #[command(flatten)]
+    query: QueryFlags,
 
     #[command(flatten)]
     store: StoreFlags,
@@ -43,7 +46,7 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     let registry = Arc::new(Registry::new());
     let db = flags.store.open(&registry).await?;
     let mut builder = server
-        .configure(ApiState::builder(db.clone()))
+        .configure(flags.query.configure(ApiState::builder(db.clone())))
         .notes(db.clone())
         .store(db.clone())
         .data_dir(&flags.store.data)

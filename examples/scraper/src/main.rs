@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use ferula_wire::api::{self, ApiState, LiveConfig, page::Page};
-use ferula_wire::cli::{self, Failure, Server, ServerFlags, StoreFlags};
+use ferula_wire::cli::{self, Failure, QueryFlags, Server, ServerFlags, StoreFlags};
 use ferula_wire::config::ScrapeFile;
 use ferula_wire::scrape::{ScrapeOptions, Scraper, Shard};
 use ferula_wire::telemetry::Registry;
@@ -38,6 +38,9 @@ struct Flags {
 
     #[command(flatten)]
     server: ServerFlags,
+
+    #[command(flatten)]
+    query: QueryFlags,
 
     #[command(flatten)]
     store: StoreFlags,
@@ -71,7 +74,7 @@ async fn serve(mut flags: Flags, values: Vec<(String, String)>) -> Result<(), Fa
     let mut scraper = Scraper::start_with(&file, db.clone(), &registry, options)?;
     let (config, reloads) = LiveConfig::new(&file.text, &registry)?;
     let state = server
-        .configure(ApiState::builder(db.clone()))
+        .configure(flags.query.configure(ApiState::builder(db.clone())))
         .notes(db.clone())
         .store(db.clone())
         .data_dir(&flags.store.data)

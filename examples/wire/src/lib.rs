@@ -59,5 +59,6 @@ pub mod store;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod union;
 
 pub use error::{Error, chain};

@@ -25,8 +25,8 @@ pub struct Cardinality {
     pub series_by_label: Vec<Count>,
     /// Distinct values of each label.
     pub values_by_label: Vec<Count>,
-    /// Length of the values of each label, counted once for each series, as Prometheus does to
-    /// estimate what a label costs.
+    /// Bytes of the name and the values of each label with their lengths, counted once for each series,
+    /// as Prometheus does to estimate what a label costs.
     pub value_bytes_by_label: Vec<Count>,
     /// Bytes that this index takes for the values and postings of each label, about.
     pub index_bytes_by_label: Vec<Count>,
@@ -85,7 +85,7 @@ impl HeadIndex {
                     let len = dictionary.value(pair).len() as u64;
                     of_label.n_series += n_series;
                     of_label.n_values += 1;
-                    of_label.value_bytes += len * n_series;
+                    of_label.value_bytes += (sized(name.len() as u64) + sized(len)) * n_series;
                     of_label.index_bytes += len + PAIR_BYTES + bytes;
                     pairs_top.push(n_series, pair);
                     if name == METRIC_NAME {
@@ -121,6 +121,11 @@ impl HeadIndex {
         ] = of_labels;
         counted
     }
+}
+
+/// Bytes of a text with its length, as Prometheus keeps it: one for those below 255, four for others.
+fn sized(len: u64) -> u64 {
+    len + if len < 255 { 1 } else { 4 }
 }
 
 /// What a pair takes besides its text and its postings' content: its number, the tables by which it

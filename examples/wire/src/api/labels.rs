@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::Uri;
 use axum::response::Response;
+use ferula_index::labels::quoted;
 use ferula_index::{Labels, Matcher};
 use ferula_promql::storage::{Querier, SelectHints, StorageError, TimeRange};
 
@@ -33,9 +35,14 @@ pub(super) async fn names(
 pub(super) async fn values(
     State(state): State<ApiState>,
     name: Result<Path<String>, PathRejection>,
+    uri: Uri,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let Path(name) = name.map_err(|problem| ApiError::bad_data(problem.body_text()))?;
+    // What is no text is refused with its bytes, which only the address has.
+    let Path(name) = name.map_err(|_| {
+        let name = uri.path().rsplit('/').nth(1).unwrap_or_default();
+        ApiError::bad_data(format!("invalid label name: {}", quoted_bytes(name)))
+    })?;
     let name = unescape_name(&name).unwrap_or(name);
     if name.is_empty() {
         return Err(ApiError::bad_data("invalid label name: \"\""));
@@ -139,6 +146,34 @@ impl Lookup {
         }
         success.encode(|out| json::push_list(out, found, push))
     }
+}
+
+/// A part of an address in quotes, with what is no UTF-8 as escapes.
+fn quoted_bytes(encoded: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = encoded.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = code.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match code.filter(|_| *first == b'%') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    let mut text = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        let valid = quoted(chunk.valid()).to_string();
+        text.push_str(&valid[1..valid.len() - 1]);
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+    }
+    text.push('"');
+    text
 }
 
 /// Undoes the escaping of label names that do not fit into a path: `U__`, with `_xx_` for a

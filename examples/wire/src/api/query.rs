@@ -104,6 +104,10 @@ impl QueryParams {
         let lookback = params.duration("lookback_delta").map_err(|e| {
             ApiError::bad_data(format!("error parsing lookback delta duration: {e}"))
         })?;
+        if timeout.is_some_and(|nanos| nanos <= 0) {
+            // Prometheus finds that there is no time left before it looks at the query.
+            return Err(ApiError::parameter("query", "context deadline exceeded"));
+        }
         Ok(Self {
             limit,
             timeout_ms: timeout.map(|nanos| u64::try_from(nanos / NANOS_PER_MS).unwrap_or(0)),
@@ -144,9 +148,12 @@ async fn run(
     query = query.with_timeout_ms(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
     let cancel = CancelOnDrop(query.cancel_handle());
     let (writer, mut pieces) = stream::body(deadline);
+    let slow_query_ms = state.shared.slow_query_ms;
     let outcome = spawn_blocking(move || {
+        let start = Instant::now();
         let answer = evaluate(&query, &params, queued, writer);
         drop(slot);
+        log_if_slow(&query, start.elapsed(), queued, slow_query_ms, answer.as_ref().err());
         answer
     });
     if let Some(first) = pieces.first().await {
@@ -157,6 +164,22 @@ async fn run(
         Ok(body) => body.map(reply::encoded),
         Err(panic) => Err(ApiError::internal(&panic)),
     }
+}
+
+/// Logs what took too long.
+fn log_if_slow(
+    query: &Query,
+    evaluated: Duration,
+    queued: Duration,
+    least_ms: Option<u64>,
+    error: Option<&ApiError>,
+) {
+    if least_ms.is_none_or(|least| evaluated < Duration::from_millis(least)) {
+        return;
+    }
+    let error = error.map_or("", ApiError::message);
+    let (seconds, queued) = (evaluated.as_secs_f64(), queued.as_secs_f64());
+    tracing::warn!(query = query.text(), seconds, queued, error, "slow query");
 }
 
 /// Writes the answer of a query. What was not sent by its end is returned.

@@ -14,7 +14,7 @@ pub(super) const TOO_BROAD: &str = "match[] must contain at least one non-empty 
 pub(crate) fn parse(text: &str) -> Result<Vec<Matcher>, String> {
     let expr = ferula_promql::parse(text).map_err(|error| match error.kind() {
         ParseErrorKind::EmptySelector => TOO_BROAD.to_owned(),
-        _ => error.to_string(),
+        _ => unexpected_bracket(text).unwrap_or_else(|| error.to_string()),
     })?;
     match expr.kind {
         ExprKind::Selector(selector)
@@ -22,8 +22,26 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Matcher>, String> {
         {
             Ok(selector.matchers)
         }
-        _ => Err("1:1: parse error: expected a series selector and nothing else".to_owned()),
+        _ => Err(unexpected_bracket(text).unwrap_or_else(|| {
+            "1:1: parse error: expected a series selector and nothing else".to_owned()
+        })),
     }
+}
+
+/// What Prometheus says of a bracket behind the name of a metric: where only a selector is taken
+/// there are no calls and no ranges.
+fn unexpected_bracket(text: &str) -> Option<String> {
+    let name = text.trim_start();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+    let rest = name.trim_start_matches(is_name);
+    let bracket = rest.trim_start().chars().next()?;
+    if name.len() == rest.len() || !matches!(bracket, '(' | '[') {
+        return None;
+    }
+    let before = &text[..text.len() - rest.trim_start().len()];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or(before).len() + 1;
+    Some(format!("{line}:{column}: parse error: unexpected \"{bracket}\""))
 }
 
 /// The text of a query in canonical form, broken into lines where it is long.

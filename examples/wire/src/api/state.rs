@@ -59,6 +59,7 @@ pub(super) struct Shared {
     pub(super) external_labels: Vec<(String, String)>,
     pub(super) cors_origin: Option<CaptureRegex>,
     pub(super) quit: Option<Quit>,
+    pub(super) slow_query_ms: Option<u64>,
     pub(super) retention: String,
     pub(super) start_time: SystemTime,
 }
@@ -94,6 +95,7 @@ impl ApiState {
             external_labels: Vec::new(),
             cors_origin: None,
             quit: None,
+            slow_query_ms: None,
             retention: String::new(),
         }
     }
@@ -144,6 +146,7 @@ pub struct ApiBuilder {
     external_labels: Vec<(String, String)>,
     cors_origin: Option<CaptureRegex>,
     quit: Option<Quit>,
+    slow_query_ms: Option<u64>,
     retention: String,
 }
 
@@ -258,6 +261,12 @@ impl ApiBuilder {
         self
     }
 
+    /// Has queries logged that take at least as many milliseconds; none are by default.
+    pub fn log_slow_queries(mut self, least_ms: Option<u64>) -> Self {
+        self.slow_query_ms = least_ms;
+        self
+    }
+
     /// Sets whether `/api/v1/write` takes samples into the store; it does not by default.
     pub fn enable_remote_write(mut self, enable: bool) -> Self {
         self.enable_remote_write = enable;
@@ -337,6 +346,7 @@ impl ApiBuilder {
                 external_labels: self.external_labels,
                 cors_origin: self.cors_origin,
                 quit: self.quit,
+                slow_query_ms: self.slow_query_ms,
                 retention: self.retention,
                 start_time: SystemTime::now(),
             }),

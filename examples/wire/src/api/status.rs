@@ -209,7 +209,7 @@ struct Cardinality {
     series_by_metric: Vec<(String, u64)>,
     series_by_pair: Vec<(String, u64)>,
     values_by_label: Vec<(String, u64)>,
-    /// Bytes of all values, once per series that has them.
+    /// Bytes of name and values, once per series that has them.
     bytes_by_label: Vec<(String, u64)>,
 }
 
@@ -229,7 +229,9 @@ impl Cardinality {
         }
         let mut counted = Self::default();
         for (name, values) in by_label {
-            let bytes = values.iter().map(|(value, n)| value.len() as u64 * n).sum();
+            // As Prometheus counts them, with a length for each text.
+            let sized = |text: &str| text.len() as u64 + if text.len() < 255 { 1 } else { 4 };
+            let bytes = values.iter().map(|(value, n)| (sized(&name) + sized(value)) * n).sum();
             counted.values_by_label.push((name.clone(), values.len() as u64));
             counted.bytes_by_label.push((name.clone(), bytes));
             counted.n_label_pairs += values.len() as u64;

@@ -7,6 +7,7 @@
 
 mod connection;
 mod otlp;
+mod query;
 mod server;
 
 use std::error::Error as StdError;
@@ -38,6 +39,7 @@ use crate::exposition::MetricType;
 use crate::telemetry::Registry;
 
 pub use otlp::{DeltaFlag, OtlpFlags};
+pub use query::QueryFlags;
 pub use server::{GRACE_PERIOD, Server};
 
 /// Address served unless the command line says otherwise.

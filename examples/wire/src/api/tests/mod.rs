@@ -128,8 +128,9 @@ async fn labels_and_their_values_are_listed() {
         let expected = format!(r#"{{"status":"success","data":{data}}}"#);
         assert_eq!(get(&api, path).await, (200, expected), "{path}");
     }
-    let unreadable = r#"{"status":"error","errorType":"bad_data","error":"Invalid URL: Invalid UTF-8 in `name`"}"#;
-    assert_eq!(get(&api, "/api/v1/label/%FF/values").await, (400, unreadable.to_owned()));
+    let unreadable =
+        r#"{"status":"error","errorType":"bad_data","error":"invalid label name: \"a\\xff/\""}"#;
+    assert_eq!(get(&api, "/api/v1/label/a%FF%2f/values").await, (400, unreadable.to_owned()));
     let (status, body) = get(&api, &format!("/api/v1/series?{}", "match[]=up&".repeat(1001))).await;
     assert!(status == 400 && body.contains("more than 1000 selectors"), "{body}");
     let limited =
@@ -142,7 +143,7 @@ async fn status_tells_what_the_head_holds() {
     let (_, body) = get(&api(), "/api/v1/status/tsdb?limit=1").await;
     assert_eq!(
         body,
-        r#"{"status":"success","data":{"headStats":{"numSeries":3,"numLabelPairs":5,"chunkCount":0,"minTime":0,"maxTime":540000},"seriesCountByMetricName":[{"name":"up","value":2}],"labelValueCountByLabelName":[{"name":"__name__","value":2}],"memoryInBytesByLabelName":[{"name":"__name__","value":12}],"seriesCountByLabelValuePair":[{"name":"__name__=up","value":2}]}}"#
+        r#"{"status":"success","data":{"headStats":{"numSeries":3,"numLabelPairs":5,"chunkCount":0,"minTime":0,"maxTime":540000},"seriesCountByMetricName":[{"name":"up","value":2}],"labelValueCountByLabelName":[{"name":"__name__","value":2}],"memoryInBytesByLabelName":[{"name":"__name__","value":42}],"seriesCountByLabelValuePair":[{"name":"__name__=up","value":2}]}}"#
     );
 }
 
