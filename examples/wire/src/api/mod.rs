@@ -6,6 +6,7 @@
 //! rules and alerts, which answer as a server without any does.
 
 mod admin;
+mod analyze;
 mod answer;
 mod discovery;
 mod features;
@@ -56,6 +57,7 @@ pub fn router(state: ApiState) -> Router {
     let v1 = Router::new()
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
+        .route("/query_analyze", get(analyze::analyze).post(analyze::analyze))
         .route("/query_exemplars", get(notes::exemplars).post(notes::exemplars))
         .route("/format_query", get(query::format).post(query::format))
         .route("/parse_query", get(query::parse).post(query::parse))

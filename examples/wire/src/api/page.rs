@@ -1,4 +1,4 @@
-//! The page for people: a query field, a graph, a table and the targets, served from the binary.
+//! The page for people: queries with graphs, a table and their plan, targets and the store, served from the binary.
 //!
 //! The files in `page/` are plain HTML, CSS and JavaScript modules without a build step. They speak
 //! to the API of the same server by relative addresses, so a proxy may put a path in front of it.
@@ -18,18 +18,22 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 const INDEX: &str = include_str!("page/index.html");
 
 /// Addresses below which the page shows itself. `/query` is where newer Prometheus has it.
-const PATHS: [&str; 4] = ["/", "/graph", "/query", "/targets"];
+const PATHS: [&str; 5] = ["/", "/graph", "/query", "/targets", "/status"];
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, media type and content of the files that the page loads.
-const ASSETS: [(&str, &str, &str); 10] = [
+const ASSETS: [(&str, &str, &str); 14] = [
     ("/assets/api.js", JAVASCRIPT, include_str!("page/api.js")),
     ("/assets/app.js", JAVASCRIPT, include_str!("page/app.js")),
     ("/assets/chart.js", JAVASCRIPT, include_str!("page/chart.js")),
     ("/assets/dom.js", JAVASCRIPT, include_str!("page/dom.js")),
     ("/assets/editor.js", JAVASCRIPT, include_str!("page/editor.js")),
     ("/assets/format.js", JAVASCRIPT, include_str!("page/format.js")),
+    ("/assets/panels.js", JAVASCRIPT, include_str!("page/panels.js")),
+    ("/assets/plan.js", JAVASCRIPT, include_str!("page/plan.js")),
+    ("/assets/series.js", JAVASCRIPT, include_str!("page/series.js")),
+    ("/assets/store.js", JAVASCRIPT, include_str!("page/store.js")),
     ("/assets/theme.js", JAVASCRIPT, include_str!("page/theme.js")),
     ("/assets/views.js", JAVASCRIPT, include_str!("page/views.js")),
     ("/assets/mark.svg", "image/svg+xml", include_str!("page/mark.svg")),

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use ferula_index::labels::quoted;
 use ferula_promql::{CancelHandle, Error, Query, QueryStats};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
@@ -26,14 +27,7 @@ pub(super) async fn instant(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let limit = params.limit()?;
-    let time = params.time_or("time", calendar::now_ms())?;
-    let options = QueryParams::new(&params, limit)?;
-    let query = state
-        .shared
-        .engine
-        .instant(state.shared.storage.clone(), params.get("query"), time)
-        .map_err(|e| ApiError::parameter("query", chain(&e)))?;
+    let (query, options) = instant_query(&state, &params)?;
     run(&state, query, options).await
 }
 
@@ -41,6 +35,28 @@ pub(super) async fn range(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Response, ApiError> {
+    let (query, options) = range_query(&state, &params)?;
+    run(&state, query, options).await
+}
+
+/// The query at one time that a request asks for.
+pub(super) fn instant_query(
+    state: &ApiState,
+    params: &Params,
+) -> Result<(Query, QueryParams), ApiError> {
+    let limit = params.limit()?;
+    let time = params.time_or("time", calendar::now_ms())?;
+    let options = QueryParams::new(params, limit)?;
+    let shared = &state.shared;
+    let query = shared.engine.instant(shared.storage.clone(), params.get("query"), time);
+    Ok((query.map_err(|e| ApiError::parameter("query", chain(&e)))?, options))
+}
+
+/// The query over a range of time that a request asks for.
+pub(super) fn range_query(
+    state: &ApiState,
+    params: &Params,
+) -> Result<(Query, QueryParams), ApiError> {
     let limit = params.limit()?;
     let start = params.required_time("start")?;
     let end = params.required_time("end")?;
@@ -69,13 +85,11 @@ pub(super) async fn range(
     if step_ms == 0 {
         return Err(not_positive());
     }
-    let options = QueryParams::new(&params, limit)?;
-    let query = state
-        .shared
-        .engine
-        .range(state.shared.storage.clone(), params.get("query"), to_ms(start), to_ms(end), step_ms)
-        .map_err(|e| ApiError::parameter("query", chain(&e)))?;
-    run(&state, query, options).await
+    let options = QueryParams::new(params, limit)?;
+    let (engine, storage) = (&state.shared.engine, state.shared.storage.clone());
+    let (start, end) = (to_ms(start), to_ms(end));
+    let query = engine.range(storage, params.get("query"), start, end, step_ms);
+    Ok((query.map_err(|e| ApiError::parameter("query", chain(&e)))?, options))
 }
 
 pub(super) async fn format(params: Params) -> Result<Response, ApiError> {
@@ -91,7 +105,7 @@ pub(super) async fn parse(params: Params) -> Result<Response, ApiError> {
 }
 
 /// Parameters that instant and range queries share.
-struct QueryParams {
+pub(super) struct QueryParams {
     limit: Option<usize>,
     timeout_ms: Option<u64>,
     lookback_delta_ms: Option<i64>,
@@ -118,7 +132,7 @@ impl QueryParams {
 }
 
 /// Cancels the query when the handler is dropped, which is what a client's hanging up comes to.
-struct CancelOnDrop(CancelHandle);
+pub(super) struct CancelOnDrop(pub(super) CancelHandle);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
@@ -126,12 +140,12 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// Evaluates a query on a thread of its own and encodes the answer there.
-async fn run(
+/// Waits until it is the query's turn, and takes the time that took from what it has.
+pub(super) async fn in_turn(
     state: &ApiState,
     mut query: Query,
-    params: QueryParams,
-) -> Result<Response, ApiError> {
+    params: &QueryParams,
+) -> Result<(Query, OwnedSemaphorePermit, Turn), ApiError> {
     let start = Instant::now();
     let longest = state.shared.engine.options().timeout();
     let timeout_ms = params.timeout_ms.map_or(longest, |timeout| timeout.min(longest));
@@ -146,6 +160,18 @@ async fn run(
     let queued = start.elapsed();
     let left = deadline.saturating_duration_since(Instant::now());
     query = query.with_timeout_ms(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    Ok((query, slot, Turn { deadline, queued }))
+}
+
+/// When a query has to be done, and how long it waited for its turn.
+pub(super) struct Turn {
+    deadline: Instant,
+    queued: Duration,
+}
+
+/// Evaluates a query on a thread of its own and encodes the answer there.
+async fn run(state: &ApiState, query: Query, params: QueryParams) -> Result<Response, ApiError> {
+    let (query, slot, Turn { deadline, queued }) = in_turn(state, query, &params).await?;
     let cancel = CancelOnDrop(query.cancel_handle());
     let (writer, mut pieces) = stream::body(deadline);
     let slow_query_ms = state.shared.slow_query_ms;
@@ -202,7 +228,7 @@ fn evaluate(
     if is_gone {
         return Err(ApiError::new(ErrorKind::Canceled, "the client did not read the answer"));
     }
-    let summary = summary.map_err(|error| ApiError::new(kind_of(&error), chain(&error)))?;
+    let summary = summary.map_err(|error| failure(&error))?;
     let mut success = Success {
         warnings: summary.annotations.warnings(query.text()),
         infos: summary.annotations.infos(query.text()),
@@ -226,14 +252,15 @@ fn evaluate(
     Ok(body.finish().unwrap_or_default())
 }
 
-/// The kind of error that a query which ended with this one is answered with.
-fn kind_of(error: &Error) -> ErrorKind {
-    match error {
+/// What a query that ended with this error is answered with.
+pub(super) fn failure(error: &Error) -> ApiError {
+    let kind = match error {
         Error::Cancelled => ErrorKind::Canceled,
         Error::Timeout => ErrorKind::Timeout,
         Error::Storage(_) => ErrorKind::Internal,
         _ => ErrorKind::Execution,
-    }
+    };
+    ApiError::new(kind, chain(error))
 }
 
 /// Writes the field `stats`. Preparation and sorting are part of the evaluation here.

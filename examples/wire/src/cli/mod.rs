@@ -248,6 +248,9 @@ pub fn expose_store(registry: &Registry, stats: impl Fn() -> Stats + Send + Sync
     };
     use MetricType::{Counter, Gauge};
     read("ferula_tsdb_blocks", "Blocks that serve.", Gauge, |stats| stats.blocks.len() as u64);
+    read("ferula_tsdb_block_size_bytes", "Size of the blocks that serve.", Gauge, |stats| {
+        stats.block_bytes
+    });
     read("ferula_tsdb_head_chunks", "Chunks in the head.", Gauge, |stats| stats.n_chunks);
     read("ferula_tsdb_head_series", "Series in the head.", Gauge, |stats| stats.n_series);
     read("ferula_tsdb_samples_appended_total", "Samples committed.", Counter, |stats| {

@@ -4,25 +4,31 @@ import { ApiError, instantQuery, ownMetrics, rangeQuery, request, serverNow } fr
 import { Chart } from './chart.js';
 import { byId, el } from './dom.js';
 import { Editor } from './editor.js';
-import { commonLabels, formatCount, formatDuration, formatTime, parseDuration, parseTime, seriesName } from './format.js';
+import { formatCount, formatDuration, formatTime, parseDuration, parseTime } from './format.js';
+import { Panels } from './panels.js';
+import { showPlan } from './plan.js';
+import { SeriesReader } from './series.js';
+import { showStore } from './store.js';
 import { Legend, showError, showNotes, showTable, showTargets } from './views.js';
 
 const RANGES = ['10s', '30s', '1m', '2m', '5m', '15m', '30m', '1h', '2h', '6h', '12h', '1d', '2d', '1w', '2w', '4w', '12w', '1y']
   .map(parseDuration);
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 604800].map((s) => s * 1000);
-const COLORS = 12;
-const MAX_DRAWN = 2000;
+const TABS = ['graph', 'table', 'plan'];
+const VIEWS = { query: 'graph', targets: 'targets', store: 'status' };
+const MAX_PANELS = 20;
 const STATUS_MS = 5000;
 
-const state = { view: 'query', expr: '', tab: 'graph', range: 3_600_000, end: null, step: null, refresh: 0 };
+const state = { view: 'query', expr: '', more: [], tab: 'graph', range: 3_600_000, end: null, step: null, refresh: 0 };
 const chart = new Chart(byId('canvas'), byId('tooltip'), zoom);
 const legend = new Legend(byId('legend'), chart);
 const editor = new Editor(byId('expr'), byId('highlight'), byId('completions'), submit);
+const panels = new Panels(byId('panels'), (more) => change({ more }), zoom);
+const reader = new SeriesReader();
 
 let running = null;
 let timer = 0;
 let shown = '';
-let colors = { expr: null, byKey: new Map() };
 
 // The address. Parameter names are those of Prometheus, so links made for it work here too.
 
@@ -32,9 +38,10 @@ function readAddress() {
   const asked = params.has('g0.expr');
   const refresh = parseDuration(asked ? params.get('refresh') ?? '' : meta('refresh')) ?? 0;
   Object.assign(state, {
-    view: location.pathname.endsWith('/targets') ? 'targets' : 'query',
+    view: Object.keys(VIEWS).find((view) => location.pathname.endsWith(`/${VIEWS[view]}`)) ?? 'query',
     expr: params.get('g0.expr') ?? meta('query'),
-    tab: ['1', 'table'].includes(params.get('g0.tab')) ? 'table' : 'graph',
+    more: furtherExpressions(params),
+    tab: TABS[['0', '1'].indexOf(params.get('g0.tab'))] ?? TABS.find((tab) => tab === params.get('g0.tab')) ?? 'graph',
     range: parseDuration(params.get('g0.range_input') ?? meta('range')) ?? 3_600_000,
     end: parseTime((params.get('g0.end_input') ?? params.get('g0.moment_input') ?? '').replace(/(:\d\d)$/, '$1Z')),
     step: parseDuration(params.get('g0.step_input') ?? ''),
@@ -42,11 +49,19 @@ function readAddress() {
   });
 }
 
+/** The expressions of the panels below the first one. */
+function furtherExpressions(params) {
+  const found = [];
+  while (found.length < MAX_PANELS && params.has(`g${found.length + 1}.expr`)) found.push(params.get(`g${found.length + 1}.expr`));
+  return found;
+}
+
 function address() {
-  if (state.view === 'targets') return 'targets';
+  if (state.view !== 'query') return VIEWS[state.view];
   const params = new URLSearchParams({ 'g0.expr': state.expr, 'g0.tab': state.tab, 'g0.range_input': formatDuration(state.range) });
   if (state.end !== null) params.set('g0.end_input', new Date(state.end).toISOString().slice(0, 19).replace('T', ' '));
   if (state.step !== null) params.set('g0.step_input', formatDuration(state.step));
+  state.more.forEach((expr, i) => params.set(`g${i + 1}.expr`, expr));
   if (state.refresh) params.set('refresh', formatDuration(state.refresh));
   return `graph?${params}`;
 }
@@ -64,20 +79,22 @@ function change(changes, { history: step = true } = {}) {
 
 function render() {
   const isQuery = state.view === 'query';
-  byId('view-query').hidden = !isQuery;
-  byId('view-targets').hidden = isQuery;
-  for (const view of ['query', 'targets']) {
+  for (const view of Object.keys(VIEWS)) {
+    byId(`view-${view}`).hidden = state.view !== view;
     byId(`nav-${view}`).toggleAttribute('aria-current', state.view === view);
   }
-  document.title = isQuery && state.expr ? `${state.expr.slice(0, 60)} · Ferula` : isQuery ? 'Ferula' : 'Targets · Ferula';
+  document.title = isQuery && state.expr ? `${state.expr.slice(0, 60)} · Ferula` : isQuery ? 'Ferula' : `${state.view === 'store' ? 'Store' : 'Targets'} · Ferula`;
+  panels.sync(state.more);
+  byId('panels').hidden = state.tab !== 'graph';
   if (editor.value !== state.expr) editor.value = state.expr;
-  for (const tab of ['graph', 'table']) {
+  for (const tab of TABS) {
     byId(`tab-${tab}`).setAttribute('aria-selected', String(state.tab === tab));
     byId(`tab-${tab}`).tabIndex = state.tab === tab ? 0 : -1;
     byId(`panel-${tab}`).hidden = state.tab !== tab || shown !== `${tab} ${state.expr}`;
   }
-  for (const field of document.querySelectorAll('.graph-only')) field.hidden = state.tab !== 'graph';
-  byId('end-label').textContent = state.tab === 'graph' ? 'End' : 'At';
+  for (const field of document.querySelectorAll('.graph-only')) field.hidden = state.tab === 'table';
+  byId('add-panel').hidden = state.tab !== 'graph' || state.more.length >= MAX_PANELS;
+  byId('end-label').textContent = state.tab === 'table' ? 'At' : 'End';
   setField('range', formatDuration(state.range));
   setField('end', state.end === null ? '' : formatTime(state.end));
   setField('step', state.step === null ? '' : formatDuration(state.step));
@@ -109,6 +126,21 @@ function submit() {
   else run();
 }
 
+async function formatExpression() {
+  const text = editor.value;
+  if (!text.trim()) return;
+  try {
+    const { data } = await request('format_query', { params: { query: text }, method: 'POST' });
+    // What was typed meanwhile stays.
+    if (editor.value === text) editor.value = data;
+    editor.focus();
+  } catch (error) {
+    const offset = errorOffset(error.message, text);
+    showError(error, text, offset);
+    if (offset !== null && editor.value === text) editor.markError(offset);
+  }
+}
+
 function autoStep() {
   const wanted = state.range / Math.max(100, Math.min(600, (chart.width || 1000) / 2.5));
   return STEPS.find((step) => step >= wanted) ?? STEPS.at(-1);
@@ -120,7 +152,7 @@ function nextRange(direction) {
 }
 
 function shift(direction) {
-  const amount = state.tab === 'graph' ? state.range / 2 : 60_000;
+  const amount = state.tab === 'table' ? 60_000 : state.range / 2;
   const end = (state.end ?? serverNow()) + direction * amount;
   change({ end: end >= serverNow() ? null : Math.round(end / 1000) * 1000 }, { history: false });
 }
@@ -137,7 +169,7 @@ async function run() {
   running?.abort();
   const turn = (running = new AbortController());
   const isQuery = state.view === 'query';
-  if (isQuery && !state.expr) {
+  if (isQuery && !state.expr && state.more.every((expr) => !expr)) {
     showError(null);
     showNotes();
     byId('outcome').textContent = '';
@@ -145,10 +177,11 @@ async function run() {
   }
   const began = performance.now();
   try {
-    if (!isQuery) await runTargets(turn.signal);
-    else if (state.tab === 'graph') await runGraph(turn.signal);
-    else await runTable(turn.signal);
-    if (isQuery) {
+    if (state.view === 'store') await runStore(turn.signal);
+    else if (!isQuery) await runTargets(turn.signal);
+    else if (state.tab === 'graph') await runGraphs(turn.signal);
+    else if (state.expr) await (state.tab === 'plan' ? runPlan : runTable)(turn.signal);
+    if (isQuery && state.expr) {
       showError(null);
       editor.markError(null);
       byId(`panel-${state.tab}`).classList.remove('stale');
@@ -166,7 +199,7 @@ async function run() {
     }
     byId('outcome').textContent = '';
   }
-  const pause = isQuery ? state.refresh : 2000;
+  const pause = { query: state.tab === 'plan' ? 0 : state.refresh, targets: 2000, store: 0 }[state.view];
   // A page in the background waits; it goes on as soon as it is seen again.
   if (pause && turn === running && !document.hidden) timer = setTimeout(run, Math.max(50, pause - (performance.now() - began)));
 }
@@ -177,47 +210,46 @@ function reveal() {
   byId(`panel-${state.tab}`).hidden = false;
 }
 
-async function runGraph(signal) {
+/** The times that all graphs show: what is asked for, and what is seen of it. */
+function graphRange() {
   const step = state.step ?? autoStep();
   const isLive = state.refresh > 0 && state.end === null;
-  const now = serverNow();
   // Points on multiples of the step stay where they are from one refresh to the next.
-  const end = state.end ?? now;
+  const end = state.end ?? serverNow();
   const lag = isLive ? Math.min(step + state.refresh + 150, state.range / 10) : 0;
   const from = Math.floor((end - state.range - lag) / step) * step - (isLive ? step : 0);
-  const { data, warnings, infos } = await rangeQuery(state.expr, from, Math.floor(end / step) * step, step, signal);
-  const { series, histograms } = toSeries(data.result);
-  const omit = commonLabels(series.map((s) => s.labels));
-  reveal();
-  chart.show(series.slice(0, MAX_DRAWN), { start: end - state.range, end, step, glideLag: isLive ? lag : null, omit });
-  legend.show(series.slice(0, MAX_DRAWN), omit, end - 2 * step);
-  const notes = [...(warnings ?? [])];
-  if (series.length > MAX_DRAWN) notes.push(`Only the first ${MAX_DRAWN} of ${series.length} series are drawn.`);
-  if (histograms > 0) notes.push(`${histograms} series of native histograms cannot be drawn; the table shows them.`);
-  showNotes(notes, infos);
-  const points = series.reduce((n, s) => n + s.times.length, 0);
-  byId('outcome').textContent = `${formatCount(series.length)} series · ${formatCount(points)} points`;
+  return { from, to: Math.floor(end / step) * step, start: end - state.range, end, step, glideLag: isLive ? lag : null };
 }
 
-function toSeries(result) {
-  if (colors.expr !== state.expr) {
-    colors = { expr: state.expr, byKey: new Map() };
-    chart.hidden = new Set();
-  }
-  let histograms = 0;
-  const series = [];
-  for (const { metric, values, histograms: own } of result) {
-    if (own) histograms += 1;
-    if (!values) continue;
-    const key = seriesName(metric);
-    if (!colors.byKey.has(key)) colors.byKey.set(key, colors.byKey.size % COLORS);
-    series.push({
-      key, labels: metric, color: colors.byKey.get(key),
-      times: Float64Array.from(values, ([time]) => Math.round(time * 1000)),
-      values: Float64Array.from(values, ([, value]) => Number(value.replace('Inf', 'Infinity'))),
-    });
-  }
-  return { series, histograms };
+async function runGraphs(signal) {
+  const range = graphRange();
+  await Promise.all([state.expr ? runGraph(range, signal) : null, panels.run(range, signal)]);
+}
+
+async function runGraph({ from, to, start, end, step, glideLag }, signal) {
+  const { data, warnings, infos } = await rangeQuery(state.expr, from, to, step, signal);
+  const { drawn, omit, notes, isNew, count, points } = reader.read(data.result, state.expr);
+  if (isNew) chart.hidden = new Set();
+  reveal();
+  chart.show(drawn, { start, end, step, glideLag, omit });
+  legend.show(drawn, omit, end - 2 * step);
+  showNotes([...(warnings ?? []), ...notes], infos);
+  byId('outcome').textContent = `${formatCount(count)} series · ${formatCount(points)} points`;
+}
+
+async function runPlan(signal) {
+  const { from, to, step } = graphRange();
+  const [start, end, distance] = [from, to, step].map((ms) => (ms / 1000).toFixed(3));
+  const outcome = await showPlan(byId('panel-plan'), { query: state.expr, start, end, step: distance }, signal);
+  reveal();
+  showNotes();
+  byId('outcome').textContent = outcome;
+}
+
+async function runStore(signal) {
+  const limit = byId('store-limit').value;
+  const onQuery = (expr) => change({ view: 'query', tab: 'table', expr });
+  byId('store-outcome').textContent = await showStore(byId('store'), limit, onQuery, signal);
 }
 
 async function runTable(signal) {
@@ -312,6 +344,7 @@ function renderTheme() {
   button.setAttribute('aria-label', button.title);
   button.onclick = () => setTheme(next);
   chart.restyle();
+  panels.restyle();
 }
 
 // Wiring.
@@ -320,14 +353,15 @@ byId('query-form').addEventListener('submit', (event) => {
   event.preventDefault();
   submit();
 });
-for (const tab of ['graph', 'table']) byId(`tab-${tab}`).onclick = () => change({ tab });
+for (const tab of TABS) byId(`tab-${tab}`).onclick = () => change({ tab });
 document.querySelector('[role=tablist]').addEventListener('keydown', (event) => {
   if (event.key !== 'ArrowLeft' && event.key !== 'ArrowRight') return;
-  const tab = state.tab === 'graph' ? 'table' : 'graph';
+  const move = event.key === 'ArrowLeft' ? TABS.length - 1 : 1;
+  const tab = TABS[(TABS.indexOf(state.tab) + move) % TABS.length];
   change({ tab });
   byId(`tab-${tab}`).focus();
 });
-for (const view of ['query', 'targets']) {
+for (const view of Object.keys(VIEWS)) {
   byId(`nav-${view}`).addEventListener('click', (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
@@ -343,6 +377,12 @@ byId('end-back').onclick = () => shift(-1);
 byId('end-forward').onclick = () => shift(1);
 byId('refresh').onchange = () => change({ refresh: Number(byId('refresh').value), end: null }, { history: false });
 byId('only-down').onchange = () => run();
+byId('store-limit').onchange = () => run();
+byId('format').onclick = () => formatExpression();
+byId('add-panel').onclick = () => {
+  change({ more: [...panels.exprs, ''] });
+  panels.focusLast();
+};
 byId('empty').append(el('p', '', {}, 'Type an expression, or start with one of these:'),
   ...['up', 'sum by (job) (up)', 'topk(10, count by (__name__) ({__name__!=""}))'].map((expr) =>
     el('button', 'example', { type: 'button', onclick: () => change({ expr }) }, expr)));
@@ -354,12 +394,18 @@ document.addEventListener('visibilitychange', () => {
   if (!document.hidden && (state.refresh || state.view === 'targets')) run();
 });
 document.addEventListener('keydown', (event) => {
-  if (event.key === '/' && !event.target.closest('input, textarea, select') && state.view === 'query') {
+  if (event.altKey && event.key === 'f' && state.view === 'query') {
+    event.preventDefault();
+    formatExpression();
+  } else if (event.key === '/' && !event.target.closest('input, textarea, select') && state.view === 'query') {
     event.preventDefault();
     editor.focus();
   }
 });
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => chart.restyle());
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+  chart.restyle();
+  panels.restyle();
+});
 
 readAddress();
 renderTheme();

@@ -201,7 +201,7 @@ export class Editor {
     this.#items = found;
     this.#chosen = -1;
     this.#list.replaceChildren(...found.map((item, i) => el('li', '', {
-      id: `completion-${i}`, role: 'option', 'aria-selected': 'false', onclick: () => this.#accept(i),
+      id: `${this.#list.id}-${i}`, role: 'option', 'aria-selected': 'false', onclick: () => this.#accept(i),
     }, el('span', `tok-${item.kind}`, {}, item.text), el('small', '', {}, item.hint))));
     this.#list.hidden = false;
     this.#input.setAttribute('aria-expanded', 'true');
@@ -222,7 +222,7 @@ export class Editor {
     this.#chosen = i;
     Array.from(this.#list.children).forEach((item, k) => item.setAttribute('aria-selected', String(k === i)));
     this.#list.children[i].scrollIntoView({ block: 'nearest' });
-    this.#input.setAttribute('aria-activedescendant', `completion-${i}`);
+    this.#input.setAttribute('aria-activedescendant', `${this.#list.id}-${i}`);
   }
 
   #accept(i) {

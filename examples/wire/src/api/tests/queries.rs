@@ -170,3 +170,25 @@ async fn answers_that_are_sent_while_they_are_made_are_whole() {
     assert!(answer["data"]["stats"]["samples"]["peakSamples"].as_u64() > Some(0));
     assert_eq!(answer["warnings"].as_array().map(Vec::len), Some(1));
 }
+
+#[tokio::test]
+async fn plans_are_told_with_or_without_a_run() {
+    let api = api();
+    let query = "query=sum(up)&start=0&end=120&step=60";
+    let (status, body) = get(&api, &format!("/api/v1/query_analyze?{query}")).await;
+    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let parts = answer["data"]["parts"].as_array().unwrap();
+    let told: Vec<_> = parts
+        .iter()
+        .map(|p| (p["depth"].as_u64(), p["text"].as_str(), p["series"].as_u64()))
+        .collect();
+    let expected = [(Some(0), Some("sum(up)"), Some(1)), (Some(1), Some("up"), Some(2))];
+    assert_eq!((status, &told[..]), (200, &expected[..]), "{body}");
+    assert!(parts[1]["samples"].as_u64() > Some(0), "{body}");
+    let (_, body) = get(&api, &format!("/api/v1/query_analyze?{query}&run=false")).await;
+    assert!(body.contains(r#""steps":3,"memoryBytes":"#), "{body}");
+    let (status, body) = get(&api, "/api/v1/query_analyze?query=up&time=0&run=x").await;
+    assert!(status == 400 && body.contains("must be boolean"), "{body}");
+    let (status, body) = get(&api, "/api/v1/query_analyze?query=broken_storage&time=0").await;
+    assert!(status == 500 && body.contains("cannot read block"), "{body}");
+}
