@@ -52,6 +52,7 @@ mod number;
 pub mod otlp;
 pub mod pressure;
 mod protobuf;
+pub mod read;
 pub mod relabel;
 pub mod remote;
 pub mod scrape;

@@ -57,6 +57,11 @@ pub(super) async fn take(
     Ok(Body { bytes, budget })
 }
 
+/// Reads a small body, of at most `max_bytes`, or makes the answer that it is not read.
+pub(super) async fn small(request: Request, max_bytes: usize) -> Result<Bytes, Response> {
+    within(BODY_TIMEOUT, body::to_bytes(request.into_body(), max_bytes)).await
+}
+
 impl Body {
     /// Runs `work`, which stores the body, on a thread of its own. Takes one of the slots of writers.
     /// The error tells that it panicked.

@@ -20,6 +20,7 @@ mod otlp;
 pub mod page;
 mod params;
 mod query;
+mod read;
 mod reload;
 mod reply;
 mod search;
@@ -92,6 +93,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/admin/tsdb/delete_series", post(admin::delete).put(admin::delete))
         .route("/admin/tsdb/clean_tombstones", post(admin::clean).put(admin::clean))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
+        .route("/read", post(read::read))
         .route("/write", post(write::receive))
         .route("/otlp/v1/metrics", post(otlp::receive))
         .method_not_allowed_fallback(serve::method_not_allowed)

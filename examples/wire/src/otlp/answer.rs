@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::receipt::OtlpReceipt;
 use super::receiver::OtlpFormat;
-use super::wire::{push_bytes, push_varint};
+use crate::protobuf::write::{push_bytes, push_varint};
 
 /// The answer to a request that was taken: empty, or with field 1, the partial success: 1 how many
 /// points were refused, 2 why.

@@ -6,14 +6,10 @@
 
 use serde_json::Value;
 
-use super::wire::{push_bytes, push_key, push_varint};
+use crate::protobuf::write::{FIXED64, VARINT, push_bytes, push_key, push_varint};
 
 /// Longest request in JSON, in bytes. Its tree takes up to sixteen times the memory.
 pub const MAX_JSON_BYTES: usize = 8 << 20;
-
-/// Wire types of protobuf.
-const VARINT: u64 = 0;
-const FIXED64: u64 = 1;
 
 /// Why a JSON text is no request.
 #[derive(Debug, thiserror::Error)]

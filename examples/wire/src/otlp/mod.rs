@@ -21,7 +21,6 @@ mod receipt;
 mod receiver;
 mod resource;
 mod value;
-mod wire;
 mod writer;
 
 pub use answer::{error_answer, success_answer};

@@ -1,6 +1,7 @@
 mod finding;
 mod otlp;
 mod queries;
+mod read;
 mod slow;
 
 use std::sync::Arc;

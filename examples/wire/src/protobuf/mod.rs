@@ -3,6 +3,8 @@
 //! Requests of remote write hold thousands of label sets that the receiver has mostly seen before, so nothing is
 //! decoded into structures of its own: fields are visited in place and strings stay borrowed.
 
+pub(crate) mod write;
+
 /// A message that cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message} at offset {offset}: {problem}")]
