@@ -364,10 +364,9 @@ impl ClientConfig {
 
 impl TlsConfig {
     fn locate(&mut self, dir: &Path) {
-        for path in [&mut self.ca_file, &mut self.cert_file, &mut self.key_file] {
-            if let Some(path) = path {
-                *path = dir.join(&*path);
-            }
+        let files = [&mut self.ca_file, &mut self.cert_file, &mut self.key_file];
+        for path in files.into_iter().flatten() {
+            *path = dir.join(&*path);
         }
     }
 

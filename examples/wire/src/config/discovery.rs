@@ -20,7 +20,7 @@ pub enum DiscoveryConfig {
     /// Files.
     File(FileDiscovery),
     /// A server.
-    Http(HttpDiscovery),
+    Http(Box<HttpDiscovery>),
 }
 
 /// Files that list targets.

@@ -213,7 +213,8 @@ impl RawJob {
             }
         }
         let files = self.file_sd_configs.iter().cloned().map(DiscoveryConfig::File);
-        let servers = self.http_sd_configs.iter().cloned().map(DiscoveryConfig::Http);
+        let servers = self.http_sd_configs.iter().cloned();
+        let servers = servers.map(|config| DiscoveryConfig::Http(Box::new(config)));
         let discovery = files.chain(servers).collect();
         let client = RawClient {
             basic_auth: self.basic_auth.take(),
