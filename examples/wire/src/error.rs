@@ -52,7 +52,7 @@ pub enum Error {
     },
     /// The client that fetches pages cannot be made.
     #[error("cannot make the HTTP client")]
-    Client(#[source] reqwest::Error),
+    Client(#[source] crate::client::ClientError),
 }
 
 /// The message of an error and of everything that caused it.

@@ -173,6 +173,8 @@ mod tests {
 
     use super::super::LogLevel;
     use super::*;
+    use crate::client::{ClientOptions, HttpClient};
+    use crate::config::ClientConfig;
 
     fn flags(listen: &str) -> ServerFlags {
         ServerFlags {
@@ -184,7 +186,10 @@ mod tests {
     }
 
     async fn status(url: &str) -> u16 {
-        reqwest::get(url).await.expect("an answer").status().as_u16()
+        let config = ClientConfig::default();
+        let client = HttpClient::new(&config, ClientOptions::default()).expect("a client");
+        let request = client.get(url).await.expect("nothing is secret");
+        request.send().await.expect("an answer").status().as_u16()
     }
 
     #[tokio::test]

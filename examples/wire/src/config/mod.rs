@@ -5,10 +5,12 @@
 //! taken as if it did not. `evaluation_interval` alone is accepted without a use, because it says
 //! nothing where there are no rules.
 
+mod client;
 mod discovery;
 mod field;
 mod problem;
 mod raw;
+mod secret;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,9 +22,11 @@ use crate::Error;
 use crate::exposition::{Escaping, Protocol};
 use crate::relabel::Rule;
 
+pub use client::{Auth, ClientConfig, OAuth2, Secret, Source, TlsConfig, TlsVersion};
 pub use discovery::{DiscoveryConfig, FileDiscovery, HttpDiscovery};
 pub(crate) use field::parse_bytes;
 pub use problem::ConfigProblem;
+pub(crate) use secret::without_password;
 
 /// Time between scrapes where the file gives none, in milliseconds.
 pub const DEFAULT_SCRAPE_INTERVAL_MS: i64 = 60_000;
@@ -42,7 +46,7 @@ pub struct ScrapeFile {
     pub jobs: Vec<Job>,
     /// How far back from the newest sample others are taken out of order, in milliseconds.
     pub out_of_order_window_ms: i64,
-    /// The file as it was read.
+    /// The file as it was read, secrets hidden.
     pub text: String,
 }
 
@@ -58,8 +62,10 @@ pub struct Job {
     pub timeout_ms: i64,
     /// Path of the page.
     pub metrics_path: String,
-    /// Scheme of the address; only `http` is there.
+    /// Scheme of the address, `http` or `https`.
     pub scheme: String,
+    /// How targets are asked.
+    pub client: ClientConfig,
     /// Parameters of the address.
     pub params: BTreeMap<String, Vec<String>>,
     /// Whether labels of the page win over those of the target.
