@@ -12,6 +12,9 @@ use ferula_wire::testing::{self, Program};
 
 const SCRAPER: &str = env!("CARGO_BIN_EXE_scraper");
 
+/// What Alertmanager does not start without.
+const TEMPLATE: &str = "/usr/share/prometheus/alertmanager/default.tmpl";
+
 /// A running exporter, ended when it is dropped.
 struct Exporter {
     child: Child,
@@ -77,6 +80,11 @@ fn a_node_exporter_is_scraped() {
 
 #[test]
 fn an_alertmanager_is_scraped() {
+    // Debian's reads this at its start, wherever it is unpacked.
+    if !Path::new(TEMPLATE).exists() {
+        println!("skipped: Alertmanager does not start without {TEMPLATE}");
+        return;
+    }
     let dir = tempfile::tempdir().expect("a directory");
     let config = dir.path().join("alertmanager.yml");
     fs::write(&config, "route: {receiver: none}\nreceivers: [{name: none}]\n").expect("written");
