@@ -50,6 +50,9 @@ pub enum Error {
         #[source]
         source: ConfigProblem,
     },
+    /// A web configuration cannot be used.
+    #[error("cannot use the web configuration")]
+    Web(#[from] crate::cli::WebConfigError),
     /// The client that fetches pages cannot be made.
     #[error("cannot make the HTTP client")]
     Client(#[source] crate::client::ClientError),

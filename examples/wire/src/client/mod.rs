@@ -216,4 +216,4 @@ fn sensitive(kind: &str, credentials: &str) -> Result<HeaderValue, AuthError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -90,13 +90,13 @@ async fn tokens_are_asked_for_once() {
 }
 
 /// An authority, and a certificate with its key that it has signed.
-struct Signed {
-    authority: String,
-    certificate: String,
-    key: String,
+pub(crate) struct Signed {
+    pub(crate) authority: String,
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
-fn signed(name: &str) -> Signed {
+pub(crate) fn signed(name: &str) -> Signed {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();

@@ -53,7 +53,7 @@ pub enum TlsError {
 }
 
 /// The versions from the lowest to the highest.
-fn versions(
+pub(crate) fn versions(
     min: Option<TlsVersion>,
     max: Option<TlsVersion>,
 ) -> &'static [&'static SupportedProtocolVersion] {
@@ -67,7 +67,10 @@ fn versions(
 }
 
 /// A text, or what a file holds.
-fn read(text: Option<&str>, file: Option<&PathBuf>) -> Result<Option<Vec<u8>>, TlsError> {
+pub(crate) fn read(
+    text: Option<&str>,
+    file: Option<&PathBuf>,
+) -> Result<Option<Vec<u8>>, TlsError> {
     match (text, file) {
         (Some(text), _) => Ok(Some(text.as_bytes().to_vec())),
         (None, Some(file)) => {
@@ -78,7 +81,7 @@ fn read(text: Option<&str>, file: Option<&PathBuf>) -> Result<Option<Vec<u8>>, T
 }
 
 /// The certificates of a text in PEM, one at least.
-pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let what = "a certificate";
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     let found = read.map_err(|source| TlsError::Pem { what, source: Some(source) })?;
@@ -86,13 +89,13 @@ pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 /// The key of a text in PEM.
-pub(super) fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+pub(crate) fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(text)
         .map_err(|source| TlsError::Pem { what: "a key", source: Some(source) })
 }
 
 /// Authorities of a text in PEM.
-pub(super) fn roots(text: &[u8]) -> Result<RootCertStore, TlsError> {
+pub(crate) fn roots(text: &[u8]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(text)? {
         roots.add(certificate).map_err(TlsError::Certificate)?;
@@ -101,7 +104,7 @@ pub(super) fn roots(text: &[u8]) -> Result<RootCertStore, TlsError> {
 }
 
 /// The cryptography that is used.
-pub(super) fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 

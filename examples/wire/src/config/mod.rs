@@ -188,7 +188,7 @@ impl ScrapeFile {
 }
 
 /// Takes the place out of a message of the YAML parser, which tells it at both ends.
-fn place_and_reason(error: &serde_yaml_ng::Error) -> (usize, String) {
+pub(crate) fn place_and_reason(error: &serde_yaml_ng::Error) -> (usize, String) {
     let text = error.to_string();
     let Some(place) = error.location() else { return (0, text) };
     let end = format!(" at line {} column {}", place.line(), place.column());
