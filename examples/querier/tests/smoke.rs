@@ -121,7 +121,8 @@ fn what_is_kept_of_queries_gives_way_to_late_samples_and_deletions() {
     for (last, is_more) in [(300, false), (400, true)] {
         // Both leave as many intervals behind.
         let before = points("1");
-        db.delete(&[matcher.clone()], start + 3_750_000, start + last * 15_000).expect("deleted");
+        db.delete(std::slice::from_ref(&matcher), start + 3_750_000, start + last * 15_000)
+            .expect("deleted");
         wait("a deletion", || (points("1") < before).then_some(()));
         assert!(!is_more || points("1") < 2300);
     }
