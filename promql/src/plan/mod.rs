@@ -6,6 +6,7 @@
 
 mod build;
 mod duration;
+mod pushdown;
 mod repeats;
 mod selectors;
 mod stats;
