@@ -9,6 +9,7 @@ mod discovery;
 mod field;
 mod problem;
 mod raw;
+mod remote_write;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,6 +24,7 @@ use crate::relabel::Rule;
 pub use discovery::{DiscoveryConfig, FileDiscovery, HttpDiscovery};
 pub(crate) use field::parse_bytes;
 pub use problem::ConfigProblem;
+pub use remote_write::{MAX_SHARDS, RemoteWrite};
 
 /// Time between scrapes where the file gives none, in milliseconds.
 pub const DEFAULT_SCRAPE_INTERVAL_MS: i64 = 60_000;
@@ -40,6 +42,8 @@ pub struct ScrapeFile {
     pub external_labels: BTreeMap<String, String>,
     /// What is scraped, in the order of the file.
     pub jobs: Vec<Job>,
+    /// Where samples are sent, in the order of the file.
+    pub remote_write: Vec<RemoteWrite>,
     /// How far back from the newest sample others are taken out of order, in milliseconds.
     pub out_of_order_window_ms: i64,
     /// The file as it was read.
