@@ -5,6 +5,7 @@
 
 pub mod fleet;
 pub mod pods;
+pub mod process;
 pub mod recording;
 
 use ferula_chunkenc::Sample;

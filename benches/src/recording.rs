@@ -20,10 +20,7 @@ use crate::Series;
 /// # Errors
 /// If the file cannot be read or is no recording.
 pub fn read(path: &Path) -> io::Result<Vec<Series>> {
-    let mut decoder = zstd::Decoder::new(File::open(path)?)?;
-    // `zstd --long` uses windows beyond what a decoder accepts unasked.
-    decoder.window_log_max(31)?;
-    let mut reader = BufReader::new(decoder);
+    let mut reader = open(path)?;
     let mut targets: HashMap<(String, String), Target> = HashMap::new();
     let mut header = String::new();
     while reader.read_line(&mut header)? > 0 {
@@ -44,6 +41,32 @@ pub fn read(path: &Path) -> io::Result<Vec<Series>> {
         .collect();
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
     Ok(series)
+}
+
+/// Reads the pages of a recording until they have `max_bytes` together.
+///
+/// # Errors
+/// If the file cannot be read or is no recording.
+pub fn pages(path: &Path, max_bytes: usize) -> io::Result<Vec<Vec<u8>>> {
+    let mut reader = open(path)?;
+    let (mut pages, mut n_bytes) = (Vec::new(), 0);
+    let mut header = String::new();
+    while n_bytes < max_bytes && reader.read_line(&mut header)? > 0 {
+        let size = header.split_whitespace().nth(3).and_then(|size| size.parse::<usize>().ok());
+        let mut page = vec![0; size.ok_or_else(malformed)? + 1];
+        reader.read_exact(&mut page)?;
+        n_bytes += page.len();
+        pages.push(page);
+        header.clear();
+    }
+    Ok(pages)
+}
+
+fn open(path: &Path) -> io::Result<impl BufRead> {
+    let mut decoder = zstd::Decoder::new(File::open(path)?)?;
+    // `zstd --long` uses windows beyond what a decoder accepts unasked.
+    decoder.window_log_max(31)?;
+    Ok(BufReader::new(decoder))
 }
 
 fn malformed() -> io::Error {

@@ -11,7 +11,7 @@ use crate::explain::{self, Analysis, Explanation};
 use crate::functions::signatures::ValueType;
 use crate::limits::{Bounds, CancelHandle, Limits};
 use crate::parser::{ParseOptions, parse_for_host};
-use crate::plan::{self, Node, QueryTimes};
+use crate::plan::{self, Node, QueryTimes, Repeats};
 use crate::result::{self, Collected};
 use crate::storage::Queryable;
 use crate::{EngineOptions, Error, ParseError, Part, QueryResult, QueryStats, RangeError, Summary};
@@ -121,8 +121,10 @@ impl Engine {
             step: steps.step,
             subquery_step: self.options.subquery_step(),
         };
+        let plan = plan::build(expr, text, times, self.options.functions())?;
         Ok(Query {
-            plan: plan::build(expr, text, times, self.options.functions())?,
+            repeats: Repeats::find(&plan, text),
+            plan,
             options: Arc::clone(&self.options),
             storage,
             text: text.to_owned(),
@@ -160,6 +162,7 @@ pub struct Query {
     storage: Arc<dyn Queryable>,
     text: String,
     plan: Node,
+    repeats: Repeats,
     steps: Steps,
     lookback_delta_ms: Option<i64>,
     timeout_ms: Option<u64>,
@@ -310,6 +313,7 @@ impl Query {
             threads: self.options.thread_handle().cloned(),
             functions: self.options.functions().clone(),
             profile: profile.cloned(),
+            repeats: self.repeats.clone(),
         };
         Ok(Context::new(&self.text, querier, limits, settings))
     }

@@ -118,6 +118,7 @@ pub mod testlang;
 mod text;
 mod threads;
 mod value;
+mod vectorized;
 pub mod visit;
 
 pub use annotations::{

@@ -73,6 +73,10 @@ pub struct SelectHints {
     pub wanted: Wanted,
     /// Series may come in any order, so that nobody needs to sort them.
     pub any_order: bool,
+    /// Names of the only labels that anybody looks at, besides those that describe the metric (`__name__`,
+    /// `__type__` and `__unit__`), if that is known. A storage that has to keep label sets for the query can
+    /// leave out the others; series are told apart, and sorted, by all of them all the same.
+    pub needed: Option<Vec<String>>,
     /// What the query may use to select the series and to read them.
     pub budget: Budget,
 }
@@ -89,6 +93,7 @@ impl SelectHints {
             function,
             wanted: Wanted::All,
             any_order: false,
+            needed: None,
             budget,
         }
     }
@@ -100,6 +105,15 @@ impl SelectHints {
         self.range == other.range
             && (self.wanted == Wanted::All || self.wanted == other.wanted)
             && (!self.any_order || other.any_order)
+            && self.has_labels_for(other)
+    }
+
+    fn has_labels_for(&self, other: &Self) -> bool {
+        match (&self.needed, &other.needed) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(known), Some(names)) => names.iter().all(|name| known.contains(name)),
+        }
     }
 }
 
@@ -229,7 +243,8 @@ pub trait SeriesSet: Send + Sync {
         self.len() == 0
     }
 
-    /// Labels of the series at `index`, which is below [`len`](Self::len).
+    /// Labels of the series at `index`, which is below [`len`](Self::len), but for those that the hints said
+    /// nobody looks at.
     fn labels(&self, index: usize) -> Labels;
 
     /// Labels of the series in `range`, in order. Of these only the ones that have one of the `needed` names are

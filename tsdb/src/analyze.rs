@@ -148,7 +148,7 @@ pub(crate) fn analyze(
     });
     let request_head = Request { mint, maxt, ..Request::default() };
     let of_head = match request.block {
-        None => head.select_with(matchers, request_head, &mut |_| Ok(()))?.0,
+        None => head.select_with(matchers, request_head, &|_| Ok(()))?.0,
         Some(_) => Vec::new(),
     };
     let mut sources: Vec<Source<'_>> = Vec::new();

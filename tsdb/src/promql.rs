@@ -1,5 +1,6 @@
 //! The storage traits of `ferula-promql`, implemented by the database and its queriers.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use ferula_chunkenc::SampleBatch;
@@ -31,9 +32,9 @@ impl StorageQuerier for Querier {
         matchers: &[Matcher],
         hints: &SelectHints,
     ) -> Result<Box<dyn StorageSeriesSet>, StorageError> {
-        let mut drawn = hints.budget.draw(0)?;
-        let mut draw = |bytes| {
-            let asked = hints.budget.check().and_then(|()| drawn.add(bytes));
+        let drawn = RefCell::new(hints.budget.draw(0)?);
+        let draw = |bytes| {
+            let asked = hints.budget.check().and_then(|()| drawn.borrow_mut().add(bytes));
             asked.map_err(Error::Stopped)
         };
         let range = hints.range;
@@ -44,9 +45,10 @@ impl StorageQuerier for Querier {
             newest_only: matches!(hints.wanted, Wanted::Newest | Wanted::NewestNotStale),
             skips_stale: hints.wanted == Wanted::NewestNotStale,
             any_order: hints.any_order,
+            needed: hints.needed.as_deref(),
         };
-        let set = self.select_within(matchers, request, &mut draw);
-        Ok(Box::new(Selected { set: set.map_err(of_reader)?, _drawn: drawn }))
+        let set = self.select_within(matchers, request, &draw);
+        Ok(Box::new(Selected { set: set.map_err(of_reader)?, _drawn: drawn.into_inner() }))
     }
 
     fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, StorageError> {

@@ -50,9 +50,12 @@ pub enum Error {
         #[source]
         source: ConfigProblem,
     },
+    /// A web configuration cannot be used.
+    #[error("cannot use the web configuration")]
+    Web(#[from] crate::cli::WebConfigError),
     /// The client that fetches pages cannot be made.
     #[error("cannot make the HTTP client")]
-    Client(#[source] reqwest::Error),
+    Client(#[source] crate::client::ClientError),
 }
 
 /// The message of an error and of everything that caused it.

@@ -41,6 +41,7 @@
 pub mod api;
 mod calendar;
 pub mod cli;
+pub mod client;
 pub mod compression;
 pub mod config;
 mod discovery;

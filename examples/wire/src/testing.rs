@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use reqwest::blocking::Client;
 use serde_json::Value;
 
+use crate::client::tls;
+use crate::config::TlsConfig;
+
 /// How long anything may take before a test gives up on it.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -47,7 +50,9 @@ impl Program {
             let _ = child.kill();
             panic!("no address but {line:?}; {}", messages.join().expect("the reader ends"));
         };
-        let client = Client::builder().timeout(DEADLINE).build().expect("a client needs nothing");
+        let tls = tls::client(&TlsConfig::default()).expect("nothing is asked of TLS");
+        let client = Client::builder().timeout(DEADLINE).tls_backend_preconfigured(tls).build();
+        let client = client.expect("a client needs nothing");
         Self { child, url: url.to_owned(), client, messages: Some(messages) }
     }
 

@@ -12,6 +12,7 @@ use super::series::{read_chunks, read_labels};
 use super::symbols::Symbols;
 use super::toc::Toc;
 use crate::error::Corruption;
+use crate::pace::Pace;
 use crate::postings::Postings;
 use crate::postings::select::{PostingsSource, select};
 use crate::{ChunkMeta, Error, Labels, Matcher, SeriesRef};
@@ -116,7 +117,19 @@ impl IndexReader {
     /// # Errors
     /// [`Error::Corrupt`].
     pub fn select(&self, matchers: &[Matcher]) -> Result<Postings, Error> {
-        select(self, matchers)
+        Ok(select(self, matchers, &Pace::steady())?.unwrap_or_default())
+    }
+
+    /// Selects as [`select`](Self::select) does, as long as `pace` goes on; `None` if it did not to the end.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub fn select_paced(
+        &self,
+        matchers: &[Matcher],
+        pace: &Pace<'_>,
+    ) -> Result<Option<Postings>, Error> {
+        select(self, matchers, pace)
     }
 
     /// The series with the label `name` of the given value, in label order.
@@ -283,7 +296,12 @@ impl PostingsSource for IndexReader {
         self.table.n_values(name)
     }
 
-    fn retain_matching(&self, matcher: &Matcher, selected: &mut Postings) -> Result<(), Error> {
+    fn retain_matching(
+        &self,
+        matcher: &Matcher,
+        selected: &mut Postings,
+        pace: &Pace<'_>,
+    ) -> Result<(), Error> {
         let Some(wanted) = self.symbols.lookup(matcher.name())? else {
             if !matcher.matches_empty() {
                 *selected = Postings::new();
@@ -291,7 +309,7 @@ impl PostingsSource for IndexReader {
             return Ok(());
         };
         let mut kept = Vec::new();
-        for series in &*selected {
+        for series in selected.iter().take_while(|_| pace.goes_on()) {
             let mut passes = matcher.matches_empty();
             read_labels(&mut self.entry(series)?, |name, value| {
                 if name == wanted {

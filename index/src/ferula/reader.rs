@@ -16,6 +16,7 @@ use super::toc::Toc;
 use super::values::{SeriesSet, Values};
 use crate::block::{Section, SectionReader};
 use crate::error::Corruption;
+use crate::pace::Pace;
 use crate::postings::Postings;
 use crate::postings::select::{PostingsSource, select};
 use crate::{ChunkMeta, Error, Labels, Matcher, SeriesRef};
@@ -95,7 +96,19 @@ impl IndexReader {
     /// # Errors
     /// [`Error::Corrupt`].
     pub fn select(&self, matchers: &[Matcher]) -> Result<Postings, Error> {
-        select(self, matchers)
+        Ok(select(self, matchers, &Pace::steady())?.unwrap_or_default())
+    }
+
+    /// Selects as [`select`](Self::select) does, as long as `pace` goes on; `None` if it did not to the end.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub fn select_paced(
+        &self,
+        matchers: &[Matcher],
+        pace: &Pace<'_>,
+    ) -> Result<Option<Postings>, Error> {
+        select(self, matchers, pace)
     }
 
     /// The series with the label `name` of the given value, in label order.
@@ -385,7 +398,12 @@ impl PostingsSource for IndexReader {
         self.names.find(name).map_or(0, |name| name.n_values as usize)
     }
 
-    fn retain_matching(&self, matcher: &Matcher, selected: &mut Postings) -> Result<(), Error> {
+    fn retain_matching(
+        &self,
+        matcher: &Matcher,
+        selected: &mut Postings,
+        pace: &Pace<'_>,
+    ) -> Result<(), Error> {
         let Some(number) = self.names.number_of(matcher.name()) else {
             if !matcher.matches_empty() {
                 *selected = Postings::new();
@@ -396,7 +414,7 @@ impl PostingsSource for IndexReader {
         let mut cursor = self.cursor();
         let mut text = self.symbols.cursor();
         let mut known: HashMap<u32, bool> = HashMap::new();
-        for series in &*selected {
+        for series in selected.iter().take_while(|_| pace.goes_on()) {
             let passes = match cursor.value_of(series, number)? {
                 None => matcher.matches_empty(),
                 Some(value) => match known.get(&value) {

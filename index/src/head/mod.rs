@@ -39,6 +39,7 @@ pub use self::order::Ordered;
 use self::pending::Pending;
 use self::postings::PairPostings;
 use self::series::{SeriesPlace, SeriesTable};
+use crate::pace::Pace;
 use crate::postings::Postings;
 use crate::postings::select::{PostingsSource, select};
 use crate::{Error, Labels, Matcher, SeriesRef};
@@ -158,11 +159,17 @@ impl HeadIndex {
 
     /// The series that pass all `matchers`; without matchers, all of them.
     pub fn select(&self, matchers: &[Matcher]) -> Postings {
+        self.select_paced(matchers, &Pace::steady()).unwrap_or_default()
+    }
+
+    /// Selects as [`select`](Self::select) does, as long as `pace` goes on; `None` if it did not to the end.
+    pub fn select_paced(&self, matchers: &[Matcher], pace: &Pace<'_>) -> Option<Postings> {
         let _in_use = self.releasing.read_recursive();
         let incomplete = self.pending.incomplete();
-        let Ok(mut selected) = select(self, matchers);
+        let Ok(selected) = select(self, matchers, pace);
+        let mut selected = selected?;
         incomplete.drop_from(&mut selected);
-        selected
+        Some(selected)
     }
 
     /// The label names of the series that pass all `matchers`, sorted.
@@ -401,13 +408,14 @@ impl PostingsSource for HeadIndex {
         &self,
         matcher: &Matcher,
         selected: &mut Postings,
+        pace: &Pace<'_>,
     ) -> Result<(), Infallible> {
         let series: Vec<SeriesRef> = selected.iter().collect();
         let mut kept = Vec::new();
         let (mut pairs, mut ends) = (Vec::new(), Vec::new());
         // Many series have the value of the one before.
         let mut last: Option<(PairId, bool)> = None;
-        for batch in series.chunks(LABELS_BATCH) {
+        for batch in series.chunks(LABELS_BATCH).take_while(|_| pace.asks()) {
             self.pairs_of_each(batch, &mut pairs, &mut ends);
             let dictionary = self.dictionary.read();
             let names = dictionary.symbols_among(&[matcher.name()]);

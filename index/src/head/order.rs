@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use super::dictionary::{Dictionary, PairId};
 use super::{HeadIndex, LABELS_BATCH};
+use crate::pace::{Pace, sort_paced};
 use crate::postings::Postings;
 use crate::{Labels, SeriesRef};
 
@@ -42,7 +43,7 @@ pub struct Ordered<'a> {
 impl HeadIndex {
     /// The label order of `series`: places in the slice. Series that are gone are left out.
     ///
-    /// Besides what is returned it takes eight bytes for each series, four for each label pair of
+    /// Besides what is returned it takes sixteen bytes for each series, eight for each label pair of
     /// the index, and some megabytes.
     ///
     /// # Panics
@@ -60,6 +61,14 @@ impl HeadIndex {
     /// # Ok::<(), ferula_index::Error>(())
     /// ```
     pub fn order(&self, series: &[SeriesRef]) -> Vec<u32> {
+        self.order_paced(series, &Pace::steady()).unwrap_or_default()
+    }
+
+    /// Finds what [`order`](Self::order) does, as long as `pace` goes on; `None` if it did not to the end.
+    ///
+    /// # Panics
+    /// If there are 2³² or more.
+    pub fn order_paced(&self, series: &[SeriesRef], pace: &Pace<'_>) -> Option<Vec<u32>> {
         // Keeps the numbers of pairs from standing for others until all is sorted.
         let _in_use = self.releasing.read_recursive();
         let mut present = Vec::with_capacity(series.len());
@@ -67,15 +76,18 @@ impl HeadIndex {
         let mut places = 0_u32..;
         // Neighbours in a page are read under one lock; so the places of those that are gone are
         // found by comparing.
-        self.series.read_each(series.iter().copied(), |found, pairs| {
-            seen.extend(pairs);
-            let place = places.find(|place| series[*place as usize] == found);
-            present.push(u64::from(place.expect("fewer than 2^32 series, read in their order")));
-        });
-        let ranks = self.ranks(seen);
-        let mut sorter = Sorter::new(self, series, ranks, present);
+        for part in series.chunks(SORT_BATCH).take_while(|_| pace.asks()) {
+            self.series.read_each(part.iter().copied(), |found, pairs| {
+                seen.extend(pairs);
+                let place = places.find(|place| series[*place as usize] == found);
+                let place = place.expect("fewer than 2^32 series, read in their order");
+                present.push(u64::from(place));
+            });
+        }
+        let ranks = self.ranks(seen, pace)?;
+        let mut sorter = Sorter::new(self, series, ranks, present, pace);
         sorter.sort();
-        sorter.keys.into_iter().map(low).collect()
+        pace.found(sorter.keys).map(|keys| keys.into_iter().map(low).collect())
     }
 
     /// Iterates over `series` in label order. Labels are made on the way, some at a time, so that
@@ -111,21 +123,24 @@ impl HeadIndex {
     }
 
     /// The rank of each pair by its number; zero for those that were not seen.
-    fn ranks(&self, seen: PairSet) -> Ranks {
+    fn ranks(&self, seen: PairSet, pace: &Pace<'_>) -> Option<Ranks> {
         let mut pairs = seen.into_pairs();
         if pairs.len() <= SORT_BATCH {
             let dictionary = self.dictionary.read();
             pairs.sort_unstable_by(|a, b| compare(&dictionary, *a, *b));
         } else {
             // Nobody shall wait for so many.
-            pairs.sort_unstable_by(|a, b| compare(&self.dictionary.read(), *a, *b));
+            let is_less = |a: &PairId, b: &PairId| compare(&self.dictionary.read(), *a, *b).is_lt();
+            if !sort_paced(&mut pairs, SORT_BATCH, is_less, pace) {
+                return None;
+            }
         }
         let n_numbers = pairs.iter().map(|pair| pair.0 as usize + 1).max().unwrap_or_default();
         let mut by_pair = vec![0; n_numbers];
         for (rank, pair) in (1..).zip(&pairs) {
             by_pair[pair.0 as usize] = rank;
         }
-        Ranks { by_pair, n_ranks: pairs.len() }
+        Some(Ranks { by_pair, n_ranks: pairs.len() })
     }
 }
 
@@ -209,20 +224,31 @@ struct Sorter<'a> {
     scratch: Vec<(u128, u32)>,
     /// Groups of series whose first pairs are the same, with the number of these.
     groups: Vec<(Range<usize>, usize)>,
+    pace: &'a Pace<'a>,
 }
 
 impl<'a> Sorter<'a> {
-    fn new(index: &'a HeadIndex, series: &'a [SeriesRef], ranks: Ranks, keys: Vec<u64>) -> Self {
+    fn new(
+        index: &'a HeadIndex,
+        series: &'a [SeriesRef],
+        ranks: Ranks,
+        keys: Vec<u64>,
+        pace: &'a Pace<'a>,
+    ) -> Self {
         let rank_bits = usize::BITS - ranks.n_ranks.leading_zeros();
         let rank_bits = rank_bits.max(1);
         let per_number = (u128::BITS / rank_bits).min(MAX_PACKED) as usize;
         let (scratch, groups) = (Vec::new(), Vec::new());
-        Self { index, series, ranks, rank_bits, per_number, keys, scratch, groups }
+        Self { index, series, ranks, rank_bits, per_number, keys, scratch, groups, pace }
     }
 
     fn sort(&mut self) {
         self.groups.push((0..self.keys.len(), 0));
         while let Some((group, depth)) = self.groups.pop() {
+            // What is left of groups is small; the others ask on the way.
+            if !self.pace.goes_on() {
+                return;
+            }
             match group.len() {
                 0 | 1 => {}
                 2..=SCRATCH_SERIES => self.sort_small(group, depth),
@@ -233,16 +259,18 @@ impl<'a> Sorter<'a> {
 
     /// Sorts a group by its next rank.
     fn split(&mut self, group: Range<usize>, depth: usize) {
-        let Self { index, series, ranks, keys, .. } = self;
+        let Self { index, series, ranks, keys, pace, .. } = self;
         let group_keys = &mut keys[group.clone()];
-        for key in group_keys.iter_mut() {
+        for key in group_keys.iter_mut().take_while(|_| pace.goes_on()) {
             let at = low(*key);
             let rank = index.series.read(series[at as usize], |mut pairs| {
                 pairs.nth(depth).map_or(0, |pair| ranks.of(pair))
             });
             *key = u64::from(rank.unwrap_or_default()) << 32 | u64::from(at);
         }
-        group_keys.sort_unstable();
+        if !sort_paced(group_keys, SCRATCH_SERIES, |a, b| a < b, pace) {
+            return;
+        }
         let mut start = group.start;
         for same in group_keys.chunk_by(|a, b| a >> 32 == b >> 32) {
             // What has no rank here has ended: nothing is left to compare.

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -226,6 +227,38 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop::collection::vec(label_set(), 1..4).prop_map(Step::Remove),
         3 => prop::collection::vec(any_matcher(), 0..4).prop_map(Step::Select),
     ]
+}
+
+#[test]
+fn work_that_nobody_waits_for_ends_soon() {
+    let index = HeadIndex::new();
+    let mut refs = Vec::new();
+    for i in 0..3_000 {
+        let labels = Labels::from_pairs([("job", "a"), ("pod", &format!("p{i}"))]).unwrap();
+        refs.push(index.get_or_create(&labels).unwrap().0);
+    }
+    let matchers = [matcher(MatchOp::Regex, "pod", ".*9.*")];
+    // However often it is asked, the work ends with the next question.
+    let n_asked = Cell::new(0_u32);
+    let last = Cell::new(0);
+    let go_on = || {
+        n_asked.set(n_asked.get() + 1);
+        n_asked.get() <= last.get()
+    };
+    let work = |n: u32| {
+        n_asked.set(0);
+        last.set(n);
+        let pace = Pace::new(&go_on);
+        (index.select_paced(&matchers, &pace).is_some(), index.order_paced(&refs, &pace).is_some())
+    };
+    assert_eq!(work(u32::MAX), (true, true));
+    let n_all = n_asked.get();
+    // 3,000 values, as many series and pairs, asked about at least every 256 of them.
+    assert!(n_all > 3 * 3_000 / 256, "{n_all}");
+    for n in (0..n_all).step_by(n_all as usize / 20) {
+        assert!(work(n) != (true, true));
+        assert_eq!(n_asked.get(), n + 1);
+    }
 }
 
 proptest! {

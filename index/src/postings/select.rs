@@ -9,6 +9,7 @@
 //! the name of a metric, their labels are looked at instead.
 
 use crate::matcher::{MatchOp, Matcher};
+use crate::pace::Pace;
 use crate::postings::Postings;
 
 /// What matchers are answered from: the head's index or that of a block.
@@ -60,19 +61,22 @@ pub(crate) trait PostingsSource {
     /// Number of values of the label `name`, about.
     fn n_values(&self, name: &str) -> usize;
 
-    /// Keeps those of `selected` whose label passes, by looking at the labels of each.
+    /// Keeps those of `selected` whose label passes, by looking at the labels of each. What is kept is any if
+    /// `pace` ends on the way.
     fn retain_matching(
         &self,
         matcher: &Matcher,
         selected: &mut Postings,
+        pace: &Pace<'_>,
     ) -> Result<(), Self::Error>;
 }
 
-/// Selects the series that pass all `matchers`; without matchers, all of them.
+/// Selects the series that pass all `matchers`; without matchers, all of them. `None` if it was stopped.
 pub(crate) fn select<S: PostingsSource + ?Sized>(
     source: &S,
     matchers: &[Matcher],
-) -> Result<Postings, S::Error> {
+    pace: &Pace<'_>,
+) -> Result<Option<Postings>, S::Error> {
     let mut terms: Vec<Term<'_>> = matchers.iter().map(Term::new).collect();
     // Those that look at many values come last if others tell which series to keep: there may be few
     // left to look at instead.
@@ -84,20 +88,20 @@ pub(crate) fn select<S: PostingsSource + ?Sized>(
         match &mut selected {
             None if term.subtracts => {
                 let mut all = source.all()?;
-                term.apply(source, &mut all)?;
+                term.apply(source, &mut all, pace)?;
                 selected = Some(all);
             }
-            None => selected = Some(term.series(source)?),
-            Some(selected) => term.apply(source, selected)?,
+            None => selected = Some(term.series(source, pace)?),
+            Some(selected) => term.apply(source, selected, pace)?,
         }
         if selected.as_ref().is_some_and(Postings::is_empty) {
-            return Ok(Postings::new());
+            return Ok(pace.found(Postings::new()));
         }
     }
-    match selected {
-        Some(selected) => Ok(selected),
-        None => source.all(),
-    }
+    Ok(pace.found(match selected {
+        Some(selected) => selected,
+        None => source.all()?,
+    }))
 }
 
 /// A matcher as a set of series to keep or to remove.
@@ -131,6 +135,11 @@ impl<'a> Term<'a> {
         Self { matcher, subtracts, values }
     }
 
+    /// Tells whether series with this value are found; of none once it was stopped.
+    fn accepts(&self, value: &str, pace: &Pace<'_>) -> bool {
+        pace.goes_on() && self.matcher.matches(value) != self.subtracts
+    }
+
     fn is_scan(&self) -> bool {
         matches!(self.values, Values::Scan { .. })
     }
@@ -149,6 +158,7 @@ impl<'a> Term<'a> {
         &self,
         source: &S,
         selected: &mut Postings,
+        pace: &Pace<'_>,
     ) -> Result<(), S::Error> {
         if let (Values::One(value), false) = (&self.values, self.subtracts) {
             let mut found = false;
@@ -162,14 +172,14 @@ impl<'a> Term<'a> {
             return Ok(());
         }
         if self.is_scan() && selected.len() < source.n_values(self.matcher.name()) as u64 {
-            return source.retain_matching(self.matcher, selected);
+            return source.retain_matching(self.matcher, selected, pace);
         }
         if let Values::Scan { prefix } = &self.values {
-            let accept = |value: &str| self.matcher.matches(value) != self.subtracts;
+            let accept = |value: &str| self.accepts(value, pace);
             let name = self.matcher.name();
             return source.apply_matching(name, prefix, &accept, self.subtracts, selected);
         }
-        let series = self.series(source)?;
+        let series = self.series(source, pace)?;
         if self.subtracts {
             selected.subtract(&series);
         } else {
@@ -179,7 +189,11 @@ impl<'a> Term<'a> {
     }
 
     /// The series that are kept or removed.
-    fn series<S: PostingsSource + ?Sized>(&self, source: &S) -> Result<Postings, S::Error> {
+    fn series<S: PostingsSource + ?Sized>(
+        &self,
+        source: &S,
+        pace: &Pace<'_>,
+    ) -> Result<Postings, S::Error> {
         let name = self.matcher.name();
         let mut found = Postings::new();
         let mut add = |series: &Postings| {
@@ -192,12 +206,13 @@ impl<'a> Term<'a> {
         match &self.values {
             Values::One(value) => source.with_pair(name, value, &mut add)?,
             Values::Many(values) => {
-                for value in values.iter().filter(|value| !value.is_empty()) {
+                let values = values.iter().filter(|value| !value.is_empty());
+                for value in values.take_while(|_| pace.goes_on()) {
                     source.with_pair(name, value, &mut add)?;
                 }
             }
             Values::Scan { prefix } => {
-                let accept = |value: &str| self.matcher.matches(value) != self.subtracts;
+                let accept = |value: &str| self.accepts(value, pace);
                 source.unite_matching(name, prefix, &accept, &mut found)?;
             }
         }

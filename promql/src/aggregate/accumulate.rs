@@ -104,7 +104,9 @@ impl<A: Accumulator> Folded<A> {
         read_all(&mut *input, &self.context, |index, column| {
             let States { steps, present } = &mut states[groups.of(index)];
             column.fold_into(steps, A::add);
-            *present |= column.floats();
+            // As words: operators on lists of bits go through them bit by bit where their lengths may differ.
+            let words = present.as_raw_mut_slice().iter_mut().zip(column.floats().as_raw_slice());
+            words.for_each(|(word, more)| *word |= more);
             if !column.has_histograms() {
                 return Ok(());
             }

@@ -18,6 +18,7 @@ use ferula_index::Labels;
 use crate::Error;
 use crate::ledger::Charge;
 use crate::limits;
+use crate::vectorized::vectorized;
 
 /// Bytes that a step takes: a number, and a bit.
 pub(super) const STEP_BYTES: usize = 9;
@@ -314,6 +315,14 @@ impl Column {
     /// Calls `add` with every float and the state of its step.
     #[inline]
     pub(crate) fn fold_into<S>(&self, states: &mut [S], add: impl Fn(&mut S, f64)) {
+        vectorized(
+            #[inline(always)]
+            || self.fold_words_into(states, add),
+        );
+    }
+
+    #[inline(always)]
+    fn fold_words_into<S>(&self, states: &mut [S], add: impl Fn(&mut S, f64)) {
         for (block, &word) in self.present.as_raw_slice().iter().enumerate() {
             let first = block * 64;
             let mut bits = word;
@@ -321,8 +330,8 @@ impl Column {
             let n_plain = word.trailing_ones() as usize;
             if n_plain >= 16 {
                 let plain = first..first + n_plain;
-                let states = states[plain.clone()].iter_mut();
-                states.zip(&self.values[plain]).for_each(|(state, value)| add(state, *value));
+                let (states, values) = (&mut states[plain.clone()], &self.values[plain]);
+                states.iter_mut().zip(values).for_each(|(state, value)| add(state, *value));
                 bits = word.checked_shr(word.trailing_ones()).unwrap_or(0);
                 bits = bits.checked_shl(word.trailing_ones()).unwrap_or(0);
             }

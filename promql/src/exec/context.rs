@@ -8,11 +8,12 @@ use super::BoxOperator;
 use super::batch::{Column, Grid, SeriesMeta};
 use super::metas::Metas;
 use super::profile::{PartStats, Profile};
+use super::repeats::{Made, Places};
 use crate::host::HostFunctions;
 use crate::ledger::{Charge, Site};
 use crate::limits::Limits;
 use crate::options::Features;
-use crate::plan::Node;
+use crate::plan::{Node, RepeatKey, Repeats};
 use crate::storage::{Querier, SelectHints, SeriesSet};
 use crate::threads::Threads;
 use crate::{AnnotationKind, Annotations, Error, Span};
@@ -44,6 +45,8 @@ pub(crate) struct Context {
     pub(super) any_order: bool,
     /// What it does, if somebody asks.
     pub(super) stats: Option<Arc<PartStats>>,
+    /// Where else it stands in the query, if it does.
+    pub(super) places: Option<Arc<Places>>,
     shared: Arc<Shared>,
 }
 
@@ -55,10 +58,14 @@ pub(crate) struct Settings {
     pub(crate) threads: Option<Arc<dyn Threads>>,
     pub(crate) functions: HostFunctions,
     pub(crate) profile: Option<Arc<Profile>>,
+    /// Parts that the query asks for more than once.
+    pub(crate) repeats: Repeats,
 }
 
 struct Shared {
     text: String,
+    repeats: Repeats,
+    made: Mutex<Made>,
     profile: Option<Arc<Profile>>,
     querier: Option<Box<dyn Querier>>,
     selections: Mutex<Selections>,
@@ -91,12 +98,14 @@ impl Context {
         limits: Arc<Limits>,
         settings: Settings,
     ) -> Self {
-        let Settings { lookback_ms, features, threads, functions, profile } = settings;
+        let Settings { lookback_ms, features, threads, functions, profile, repeats } = settings;
         let site = Site { what: "annotations", span: Span::default() };
         let charge = Charge::new(&limits, site);
         let noted = Noted { annotations: Annotations::default(), charge };
         let shared = Shared {
             text: text.to_owned(),
+            repeats,
+            made: Mutex::default(),
             profile,
             querier,
             selections: Mutex::default(),
@@ -112,6 +121,7 @@ impl Context {
             span: Span::default(),
             any_order: false,
             stats: None,
+            places: None,
             shared: Arc::new(shared),
         }
     }
@@ -201,8 +211,32 @@ impl Context {
         Ok(set)
     }
 
+    /// What a part has in common with others that are the same, if there are any in the query.
+    pub(super) fn repeat_key(&self, node: &Node) -> Option<RepeatKey> {
+        self.shared.repeats.key(node, &self.shared.text)
+    }
+
+    /// Looks at what was made of parts that stand in the query more than once.
+    pub(super) fn with_made<T>(&self, look: impl FnOnce(&mut Made) -> T) -> T {
+        look(&mut self.shared.made.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Adds a warning or info.
     pub(crate) fn annotate(&self, kind: AnnotationKind, span: Span) {
+        self.annotate_around(self.places.as_ref(), kind, span);
+    }
+
+    /// Adds a warning or info about a part of what stands at these places.
+    pub(super) fn annotate_around(
+        &self,
+        places: Option<&Arc<Places>>,
+        kind: AnnotationKind,
+        span: Span,
+    ) {
+        if let Some(places) = places {
+            places.annotate(kind, span, self);
+            return;
+        }
         let mut noted = self.shared.annotations.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = noted.annotations.add(kind, span);
         noted.charge.owe(bytes);

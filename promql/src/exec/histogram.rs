@@ -37,7 +37,7 @@ pub(super) fn quantile(
 ) -> Result<BoxOperator, Error> {
     let histograms = Histograms::new(inner, span, context)?;
     let metas = histograms.table.metas.clone();
-    finish(histograms, vec![Wanted::Quantile(q)], metas, grid, context)
+    finish(histograms, vec![Wanted::Quantile(q, None)], metas, grid, context)
 }
 
 /// `histogram_quantiles`: each quantile under a label of its own.
@@ -50,15 +50,25 @@ pub(super) fn quantiles(
     context: &Context,
 ) -> Result<BoxOperator, Error> {
     let histograms = Histograms::new(inner, span, context)?;
-    let mut metas = Metas::builder(context, histograms.table.metas.len() * qs.len())?;
+    let mut wanted = Vec::new();
+    for (q, span) in qs {
+        // One that changes from step to step has a label for each of its values.
+        let n_looked_at = if matches!(q, Scalar::Constant(_)) { grid.len.min(1) } else { grid.len };
+        let mut values: Vec<f64> = (0..n_looked_at).map(|step| q.at(step)).collect();
+        values.sort_by(f64::total_cmp);
+        values.dedup_by_key(|value| value.to_bits());
+        wanted.extend(values.into_iter().map(|value| ((q.clone(), span), value)));
+    }
+    let n_series = histograms.table.metas.len().saturating_mul(wanted.len());
+    let mut metas = Metas::builder(context, n_series)?;
     for meta in &*histograms.table.metas {
-        for (q, _) in &qs {
-            let value = OpenMetricsFloat(q.at(0)).to_string();
+        for (_, q) in &wanted {
+            let value = OpenMetricsFloat(*q).to_string();
             let labels = LabelsBuilder::from_labels(&meta.labels).set(label, &value).build()?;
             metas.push_made(SeriesMeta { labels, ..meta.clone() })?;
         }
     }
-    let wanted = qs.into_iter().map(Wanted::Quantile).collect();
+    let wanted = wanted.into_iter().map(|(q, value)| Wanted::Quantile(q, Some(value))).collect();
     finish(histograms, wanted, metas.build(), grid, context)
 }
 
@@ -83,8 +93,8 @@ fn finish(
     context: &Context,
 ) -> Result<BoxOperator, Error> {
     let metas = context.drop_names(&metas, LabelReader::Anyone)?.metas;
-    for (q, span) in wanted.iter().filter_map(Wanted::as_quantile) {
-        warn_of_quantile(q, *span, grid, context);
+    for quantile in wanted.iter().filter(|wanted| matches!(wanted, Wanted::Quantile(..))) {
+        warn_of_quantile(quantile, grid, context);
     }
     let operator = Box::new(OfHistograms {
         histograms,
@@ -99,29 +109,42 @@ fn finish(
 
 /// What is asked of each histogram.
 enum Wanted {
-    Quantile(Argument),
+    /// A quantile; where it has this value only, if there is one given.
+    Quantile(Argument, Option<f64>),
     Fraction(Scalar, Scalar),
 }
 
 impl Wanted {
-    fn as_quantile(&self) -> Option<&Argument> {
+    /// The quantile at a step, if one is wanted there.
+    fn quantile(&self, step: usize) -> Option<f64> {
         match self {
-            Self::Quantile(argument) => Some(argument),
+            Self::Quantile((q, _), only) => {
+                let q = q.at(step);
+                only.is_none_or(|only| only.to_bits() == q.to_bits()).then_some(q)
+            }
             Self::Fraction(..) => None,
         }
     }
 
+    /// Tells whether anything is wanted at a step.
+    fn is_at(&self, step: usize) -> bool {
+        matches!(self, Self::Fraction(..)) || self.quantile(step).is_some()
+    }
+
     /// Tells whether this is a quantile that depends on the buckets.
     fn looks_at_buckets(&self, step: usize) -> bool {
-        self.as_quantile().is_some_and(|(q, _)| (0.0..=1.0).contains(&q.at(step)))
+        self.quantile(step).is_some_and(|q| (0.0..=1.0).contains(&q))
     }
 }
 
 /// Warns if a quantile lies outside of 0 to 1 at any step.
-fn warn_of_quantile(q: &Scalar, span: Span, grid: Grid, context: &Context) {
-    let steps = if matches!(q, Scalar::Constant(_)) { grid.len.min(1) } else { grid.len };
-    for value in (0..steps).map(|step| q.at(step)).filter(|q| !(0.0..=1.0).contains(q)) {
-        context.annotate(AnnotationKind::InvalidQuantile { value }, span);
+fn warn_of_quantile(wanted: &Wanted, grid: Grid, context: &Context) {
+    let Wanted::Quantile((q, span), only) = wanted else { return };
+    let is_constant = matches!(q, Scalar::Constant(_));
+    let steps = if is_constant || only.is_some() { grid.len.min(1) } else { grid.len };
+    let values = (0..steps).map(|step| only.unwrap_or_else(|| q.at(step)));
+    for value in values.filter(|q| !(0.0..=1.0).contains(q)) {
+        context.annotate(AnnotationKind::InvalidQuantile { value }, *span);
     }
 }
 
@@ -262,7 +285,8 @@ impl Operator for OfHistograms {
         let mut columns = std::mem::take(&mut self.columns);
         self.histograms.read(histogram, &mut columns)?;
         let mut buckets = Vec::with_capacity(columns.buckets.len());
-        for step in 0..self.grid.len {
+        let is_wanted = |step: &usize| self.wanted[wanted].is_at(*step);
+        for step in (0..self.grid.len).filter(is_wanted) {
             buckets.clear();
             buckets.extend(columns.buckets.iter().filter_map(|(upper_bound, column)| {
                 let count = column.get(step)?;
@@ -319,7 +343,7 @@ impl OfHistograms {
                 let kind = effect.map(|_| AnnotationKind::FractionWithoutNaN { metric: metric() });
                 (value, kind)
             }
-            Wanted::Quantile((q, _)) => {
+            Wanted::Quantile((q, _), _) => {
                 let (value, effect) = native::quantile(q.at(step), value);
                 let kind = effect.map(|effect| match effect {
                     NanEffect::Result => AnnotationKind::QuantileOfNaN { metric: metric() },
@@ -345,7 +369,7 @@ impl OfHistograms {
             Wanted::Fraction(lower, upper) => {
                 return histogram::fraction(lower.at(step), upper.at(step), buckets);
             }
-            Wanted::Quantile((q, _)) => q.at(step),
+            Wanted::Quantile((q, _), _) => q.at(step),
         };
         let Histograms { context, span, .. } = &self.histograms;
         let (value, raised) = histogram::quantile(q, buckets);

@@ -148,7 +148,7 @@ impl InfoTable {
         let shift = reference_shift(base_node).unwrap_or_default();
         let used_by = "info";
         let selector = Selector { matchers, shift, boundary: None, used_by, stats_only: false };
-        let set = scan::select(&selector, None, WantedSamples::All, grid, context)?;
+        let set = scan::select(&selector, None, WantedSamples::All, None, grid, context)?;
         context.limits.check_size(set.len().saturating_mul(grid.len))?;
         let of_each =
             grid.len.saturating_mul(size_of::<Option<i64>>() + size_of::<Option<usize>>());

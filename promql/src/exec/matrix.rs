@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferula_chunkenc::{SampleBatch, stale};
+use ferula_chunkenc::SampleBatch;
 use ferula_index::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use super::batch::{Column, Grid, SeriesMeta};
@@ -50,7 +50,7 @@ fn source_with(
 ) -> Result<Box<dyn SampleSource>, Error> {
     match source {
         RangeSource::Selector { selector, range_ms } => {
-            let set = scan::select(selector, Some(*range_ms), wanted, grid, context)?;
+            let set = scan::select(selector, Some(*range_ms), wanted, needed, grid, context)?;
             let metas = reader::metas(&*set, needed, context)?;
             let reader = Reader::new(set, selector.stats_only, WINDOW_SCRATCH, context);
             Ok(Box::new(Stored { reader, metas }))
@@ -76,7 +76,7 @@ impl SampleSource for Stored {
 
     fn read(&mut self, index: usize, batch: &mut SampleBatch) -> Result<(), Error> {
         self.reader.read(index, batch)?;
-        if batch.values().iter().any(|value| stale::is_stale(*value)) {
+        if scan::any_stale(batch.values()) {
             *batch = scan::without_stale(batch);
         }
         Ok(())

@@ -26,6 +26,7 @@ mod pairs;
 pub(crate) mod profile;
 mod reader;
 mod regular;
+mod repeats;
 mod scalar;
 mod scan;
 mod set;
@@ -89,7 +90,12 @@ fn build_part(node: &Node, grid: Grid, context: &Context) -> Result<BoxOperator,
         NodeKind::Call(call) => call::build(call, node.span, grid, context),
         NodeKind::RangeCall(call) => matrix::build(call, LabelReader::Anyone, grid, context),
         NodeKind::Aggregate(aggregate) => {
-            crate::aggregate::build(aggregate, node.span, grid, context)
+            let make =
+                |context: &Context| crate::aggregate::build(aggregate, node.span, grid, context);
+            match context.repeat_key(node) {
+                Some(key) => repeats::build(node, key, grid, context, make),
+                None => make(context),
+            }
         }
         NodeKind::Binary(binary) => binary::build(binary, node.span, grid, context),
         NodeKind::Negate(inner) => unary::negate(inner, grid, context),

@@ -7,15 +7,16 @@
 use std::ops::Range;
 
 use super::window::{Window, Windows};
+use crate::vectorized::vectorized;
 
 /// Fewest steps that are worth to be treated apart.
 const MIN_STEPS: usize = 16;
 
 /// Most samples for each step of a query that are worth to be looked at.
-const MAX_SAMPLES_A_STEP: usize = 2;
+const MAX_SAMPLES_A_STEP: usize = 8;
 
-/// Steps that are computed together, before one that is out of the ordinary is looked for.
-const PART_STEPS: usize = 64;
+/// Samples whose times are looked at together.
+const PART_SAMPLES: usize = 16;
 
 /// Windows that lie within samples at equal distances, for steps that are multiples of that apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,16 +37,28 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// The steps, some at a time.
-    pub(super) fn parts(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let steps = self.steps.clone();
-        let end = steps.end;
-        steps.step_by(PART_STEPS).map(move |from| from..end.min(from + PART_STEPS))
-    }
-
     /// The first sample of the window that ends at a step of the run.
     pub(super) fn first_of(&self, step: usize) -> usize {
         self.first + (step - self.steps.start) * self.stride
+    }
+
+    /// The window that ends at a step of the run.
+    pub(super) fn window(&self, step: usize, windows: &Windows) -> Window {
+        let first = self.first_of(step);
+        let end = windows.shift.apply(windows.grid.time(step));
+        let start = end.saturating_sub(windows.range_ms);
+        Window { step, start, end, samples: first..first + self.n_samples }
+    }
+
+    /// The steps whose windows hold the sample at `before` and the one behind it.
+    pub(super) fn steps_with_pair(&self, before: usize) -> Range<usize> {
+        let from = (before + 2).saturating_sub(self.first + self.n_samples).div_ceil(self.stride);
+        let past = match before.checked_sub(self.first) {
+            Some(behind) => behind / self.stride + 1,
+            None => 0,
+        };
+        let n_steps = self.steps.len();
+        self.steps.start + from.min(n_steps)..self.steps.start + past.min(n_steps)
     }
 
     /// The windows that begin or end with a sample that is not on time.
@@ -59,10 +72,7 @@ impl Run {
         let steps = self.odd.iter().flat_map(move |&sample| {
             [step_at(self.first, sample), step_at(last, sample).filter(|_| self.n_samples > 1)]
         });
-        steps.flatten().map(|step| {
-            let first = self.first_of(step);
-            windows.window(step, first..first + self.n_samples)
-        })
+        steps.flatten().map(|step| self.window(step, windows))
     }
 }
 
@@ -143,12 +153,6 @@ impl Windows {
             odd,
         })
     }
-
-    /// The window that ends at a step and has these samples.
-    fn window(&self, step: usize, samples: Range<usize>) -> Window {
-        let end = self.shift.apply(self.grid.time(step));
-        Window { step, start: end.saturating_sub(self.range_ms), end, samples }
-    }
 }
 
 impl Regular {
@@ -170,22 +174,45 @@ impl Regular {
         (regular.oldest, regular.gap) = (oldest, gap);
         let (mut expected, tolerance) = (oldest, (gap / 4).unsigned_abs());
         let mut end = from;
-        for &time in &timestamps[from..] {
-            let late = time.wrapping_sub(expected);
-            if late != 0 {
-                if late.unsigned_abs() > tolerance {
-                    break;
-                }
-                regular.earliest = regular.earliest.min(late);
-                regular.latest = regular.latest.max(late);
-                regular.odd.push(end);
+        'regular: for part in timestamps[from..].chunks(PART_SAMPLES) {
+            if are_on_time(part, expected, gap) {
+                end += part.len();
+                expected = expected.saturating_add(gap.saturating_mul(PART_SAMPLES as i64));
+                continue;
             }
-            end += 1;
-            expected = expected.saturating_add(gap);
+            for &time in part {
+                let late = time.wrapping_sub(expected);
+                if late != 0 {
+                    if late.unsigned_abs() > tolerance {
+                        break 'regular;
+                    }
+                    regular.earliest = regular.earliest.min(late);
+                    regular.latest = regular.latest.max(late);
+                    regular.odd.push(end);
+                }
+                end += 1;
+                expected = expected.saturating_add(gap);
+            }
         }
         regular.samples.end = end.max(from + 1);
         regular
     }
+}
+
+/// Tells whether samples are exactly `gap` apart, from `first` on. False if that is beyond all times.
+fn are_on_time(times: &[i64], first: i64, gap: i64) -> bool {
+    let Ok(times) = <&[i64; PART_SAMPLES]>::try_from(times) else { return false };
+    vectorized(
+        #[inline(always)]
+        || {
+            let (mut expected, mut differing) = (first, 0);
+            for time in times {
+                differing |= time ^ expected;
+                expected = expected.wrapping_add(gap);
+            }
+            differing == 0
+        },
+    )
 }
 
 #[cfg(test)]
@@ -254,10 +281,19 @@ mod tests {
                 let odd: Vec<usize> = run.odd_windows(&windows).map(|w| w.step).collect();
                 for step in run.steps.clone() {
                     let Window { start, end, samples, .. } =
-                        windows.window(step, found[step].clone());
+                        run.window(step, &windows);
+                    prop_assert_eq!(&samples, &found[step]);
                     let (first, last) = (times[samples.start], times[samples.end - 1]);
                     let is_on_time = (first - start, end - last) == run.margins;
                     prop_assert_eq!(is_on_time, !odd.contains(&step));
+                }
+                for before in 0..times.len() {
+                    let with_pair = |step: &usize| {
+                        found[*step].contains(&before) && found[*step].contains(&(before + 1))
+                    };
+                    let expected: Vec<usize> = run.steps.clone().filter(with_pair).collect();
+                    let steps: Vec<usize> = run.steps_with_pair(before).collect();
+                    prop_assert_eq!(steps, expected);
                 }
             }
         }

@@ -18,7 +18,11 @@ use crate::functions::{native_rate, rate};
 use crate::ledger::Site;
 use crate::plan::Selector;
 use crate::storage::{Budget, SelectHints, SeriesSet, Wanted};
+use crate::vectorized::vectorized;
 use crate::{AnnotationKind, Error, Span};
+
+/// Steps that are computed together, before a staleness marker is looked for.
+const PART_STEPS: usize = 64;
 
 /// What is taken of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +72,13 @@ pub(super) fn timestamps(
 }
 
 /// Selects the series of a selector for the steps of `grid`, of which the `wanted` samples are looked
-/// at if there is one step only.
+/// at if there is one step only, and the `needed` labels, if there are any given, and those that describe the
+/// metric.
 pub(super) fn select(
     selector: &Selector,
     range_ms: Option<i64>,
     wanted: Wanted,
+    needed: Option<&[&str]>,
     grid: Grid,
     context: &Context,
 ) -> Result<Arc<dyn SeriesSet>, Error> {
@@ -85,6 +91,7 @@ pub(super) fn select(
         hints.wanted = wanted;
     }
     hints.any_order = context.any_order;
+    hints.needed = needed.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
     let site = Site { what: "the selected series", span: context.span };
     hints.budget = Budget::new(&context.limits, site);
     context.select(&selector.matchers, &hints)
@@ -109,7 +116,7 @@ impl Scan {
         context: &Context,
     ) -> Result<Self, Error> {
         let wanted = if take == Take::StartTimestamp { Wanted::All } else { Wanted::Newest };
-        let set = select(selector, None, wanted, grid, context)?;
+        let set = select(selector, None, wanted, needed, grid, context)?;
         // A copy of the samples if there are staleness markers among those of a smoothed selector.
         let scratch = if selector.boundary.is_some() { size_of::<(i64, f64)>() } else { 0 };
         Ok(Self {
@@ -160,8 +167,9 @@ impl Operator for Scan {
         for run in self.windows.runs(self.batch.timestamps()) {
             self.take_of(next..run.steps.start, out);
             next = run.steps.end;
-            for steps in run.parts() {
-                let newest = run.first_of(steps.start) + run.n_samples - 1;
+            for from in run.steps.clone().step_by(PART_STEPS) {
+                let steps = from..run.steps.end.min(from + PART_STEPS);
+                let newest = run.first_of(from) + run.n_samples - 1;
                 let found = values[newest..].iter().step_by(run.stride);
                 let mut any_stale = false;
                 for (to, value) in out.set_all(steps.clone()).iter_mut().zip(found) {
@@ -331,6 +339,14 @@ fn between(
             notes.add(AnnotationKind::MixedExponentialCustom { metric: notes.metric() });
         }
     }
+}
+
+/// Tells whether there is a staleness marker among values.
+pub(super) fn any_stale(values: &[f64]) -> bool {
+    vectorized(
+        #[inline(always)]
+        || values.iter().fold(false, |any, value| any | stale::is_stale(*value)),
+    )
 }
 
 /// A copy of a batch without staleness markers.

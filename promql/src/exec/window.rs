@@ -19,6 +19,7 @@ use crate::functions::{RangeFunction, over_time, trend};
 use crate::host::{Computes, FloatWindow, HostFunction, HostFunctions, MAX_HOST_SCALARS};
 use crate::limits::Limits;
 use crate::plan::Shift;
+use crate::vectorized::vectorized;
 use crate::{AnnotationKind, Error, ParameterError, StartTimeOverlap};
 use ferula_chunkenc::SampleBatch;
 
@@ -131,6 +132,7 @@ pub(super) struct Windowed {
     pub(super) windows: Windows,
     /// Functions that the host program added.
     functions: HostFunctions,
+    extrapolation: Extrapolation,
     marks: Vec<usize>,
     scratch: Vec<f64>,
 }
@@ -142,7 +144,9 @@ impl Windowed {
         windows: Windows,
         functions: HostFunctions,
     ) -> Self {
-        Self { function, params, windows, functions, marks: Vec::new(), scratch: Vec::new() }
+        let extrapolation = Extrapolation::new(RateKind::of(function));
+        let (marks, scratch) = (Vec::new(), Vec::new());
+        Self { function, params, windows, functions, extrapolation, marks, scratch }
     }
 
     /// The same with memory of its own.
@@ -302,29 +306,27 @@ impl Windowed {
         resets.clear();
         if kind.is_counter {
             let pairs = values.windows(2).enumerate();
-            if starts.is_empty() {
-                resets
-                    .extend(pairs.filter(|(_, pair)| pair[1] < pair[0]).map(|(before, _)| before));
-            } else {
+            if !starts.is_empty() {
                 let is_reset = |(before, pair): &(usize, &[f64])| {
                     pair[1] < pair[0] || starts.is_reset(*before)
                 };
                 resets.extend(pairs.filter(is_reset).map(|(before, _)| before));
+            } else if falls(values) {
+                resets
+                    .extend(pairs.filter(|(_, pair)| pair[1] < pair[0]).map(|(before, _)| before));
             }
         }
-        let mut extrapolation = Extrapolation::new(kind);
+        let extrapolation = &mut self.extrapolation;
         let one = |w: Window, extrapolation: &mut Extrapolation, out: &mut Column| {
             let (first, last) = (w.samples.start, w.samples.end - 1);
             let passed = resets.partition_point(|before| *before < first);
             let has_resets = resets.get(passed).is_some_and(|before| *before < last);
             if starts.is_empty() && !has_resets && first < last {
                 let increase = values[last] - values[first];
-                let factor = extrapolation.factor(
-                    (times[first], times[last]),
-                    last - first,
-                    (w.start, w.end),
-                    (values[first], increase),
-                );
+                let (start, end) = (w.start, w.end);
+                let (first_at, last_at, n_gaps) = (times[first], times[last], last - first);
+                let shape = WindowShape { first: first_at, last: last_at, n_gaps, start, end };
+                let factor = extrapolation.factor(shape, (values[first], values[last]));
                 out.set(w.step, increase * factor);
                 return;
             }
@@ -340,29 +342,37 @@ impl Windowed {
         let runs = if starts.is_empty() { windows.runs(times) } else { Vec::new() };
         let mut next = 0;
         for run in runs.iter().filter(|run| run.n_samples > 1) {
-            windows.each_of(next..run.steps.start, times, |w| one(w, &mut extrapolation, out));
+            windows.each_of(next..run.steps.start, times, |w| one(w, extrapolation, out));
             next = run.steps.end;
+            let Window { start, end, .. } = run.window(run.steps.start, &windows);
             let n_gaps = run.n_samples - 1;
-            for steps in run.parts() {
-                let first = run.first_of(steps.start);
-                let past = run.first_of(steps.end - 1) + n_gaps;
-                let at = resets.partition_point(|before| *before < first);
-                let has_resets = resets.get(at).is_some_and(|before| *before < past);
-                let end = windows.shift.apply(windows.grid.time(steps.start));
-                let is_done = !has_resets && {
-                    let start = end.saturating_sub(windows.range_ms);
-                    let (first_at, last_at) = (start + run.margins.0, end - run.margins.1);
-                    let shape = WindowShape { first: first_at, last: last_at, n_gaps, start, end };
-                    let ends = (&values[first..], &values[first + n_gaps..]);
-                    extrapolation.apply_all(shape, ends, run.stride, out.set_all(steps.clone()))
-                };
-                if !is_done {
-                    windows.each_of(steps, times, |w| one(w, &mut extrapolation, out));
+            let (first, last) = (start + run.margins.0, end - run.margins.1);
+            let shape = WindowShape { first, last, n_gaps, start, end };
+            let ends = (&values[run.first..], &values[run.first + n_gaps..]);
+            let reach = extrapolation.reach(shape);
+            if !reach.apply_all(ends, run.stride, out.set_all(run.steps.clone())) {
+                for step in run.steps.clone() {
+                    let at = run.first_of(step);
+                    if !reach.is_plain(values[at], values[at + n_gaps]) {
+                        one(run.window(step, &windows), extrapolation, out);
+                    }
                 }
             }
-            run.odd_windows(&windows).for_each(|w| one(w, &mut extrapolation, out));
+            let mut done = run.steps.start;
+            let from = resets.partition_point(|before| *before < run.first);
+            for before in &resets[from..] {
+                let steps = run.steps_with_pair(*before);
+                for step in steps.start.max(done)..steps.end {
+                    one(run.window(step, &windows), extrapolation, out);
+                }
+                done = done.max(steps.end);
+                if steps.start >= run.steps.end {
+                    break;
+                }
+            }
+            run.odd_windows(&windows).for_each(|w| one(w, extrapolation, out));
         }
-        windows.each_of(next..windows.grid.len, times, |w| one(w, &mut extrapolation, out));
+        windows.each_of(next..windows.grid.len, times, |w| one(w, extrapolation, out));
     }
 
     /// Counts the pairs of samples in each window that differ as `marked` says of the first.
@@ -464,6 +474,15 @@ impl Windowed {
             out.set(w.step, if when { seconds(times[found]) } else { values[found] });
         });
     }
+}
+
+/// Tells whether any value is below the one before it.
+fn falls(values: &[f64]) -> bool {
+    let Some(behind) = values.get(1..) else { return false };
+    vectorized(
+        #[inline(always)]
+        || values.iter().zip(behind).fold(false, |falls, (before, value)| falls | (value < before)),
+    )
 }
 
 fn span<'a>(

@@ -19,7 +19,7 @@ impl Sum {
         Self { value, compensation: 0.0 }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn add(&mut self, increment: f64) {
         let total = self.value + increment;
         // Chosen rather than branched to: which of both is larger cannot be predicted, and a loop

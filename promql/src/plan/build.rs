@@ -6,7 +6,7 @@
 
 use super::{
     Aggregate, Binary, Call, Node, NodeKind, RangeCall, RangeSource, Selector, Shift, Subquery,
-    duration, stats,
+    duration, pushdown, stats,
 };
 use crate::ast::{self, At, Boundary, Expr, ExprKind, Modifiers, UnaryOp};
 use crate::exec::arithmetic;
@@ -35,6 +35,7 @@ pub(crate) fn build(
     let part = builder.part(expr, "")?;
     let mut plan = part.wrapped();
     stats::mark(&mut plan, false);
+    pushdown::apply(&mut plan);
     Ok(plan)
 }
 

@@ -6,6 +6,8 @@
 
 mod build;
 mod duration;
+mod pushdown;
+mod repeats;
 mod selectors;
 mod stats;
 
@@ -18,6 +20,7 @@ use crate::functions::signatures::ValueType;
 use crate::functions::{InstantFunction, RangeFunction};
 
 pub(crate) use build::{QueryTimes, build};
+pub(crate) use repeats::{RepeatKey, Repeats};
 pub(crate) use selectors::{needed_times, reference_shift};
 
 /// A part of a plan.

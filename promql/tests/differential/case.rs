@@ -38,7 +38,9 @@ impl Time {
             return Self::Instant(start);
         }
         let step = [data.step_ms, 60_000, 47_000, 1_000, 300_000][at(random, 5)];
-        let n_steps = i64::try_from(at(random, 24)).expect("small");
+        // Regular windows are computed together if there are enough of them.
+        let most = [24, 24, 24, 120][at(random, 4)];
+        let n_steps = i64::try_from(at(random, most)).expect("small");
         Self::Range { start, end: start + n_steps * step, step }
     }
 }
@@ -56,7 +58,13 @@ pub(crate) struct Case {
 impl Case {
     pub(crate) fn random(random: &mut QueryGenerator, data: &Data) -> Self {
         let flags = ["ds", "ds", "s", "d", "", "dts"][at(random, 6)];
-        Self { query: random.query(), time: Time::random(random, data), flags }
+        let mut query = random.query();
+        if random.below(12) == 0 {
+            // What stands in a query more than once is computed once.
+            let operator = ["+", "or", "/ on () group_left ()"][at(random, 3)];
+            query = format!("sum by (a) ({query}) {operator} sum by (a) ({query})");
+        }
+        Self { query, time: Time::random(random, data), flags }
     }
 
     /// The evaluation in the language of scripts, without what must come out.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use ferula_chunkenc::SampleBatch;
 use ferula_index::ferula::ChunkEntry;
 use ferula_index::postings::Postings;
-use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, SeriesRef};
+use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, Pace, SeriesRef};
 use ferula_wal::fs::Fs;
 
 use super::ferula::{FerulaReader, FerulaWriter};
@@ -42,8 +42,17 @@ pub enum BlockFormat {
 
 /// Reads the series of a block. Refs of series ascend with their labels.
 pub(crate) trait SeriesReader: fmt::Debug + Send + Sync {
+    /// The series that pass all `matchers`, in label order; `None` if `pace` ended on the way.
+    fn select_paced(
+        &self,
+        matchers: &[Matcher],
+        pace: &Pace<'_>,
+    ) -> Result<Option<Postings>, Error>;
+
     /// The series that pass all `matchers`, in label order.
-    fn select(&self, matchers: &[Matcher]) -> Result<Postings, Error>;
+    fn select(&self, matchers: &[Matcher]) -> Result<Postings, Error> {
+        Ok(self.select_paced(matchers, &Pace::steady())?.unwrap_or_default())
+    }
 
     /// Starts reading series.
     fn cursor(&self) -> Box<dyn SeriesCursor + '_>;

@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use ferula_chunkenc::SampleBatch;
 use ferula_index::ferula::ChunkEntry;
 use ferula_index::postings::Postings;
-use ferula_index::{ChunkMeta, Labels, Matcher, SeriesRef};
+use ferula_index::{ChunkMeta, Labels, Matcher, Pace, SeriesRef};
 use ferula_wal::fs::Fs;
 
 use self::deletion::gone_series;
@@ -159,8 +159,17 @@ impl Block {
 
     /// The series that pass all `matchers`, in label order.
     pub(crate) fn select(&self, matchers: &[Matcher]) -> Result<Postings, Error> {
-        let mut selected = self.noting_damage(self.reader.select(matchers))?;
-        if !self.gone.is_empty() {
+        Ok(self.select_paced(matchers, &Pace::steady())?.unwrap_or_default())
+    }
+
+    /// The same, as long as `pace` goes on; `None` if it did not to the end.
+    pub(crate) fn select_paced(
+        &self,
+        matchers: &[Matcher],
+        pace: &Pace<'_>,
+    ) -> Result<Option<Postings>, Error> {
+        let mut selected = self.noting_damage(self.reader.select_paced(matchers, pace))?;
+        if let Some(selected) = selected.as_mut().filter(|_| !self.gone.is_empty()) {
             selected.subtract(&self.gone);
         }
         Ok(selected)

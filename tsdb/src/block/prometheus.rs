@@ -6,7 +6,7 @@ use ferula_chunkenc::SampleBatch;
 use ferula_index::block::{IndexReader, IndexWriter};
 use ferula_index::ferula::ChunkEntry;
 use ferula_index::postings::Postings;
-use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, SeriesRef};
+use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, Pace, SeriesRef};
 use ferula_wal::fs::Fs;
 
 use super::chunks::{ChunkReader, ChunkWriter};
@@ -48,8 +48,12 @@ impl PrometheusReader {
 }
 
 impl SeriesReader for PrometheusReader {
-    fn select(&self, matchers: &[Matcher]) -> Result<Postings, Error> {
-        self.of_index(self.index.select(matchers))
+    fn select_paced(
+        &self,
+        matchers: &[Matcher],
+        pace: &Pace<'_>,
+    ) -> Result<Option<Postings>, Error> {
+        self.of_index(self.index.select_paced(matchers, pace))
     }
 
     fn cursor(&self) -> Box<dyn SeriesCursor + '_> {

@@ -3,66 +3,87 @@
 use std::sync::Arc;
 
 use ferula_chunkenc::SampleBatch;
-use ferula_index::{ChunkMeta, Labels, Matcher, SeriesRef};
+use ferula_index::postings::Postings;
+use ferula_index::{ChunkMeta, Labels, SeriesRef};
 
-use super::{Draw, MakeRoom};
+use super::{Draw, MakeRoom, make_room};
 use crate::block::Block;
 use crate::error::Error;
 
-/// What a block has of a series: its chunks that overlap the range.
+/// The selected series of a block that have chunks in the range, in label order, and these chunks. What is
+/// kept of a series are numbers; there may be very many of them.
 #[derive(Debug)]
-pub(crate) struct BlockPart {
+pub(crate) struct BlockSeries {
     block: Arc<Block>,
-    series: SeriesRef,
-    chunks: Box<[ChunkMeta]>,
+    /// All that pass the matchers.
+    selected: Postings,
+    /// Those with chunks in the range.
+    series: Vec<SeriesRef>,
+    /// Where the chunks of each of them end; they begin where those of the one before end.
+    ends: Vec<usize>,
+    chunks: Vec<ChunkMeta>,
 }
 
-/// The series of a block that pass all `matchers` and have chunks from `mint` to `maxt`, both
-/// inclusive, in label order.
-pub(crate) fn select(
-    block: &Arc<Block>,
-    matchers: &[Matcher],
-    mint: i64,
-    maxt: i64,
-    draw: &mut Draw<'_>,
-) -> Result<Vec<(Labels, BlockPart)>, Error> {
-    let mut found = Vec::new();
-    let mut chunks = Vec::new();
-    let mut cursor = block.cursor();
-    for series in &block.select(matchers)? {
-        let labels = cursor.series(series, &mut chunks)?;
-        let is_needed = |chunk: &&ChunkMeta| {
-            let ChunkMeta { mint: from, maxt: to, .. } = **chunk;
-            let (from, to) = (from.max(mint), to.min(maxt));
-            from <= to && !block.tombstones().covers(series, from, to)
-        };
-        let chunks: Box<[ChunkMeta]> = chunks.iter().filter(is_needed).copied().collect();
-        if !chunks.is_empty() {
-            // The list may have grown to twice its size, and is merged with others.
-            let entry = 3 * size_of::<(Labels, BlockPart)>() + labels.size_bytes();
-            draw(entry + size_of_val(&*chunks))?;
-            found.push((labels, BlockPart { block: Arc::clone(block), series, chunks }));
-        }
+impl BlockSeries {
+    /// Of the series of `block` that were `selected`, none yet.
+    pub(crate) fn new(block: &Arc<Block>, selected: Postings) -> Self {
+        let (series, ends, chunks) = (Vec::new(), Vec::new(), Vec::new());
+        Self { block: Arc::clone(block), selected, series, ends, chunks }
     }
-    Ok(found)
-}
 
-impl BlockPart {
-    /// Appends the samples from `mint` to `maxt`, both inclusive, to `batch`.
+    /// Finds the series that have chunks from `mint` to `maxt`, both inclusive, and yields their labels.
+    pub(crate) fn find<'a>(
+        &'a mut self,
+        mint: i64,
+        maxt: i64,
+        draw: &'a Draw<'a>,
+    ) -> impl Iterator<Item = Result<Labels, Error>> + 'a {
+        let Self { block, selected, series, ends, chunks } = self;
+        let block: &'a Block = block;
+        let mut cursor = block.cursor();
+        let mut of_series = Vec::new();
+        let mut next = move |found| -> Result<Option<Labels>, Error> {
+            let labels = cursor.series(found, &mut of_series)?;
+            let is_needed = |chunk: &&ChunkMeta| {
+                let ChunkMeta { mint: from, maxt: to, .. } = **chunk;
+                let (from, to) = (from.max(mint), to.min(maxt));
+                from <= to && !block.tombstones().covers(found, from, to)
+            };
+            let n_before = chunks.len();
+            for chunk in of_series.iter().filter(is_needed) {
+                make_room(chunks, size_of::<ChunkMeta>(), draw)?;
+                chunks.push(*chunk);
+            }
+            if chunks.len() == n_before {
+                return Ok(None);
+            }
+            make_room(series, size_of::<SeriesRef>(), draw)?;
+            series.push(found);
+            make_room(ends, size_of::<usize>(), draw)?;
+            ends.push(chunks.len());
+            Ok(Some(labels))
+        };
+        selected.iter().filter_map(move |found| next(found).transpose())
+    }
+
+    /// Appends the samples from `mint` to `maxt`, both inclusive, of the series at a place among those that
+    /// were found.
     pub(crate) fn read(
         &self,
+        at: usize,
         mint: i64,
         maxt: i64,
         batch: &mut SampleBatch,
         room: &mut MakeRoom<'_>,
     ) -> Result<(), Error> {
         let start = batch.len();
-        for meta in &self.chunks {
+        let first = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        for meta in &self.chunks[first..self.ends[at]] {
             // How many samples a chunk has is known when it is decoded, and counted before the next one.
             room(batch, 0)?;
             self.block.read(meta, mint, maxt, batch)?;
         }
-        self.block.tombstones().apply(self.series, batch, start);
+        self.block.tombstones().apply(self.series[at], batch, start);
         Ok(())
     }
 }

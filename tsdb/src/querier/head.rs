@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use ferula_chunkenc::{Sample, SampleBatch, stale};
 use ferula_index::postings::Postings;
-use ferula_index::{Labels, Matcher, SeriesRef};
+use ferula_index::{Labels, Matcher, Pace, SeriesRef};
 
-use super::{Draw, MakeRoom};
+use super::{Draw, MakeRoom, make_room, unless_stopped};
 use crate::block::EncodedChunk;
 use crate::error::Error;
 use crate::head::{
@@ -17,19 +17,16 @@ use crate::head::{
 use crate::recode::Recoder;
 use crate::tombstones::{Interval, Tombstones, covers, touches};
 
-/// How many series room is made for at once while they are selected.
-const SELECT_BATCH: usize = 1 << 14;
-
 /// Bytes that a series takes while it is selected: twice in a list, once by its ref, and what sorting
 /// needs.
-const SELECTED_BYTES: usize = 2 * size_of::<Series>() + size_of::<SeriesRef>() + 24;
+const SELECTED_BYTES: usize = 2 * size_of::<Series>() + size_of::<SeriesRef>() + 32;
 
 /// For how many series labels are made at once.
 const LABELS_BATCH: usize = 1024;
 
 /// What is selected, and how.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Request {
+pub(crate) struct Request<'a> {
     /// Bounds of the samples, both inclusive.
     pub(crate) mint: i64,
     pub(crate) maxt: i64,
@@ -39,6 +36,8 @@ pub(crate) struct Request {
     pub(crate) skips_stale: bool,
     /// Series need not be in label order.
     pub(crate) any_order: bool,
+    /// Names of the labels that are looked at besides those that describe the metric, if not all are.
+    pub(crate) needed: Option<&'a [String]>,
 }
 
 /// The newest sample of each series, if it is known; empty if nobody asked.
@@ -73,7 +72,7 @@ impl HeadReader {
         let request = Request { mint, maxt, ..Request::default() };
         let from = mint.max(self.guard.from());
         let is_wanted = |series: SeriesView<'_>| self.has_in_order(series, from, maxt);
-        Ok(self.select_those(&[], request, is_wanted, &mut |_| Ok(()))?.0)
+        Ok(self.select_those(&[], request, is_wanted, &|_| Ok(()))?.0)
     }
 
     /// The series with samples out of order that came before the era `until` and lie between `mint`
@@ -88,7 +87,7 @@ impl HeadReader {
         let late = self.sought(mint, maxt, until);
         let is_wanted =
             |series: SeriesView<'_>| late.is_some_and(|late| self.has_late(series, &late));
-        Ok(self.select_those(&[], request, is_wanted, &mut |_| Ok(()))?.0)
+        Ok(self.select_those(&[], request, is_wanted, &|_| Ok(()))?.0)
     }
 
     fn has_in_order(&self, series: SeriesView<'_>, mint: i64, maxt: i64) -> bool {
@@ -105,8 +104,8 @@ impl HeadReader {
     pub(crate) fn select_with(
         &self,
         matchers: &[Matcher],
-        request: Request,
-        draw: &mut Draw<'_>,
+        request: Request<'_>,
+        draw: &Draw<'_>,
     ) -> Result<(Vec<Series>, Newest), Error> {
         let Request { mint, maxt, .. } = request;
         let late = self.sought(mint, maxt, Era(u64::MAX));
@@ -121,16 +120,18 @@ impl HeadReader {
     fn select_those(
         &self,
         matchers: &[Matcher],
-        request: Request,
+        request: Request<'_>,
         is_wanted: impl Fn(SeriesView<'_>) -> bool,
-        draw: &mut Draw<'_>,
+        draw: &Draw<'_>,
     ) -> Result<(Vec<Series>, Newest), Error> {
-        let Request { mint, maxt, newest_only, skips_stale, any_order } = request;
+        let Request { mint, maxt, newest_only, skips_stale, any_order, .. } = request;
         if !self.overlaps(mint, maxt) {
             return Ok((Vec::new(), Newest::default()));
         }
         let mint = mint.max(self.guard.from());
-        let selected = self.head.index().select(matchers);
+        let goes_on = || draw(0).is_ok();
+        let pace = &Pace::new(&goes_on);
+        let selected = unless_stopped(self.head.index().select_paced(matchers, pace), draw)?;
         let seen = self.guard.seen();
         // Whether there are samples, and the newest of them if that is known.
         let look = |series: SeriesView<'_>| {
@@ -148,11 +149,7 @@ impl HeadReader {
         let of_newest = if newest_only { 2 * size_of::<Option<Sample>>() } else { 0 };
         let entry_bytes = SELECTED_BYTES + of_newest;
         for found in &selected {
-            if series.len() == series.capacity() {
-                let additional = series.len().clamp(64, SELECT_BATCH);
-                draw(additional * entry_bytes)?;
-                series.reserve_exact(additional);
-            }
+            make_room(&mut series, entry_bytes, draw)?;
             let Some(found) = self.head.series(found, &mut pages) else { continue };
             if let Some(found_newest) = found.view(look).flatten() {
                 series.push(found);
@@ -164,9 +161,8 @@ impl HeadReader {
         if any_order {
             return Ok((series, newest));
         }
-        draw(0)?;
-        let order = self.head.index().order(&refs_of(&series));
-        draw(0)?;
+        let order = self.head.index().order_paced(&refs_of(&series), pace);
+        let order = unless_stopped(order, draw)?;
         let places = || order.iter().map(|at| *at as usize);
         let newest = match newest_only {
             false => Newest::default(),

@@ -1,46 +1,111 @@
 //! Merging sources that overlap: series by labels, samples by time.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use ferula_chunkenc::SampleBatch;
-use ferula_index::Labels;
+use ferula_index::{Labels, METRIC_NAME};
 
-/// Series in label order, each with what the sources have of it.
-#[derive(Debug)]
-pub(crate) struct Merged<P> {
-    labels: Vec<Labels>,
-    /// Where the parts of each series begin; one more than there are series.
-    starts: Vec<usize>,
-    parts: Vec<P>,
+use super::{Draw, make_room};
+use crate::error::Error;
+
+/// Labels that describe the metric rather than the series.
+const METADATA_LABELS: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
+
+/// Bytes that a label set takes beside its text.
+const LABELS_OVERHEAD: usize = 24;
+
+/// Where samples come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The block with this number.
+    Block(u32),
+    /// What came in order to the head.
+    Head,
+    /// What came out of order to the head.
+    Late,
 }
 
-impl<P> Merged<P> {
-    /// Merges lists that are each in label order. The parts of a series are in the order of the
-    /// lists.
-    pub(crate) fn new(lists: Vec<Vec<(Labels, P)>>) -> Self {
-        let total = lists.iter().map(Vec::len).sum();
-        let mut all = Vec::with_capacity(total);
-        let n_lists = lists.iter().filter(|list| !list.is_empty()).count();
-        all.extend(lists.into_iter().flatten());
-        if n_lists > 1 {
-            // A merge sort finds the runs, so this costs what a merge of the lists costs; it is
-            // stable, which keeps the order of the parts.
-            all.sort_by(|(a, _), (b, _)| a.cmp(b));
-        }
-        let mut merged = Self {
-            labels: Vec::with_capacity(total),
-            starts: vec![],
-            parts: Vec::with_capacity(total),
-        };
-        for (labels, part) in all {
-            if merged.labels.last() != Some(&labels) {
-                merged.labels.push(labels);
-                merged.starts.push(merged.parts.len());
+/// The labels of the series of a source, in order.
+pub(crate) type LabelStream<'a> = Box<dyn Iterator<Item = Result<Labels, Error>> + 'a>;
+
+/// Series in label order, each with what the sources have of it.
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    labels: Vec<Labels>,
+    /// Where the parts of each series end; they begin where those of the one before end.
+    ends: Vec<usize>,
+    /// Sources, and the places of the series in these.
+    parts: Vec<(Source, u32)>,
+}
+
+impl Merged {
+    /// Merges sources. The parts of a series are in the order of these. Of the labels only those are kept
+    /// that describe the metric or have one of the `needed` names, if there are any given.
+    pub(crate) fn new(
+        sources: Vec<(Source, LabelStream<'_>)>,
+        needed: Option<&[String]>,
+        draw: &Draw<'_>,
+    ) -> Result<Self, Error> {
+        let mut merged = Self::default();
+        let mut last: Option<Labels> = None;
+        let mut sources: Vec<_> =
+            sources.into_iter().map(|(source, labels)| (source, labels, 0)).collect();
+        let mut heads = BinaryHeap::with_capacity(sources.len());
+        for (number, (_, labels, _)) in sources.iter_mut().enumerate() {
+            if let Some(first) = labels.next() {
+                heads.push(Reverse((first?, number)));
             }
-            merged.parts.push(part);
         }
-        merged.starts.push(merged.parts.len());
-        merged
+        while let Some(mut head) = heads.peek_mut() {
+            let number = head.0.1;
+            let (source, labels, place) = &mut sources[number];
+            let found = match labels.next() {
+                Some(next) => std::mem::replace(&mut head.0.0, next?),
+                None => std::collections::binary_heap::PeekMut::pop(head).0.0,
+            };
+            if last.as_ref() != Some(&found) {
+                merged.begin(&found, needed, draw)?;
+                last = Some(found);
+            }
+            make_room(&mut merged.parts, size_of::<(Source, u32)>(), draw)?;
+            merged.parts.push((*source, *place));
+            *place += 1;
+            if let Some(end) = merged.ends.last_mut() {
+                *end = merged.parts.len();
+            }
+        }
+        Ok(merged)
+    }
+
+    /// Begins the parts of a series.
+    fn begin(
+        &mut self,
+        labels: &Labels,
+        needed: Option<&[String]>,
+        draw: &Draw<'_>,
+    ) -> Result<(), Error> {
+        let is_kept = |name: &str| {
+            let is_needed = |needed: &[String]| needed.iter().any(|needed| needed == name);
+            METADATA_LABELS.contains(&name) || needed.is_none_or(is_needed)
+        };
+        let of_kept = labels.iter().filter(|(name, _)| is_kept(name));
+        let known = self.labels.last().filter(|last| last.iter().eq(of_kept.clone()));
+        let kept = match (known, needed) {
+            (Some(known), _) => known.clone(),
+            (None, None) => labels.clone(),
+            // A part of a label set is always one.
+            (None, Some(_)) => Labels::from_pairs(of_kept).unwrap_or_else(|_| labels.clone()),
+        };
+        if known.is_none() {
+            draw(kept.size_bytes() + LABELS_OVERHEAD)?;
+        }
+        make_room(&mut self.labels, size_of::<Labels>(), draw)?;
+        self.labels.push(kept);
+        make_room(&mut self.ends, size_of::<usize>(), draw)?;
+        self.ends.push(self.parts.len());
+        Ok(())
     }
 
     /// Number of series.
@@ -58,10 +123,11 @@ impl<P> Merged<P> {
         &self.labels
     }
 
-    /// What the sources have of the series at `index`.
-    pub(crate) fn parts(&self, index: usize) -> &[P] {
-        let parts: Range<usize> = self.starts[index]..self.starts[index + 1];
-        &self.parts[parts]
+    /// What the sources have of the series at `index`: where, and at which place there.
+    pub(crate) fn parts(&self, index: usize) -> impl Iterator<Item = (Source, usize)> {
+        let first = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let parts: Range<usize> = first..self.ends[index];
+        self.parts[parts].iter().map(|(source, place)| (*source, *place as usize))
     }
 }
 
@@ -113,17 +179,39 @@ mod tests {
         Labels::from_pairs([("a", value)]).unwrap()
     }
 
+    fn merge(lists: &[&[&str]], needed: Option<&[String]>) -> Result<Merged, Error> {
+        let stream = |list: &&[&str]| -> LabelStream<'static> {
+            let all: Vec<_> = list.iter().map(|value| Ok(labels(value))).collect();
+            Box::new(all.into_iter())
+        };
+        let sources = (0..).zip(lists).map(|(at, list)| (Source::Block(at), stream(list)));
+        Merged::new(sources.collect(), needed, &|_| Ok(()))
+    }
+
     #[test]
     fn series_of_several_lists_come_once_in_order() {
-        let list = |values: &[&str], part| {
-            values.iter().map(|value| (labels(value), part)).collect::<Vec<_>>()
-        };
-        let merged =
-            Merged::new(vec![list(&["b", "d"], 1), list(&["a", "b"], 2), vec![], list(&["b"], 3)]);
+        let merged = merge(&[&["b", "d"], &["a", "b"], &[], &["b"]], None).unwrap();
         let all: Vec<_> = (0..merged.len())
-            .map(|i| (merged.labels(i).get("a").unwrap(), merged.parts(i)))
+            .map(|i| {
+                let parts = merged.parts(i).map(|(source, place)| match source {
+                    Source::Block(block) => (block, place),
+                    _ => unreachable!("there are blocks only"),
+                });
+                (merged.labels(i).get("a").unwrap(), parts.collect::<Vec<_>>())
+            })
             .collect();
-        assert_eq!(all, [("a", &[2][..]), ("b", &[1, 2, 3]), ("d", &[1])]);
+        let expected =
+            [("a", vec![(1, 0)]), ("b", vec![(0, 0), (1, 1), (3, 0)]), ("d", vec![(0, 1)])];
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn labels_that_nobody_looks_at_are_left_out_of_series_that_differ_in_them() {
+        let merged = merge(&[&["b", "d"], &["c"]], Some(&["x".to_owned()])).unwrap();
+        assert_eq!(merged.all_labels(), vec![Labels::empty(); 3]);
+        assert_eq!(merged.parts(1).collect::<Vec<_>>(), [(Source::Block(1), 0)]);
+        let merged = merge(&[&["b"], &["c"]], Some(&["a".to_owned()])).unwrap();
+        assert_eq!(merged.all_labels(), [labels("b"), labels("c")]);
     }
 
     #[test]

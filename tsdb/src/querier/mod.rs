@@ -9,18 +9,18 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ferula_chunkenc::SampleBatch;
-use ferula_index::{Labels, Matcher};
+use ferula_index::{Labels, Matcher, Pace};
 
-use self::block::BlockPart;
+use self::block::BlockSeries;
 pub(crate) use self::chunks::decode_between;
 pub(crate) use self::head::{HeadReader, Newest, Request};
-use self::merge::{Merged, merge_names, merge_tail};
+use self::merge::{LabelStream, Merged, Source, merge_names, merge_tail};
 use crate::block::Block;
 use crate::error::Error;
 use crate::head::Series;
 
 /// Asks whether so many bytes may be taken; also whether there is still time. Called often.
-pub(crate) type Draw<'a> = dyn FnMut(usize) -> Result<(), Error> + 'a;
+pub(crate) type Draw<'a> = dyn Fn(usize) -> Result<(), Error> + 'a;
 
 /// Asks whether so many samples may be appended to a batch.
 pub(crate) type MakeRoom<'a> = dyn FnMut(&SampleBatch, usize) -> Result<(), Error> + 'a;
@@ -55,43 +55,46 @@ impl Querier {
     pub fn select(&self, matchers: &[Matcher]) -> Result<SeriesSet, Error> {
         let (mint, maxt) = (self.mint, self.maxt);
         let request = Request { mint, maxt, ..Request::default() };
-        self.select_within(matchers, request, &mut |_| Ok(()))
+        self.select_within(matchers, request, &|_| Ok(()))
     }
 
     /// Selects as [`select`](Self::select) does, in a part of the range. Memory is asked for with `draw` before it is taken.
     pub(crate) fn select_within(
         &self,
         matchers: &[Matcher],
-        request: Request,
-        draw: &mut Draw<'_>,
+        request: Request<'_>,
+        draw: &Draw<'_>,
     ) -> Result<SeriesSet, Error> {
         let (mint, maxt) = (request.mint.max(self.mint), request.maxt.min(self.maxt));
-        let mut lists: Vec<Vec<(Labels, Part)>> = Vec::new();
+        let goes_on = || draw(0).is_ok();
+        let pace = &Pace::new(&goes_on);
+        let mut blocks: Vec<BlockSeries> = Vec::new();
         let mut n_whole = 0;
         for block in self.blocks.iter().filter(|block| block.overlaps(mint, maxt)) {
-            let of_block = block::select(block, matchers, mint, maxt, draw)?;
-            n_whole += usize::from(!block.meta().compaction.is_of_part());
-            lists.push(of_block.into_iter().map(|(l, part)| (l, Part::Block(part))).collect());
+            let selected = unless_stopped(block.select_paced(matchers, pace)?, draw)?;
+            if !selected.is_empty() {
+                // Two bytes for each at most.
+                draw(usize::try_from(selected.len()).unwrap_or(usize::MAX).saturating_mul(2))?;
+                n_whole += usize::from(!block.meta().compaction.is_of_part());
+                blocks.push(BlockSeries::new(block, selected));
+            }
         }
         let (of_head, newest) =
             self.head.select_with(matchers, Request { mint, maxt, ..request }, draw)?;
-        let found = if lists.iter().all(Vec::is_empty) {
+        let found = if blocks.is_empty() {
             Found::Head(of_head, newest)
         } else {
-            let mut list = Vec::with_capacity(of_head.len());
-            let mut late = Vec::new();
-            let has_late = self.head.has_out_of_order();
-            for (labels, series) in self.head.with_labels(&of_head) {
-                let entry_bytes = labels.size_bytes() + size_of::<(Labels, Part)>();
-                draw(entry_bytes * (1 + usize::from(has_late)))?;
-                if has_late {
-                    late.push((labels.clone(), Part::Late(series.clone())));
-                }
-                list.push((labels, Part::Head(series.clone())));
+            let labels = || self.head.with_labels(&of_head).map(|(labels, _)| Ok(labels));
+            let mut sources: Vec<(Source, LabelStream<'_>)> = Vec::new();
+            for (at, series) in (0..).zip(&mut blocks) {
+                sources.push((Source::Block(at), Box::new(series.find(mint, maxt, draw))));
             }
-            lists.push(late);
-            lists.insert(n_whole, list);
-            Found::Merged(Merged::new(lists))
+            sources.insert(n_whole, (Source::Head, Box::new(labels())));
+            if self.head.has_out_of_order() {
+                sources.push((Source::Late, Box::new(labels())));
+            }
+            let merged = Merged::new(sources, request.needed, draw)?;
+            Found::Merged { merged, blocks, of_head }
         };
         Ok(SeriesSet { mint, maxt, head: self.head.clone(), found })
     }
@@ -119,14 +122,25 @@ impl Querier {
     }
 }
 
-/// What one source has of a series.
-#[derive(Debug)]
-enum Part {
-    Block(BlockPart),
-    /// What came in order.
-    Head(Series),
-    /// What came out of order.
-    Late(Series),
+/// How many entries room is made for at once while series are selected.
+const SELECT_BATCH: usize = 1 << 14;
+
+/// What was found, or why finding it was stopped.
+fn unless_stopped<T>(found: Option<T>, draw: &Draw<'_>) -> Result<T, Error> {
+    match found {
+        Some(found) => Ok(found),
+        None => Err(draw(0).err().unwrap_or_else(|| Error::Stopped("it was stopped".into()))),
+    }
+}
+
+/// Makes room for one entry more, of which each takes `entry_bytes`.
+fn make_room<T>(list: &mut Vec<T>, entry_bytes: usize, draw: &Draw<'_>) -> Result<(), Error> {
+    if list.len() == list.capacity() {
+        let additional = list.len().clamp(64, SELECT_BATCH);
+        draw(additional.saturating_mul(entry_bytes))?;
+        list.reserve_exact(additional);
+    }
+    Ok(())
 }
 
 /// The series that a selection found, in label order. Samples are decoded when they are read, by
@@ -147,7 +161,7 @@ enum Found {
     /// sought, it may be known.
     Head(Vec<Series>, Newest),
     /// In blocks too.
-    Merged(Merged<Part>),
+    Merged { merged: Merged, blocks: Vec<BlockSeries>, of_head: Vec<Series> },
 }
 
 impl SeriesSet {
@@ -155,7 +169,7 @@ impl SeriesSet {
     pub fn len(&self) -> usize {
         match &self.found {
             Found::Head(series, _) => series.len(),
-            Found::Merged(merged) => merged.len(),
+            Found::Merged { merged, .. } => merged.len(),
         }
     }
 
@@ -171,7 +185,7 @@ impl SeriesSet {
     pub fn labels(&self, index: usize) -> Labels {
         match &self.found {
             Found::Head(series, _) => self.head.labels(&series[index]),
-            Found::Merged(merged) => merged.labels(index).clone(),
+            Found::Merged { merged, .. } => merged.labels(index).clone(),
         }
     }
 
@@ -179,7 +193,7 @@ impl SeriesSet {
     pub fn all_labels(&self) -> Vec<Labels> {
         match &self.found {
             Found::Head(series, _) => self.head.labels_of(series).collect(),
-            Found::Merged(merged) => merged.all_labels().to_vec(),
+            Found::Merged { merged, .. } => merged.all_labels().to_vec(),
         }
     }
 
@@ -193,7 +207,7 @@ impl SeriesSet {
             (_, Some([])) => vec![Labels::empty(); range.len()],
             (Found::Head(series, _), Some(names)) => self.head.labels_among(&series[range], names),
             (Found::Head(series, _), None) => self.head.labels_of(&series[range]).collect(),
-            (Found::Merged(merged), _) => merged.all_labels()[range].to_vec(),
+            (Found::Merged { merged, .. }, _) => merged.all_labels()[range].to_vec(),
         }
     }
 
@@ -216,7 +230,7 @@ impl SeriesSet {
         batch: &mut SampleBatch,
         room: &mut MakeRoom<'_>,
     ) -> Result<(), Error> {
-        let merged = match &self.found {
+        let (merged, blocks, of_head) = match &self.found {
             Found::Head(series, newest) => {
                 if let Some(newest) = newest.get(index).copied().flatten() {
                     room(batch, 1)?;
@@ -225,18 +239,20 @@ impl SeriesSet {
                 }
                 return self.head.read(&series[index], self.mint, self.maxt, batch, room);
             }
-            Found::Merged(merged) => merged,
+            Found::Merged { merged, blocks, of_head } => (merged, blocks, of_head),
         };
         let start = batch.len();
-        for part in merged.parts(index) {
+        for (source, at) in merged.parts(index) {
             let middle = batch.len();
-            match part {
-                Part::Block(part) => part.read(self.mint, self.maxt, batch, room)?,
-                Part::Head(series) => {
-                    self.head.read_in_order(series, self.mint, self.maxt, batch, room)?;
+            match source {
+                Source::Block(block) => {
+                    blocks[block as usize].read(at, self.mint, self.maxt, batch, room)?;
                 }
-                Part::Late(series) => {
-                    self.head.read_late(series, self.mint, self.maxt, batch, room)?;
+                Source::Head => {
+                    self.head.read_in_order(&of_head[at], self.mint, self.maxt, batch, room)?;
+                }
+                Source::Late => {
+                    self.head.read_late(&of_head[at], self.mint, self.maxt, batch, room)?;
                 }
             }
             merge_tail(batch, start, middle);

@@ -14,8 +14,6 @@
 //! before, so that both contenders find it in the page cache.
 
 mod build;
-#[path = "../scale/process.rs"]
-mod process;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -26,7 +24,7 @@ use ferula_chunkenc::SampleBatch;
 use ferula_tsdb::{BlockFormat, Db, Options};
 use serde_json::{Value, json};
 
-use self::process::{PeakWatch, cpu_s, disk, versions};
+use ferula_benches::process::{PeakWatch, cpu_s, disk, versions};
 
 const BLOCK_RANGE_MS: i64 = 2 * 60 * 60 * 1000;
 

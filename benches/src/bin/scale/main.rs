@@ -9,7 +9,6 @@
 
 mod latency;
 mod load;
-mod process;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -27,7 +26,7 @@ use serde_json::{Value, json};
 
 use crate::latency::Latencies;
 use crate::load::{Maintenance, Scraper, Shared, Timings};
-use crate::process::{Memory, PeakWatch, cpu_s, disk, megabytes, versions};
+use ferula_benches::process::{Memory, PeakWatch, cpu_s, disk, megabytes, versions};
 
 /// Beginning of a block of two hours.
 const EPOCH_MS: i64 = 1_700_006_400_000;

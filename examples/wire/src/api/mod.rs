@@ -14,11 +14,13 @@ mod federate;
 mod intake;
 mod json;
 mod labels;
+mod message;
 mod notes;
 mod openapi;
 mod otlp;
 pub mod page;
 mod params;
+mod pprof;
 mod query;
 mod read;
 mod reload;
@@ -105,6 +107,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/-/ready", get(serve::ready))
         .route("/-/reload", get(serve::quit_by_get).post(reload::reload).put(reload::reload))
         .route("/-/quit", get(serve::quit_by_get).post(serve::quit).put(serve::quit))
+        .route("/debug/pprof/{name}", get(pprof::profile))
         .route("/federate", get(federate::federate))
         .route("/metrics", get(serve::metrics))
         .route("/version", get(status::version))

@@ -16,6 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{Accept, TlsAcceptor};
+
+use super::web::Guard;
 
 /// Connections open at the same time; more wait.
 pub(super) const MAX_CONNECTIONS: usize = 512;
@@ -27,13 +31,21 @@ pub(super) const MAX_IDLE: Duration = Duration::from_secs(600);
 /// A listener that bounds its connections.
 pub(super) struct BoundedListener {
     listener: TcpListener,
+    /// Who may ask, and over what; everybody over nothing without it.
+    guard: Option<Arc<Guard>>,
     places: Arc<Semaphore>,
     max_idle: Duration,
 }
 
 impl BoundedListener {
     pub(super) fn new(listener: TcpListener, max_connections: usize, max_idle: Duration) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(max_connections)), max_idle }
+        let places = Arc::new(Semaphore::new(max_connections));
+        Self { listener, guard: None, places, max_idle }
+    }
+
+    /// Has connections be what a web configuration wants.
+    pub(super) fn guarded(self, guard: Option<Arc<Guard>>) -> Self {
+        Self { guard, ..self }
     }
 }
 
@@ -48,6 +60,12 @@ impl Listener for BoundedListener {
         // Answers are written whole, so there is nothing to wait for. Without the option they are
         // late, no more.
         let _ = stream.set_nodelay(true);
+        let tls = self.guard.as_ref().and_then(|guard| guard.web().tls());
+        let stream = match tls {
+            None => Stream::Plain(stream),
+            // Whoever connects shakes hands in the task of the connection, and keeps nobody waiting.
+            Some(tls) => Stream::Greeting(Box::new(TlsAcceptor::from(tls).accept(stream))),
+        };
         let max_idle = self.max_idle;
         let idle = Box::pin(sleep(max_idle));
         (Connection { stream, idle, max_idle, _place: place }, address)
@@ -58,9 +76,83 @@ impl Listener for BoundedListener {
     }
 }
 
+/// What the bytes of a connection go through.
+enum Stream {
+    Plain(TcpStream),
+    /// Keys are not agreed upon yet.
+    Greeting(Box<Accept<TcpStream>>),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Shakes hands, unless that is done.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Self::Greeting(accept) = self {
+            let stream = ready!(Pin::new(&mut **accept).poll(cx))?;
+            *self = Self::Tls(Box::new(stream));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_ready(cx))?;
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
+            Self::Greeting(_) => Poll::Pending,
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_ready(cx))?;
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+            Self::Greeting(_) => Poll::Pending,
+        }
+    }
+
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_ready(cx))?;
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
+            Self::Greeting(_) => Poll::Pending,
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Greeting(_) => false,
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Self::Greeting(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+            Self::Greeting(_) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
 /// A connection that has its place until it is closed.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// Ends when nothing was read or written for too long.
     idle: Pin<Box<Sleep>>,
     max_idle: Duration,
@@ -90,7 +182,7 @@ impl AsyncRead for Connection {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let outcome = Pin::new(&mut this.stream).poll_read(cx, buf);
+        let outcome = this.stream.poll_read(cx, buf);
         this.check(cx, outcome)
     }
 }
@@ -102,7 +194,7 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let outcome = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        let outcome = this.stream.poll_write(cx, bytes);
         this.check(cx, outcome)
     }
 
@@ -112,7 +204,7 @@ impl AsyncWrite for Connection {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let outcome = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        let outcome = this.stream.poll_write_vectored(cx, slices);
         this.check(cx, outcome)
     }
 
@@ -121,11 +213,11 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        self.get_mut().stream.poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        self.get_mut().stream.poll_shutdown(cx)
     }
 }
 

@@ -9,6 +9,7 @@ mod connection;
 mod otlp;
 mod query;
 mod server;
+mod web;
 
 use std::error::Error as StdError;
 use std::ffi::OsStr;
@@ -41,6 +42,7 @@ use crate::telemetry::Registry;
 pub use otlp::{DeltaFlag, OtlpFlags};
 pub use query::QueryFlags;
 pub use server::{GRACE_PERIOD, Server};
+pub use web::WebConfigError;
 
 /// Address served unless the command line says otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9090";
@@ -60,11 +62,15 @@ pub type Failure = Box<dyn StdError + Send + Sync>;
 pub struct ServerFlags {
     /// Address and port to serve HTTP on; port 0 takes a free one.
     ///
-    /// The line `listening on http://ADDRESS` on standard output tells the one taken. Nothing is
-    /// authenticated: whoever reaches the address may read, and write where the program takes
-    /// writes.
+    /// The line `listening on http://ADDRESS` on standard output tells the one taken. Without a web
+    /// configuration nothing is authenticated: whoever reaches the address may read, and write where the
+    /// program takes writes.
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN)]
     pub listen: String,
+
+    /// Web configuration in Prometheus's format: TLS, client certificates, users with passwords.
+    #[arg(long, value_name = "FILE")]
+    pub web_config: Option<PathBuf>,
 
     /// Least severe messages written to standard error.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -19,6 +20,7 @@ use tracing::{info, warn};
 
 use super::ServerFlags;
 use super::connection::{BoundedListener, MAX_CONNECTIONS, MAX_IDLE};
+use super::web::{self, Guard, WebFile};
 use crate::Error;
 use crate::api::{ApiBuilder, Quit};
 
@@ -32,6 +34,7 @@ type Slot = Arc<OnceLock<Router>>;
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    is_tls: bool,
     slot: Slot,
     stop: oneshot::Sender<()>,
     quit: Quit,
@@ -43,20 +46,29 @@ impl Server {
     /// Binds the address of `flags`, and answers that the program is starting.
     ///
     /// # Errors
-    /// [`Error::Listen`] if it is taken, or none of this machine.
+    /// [`Error::Listen`] if it is taken, or none of this machine; [`Error::Web`] if the web configuration
+    /// cannot be used.
     pub async fn bind(flags: &ServerFlags) -> Result<Self, Error> {
         let failed = |source| Error::Listen { address: flags.listen.clone(), source };
+        let web = flags.web_config.as_deref().map(WebFile::read).transpose()?;
+        let guard = web.map(|web| Arc::new(Guard::new(web)));
+        let is_tls = guard.as_ref().is_some_and(|guard| guard.web().tls().is_some());
         let listener = TcpListener::bind(&flags.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let listener = BoundedListener::new(listener, MAX_CONNECTIONS, MAX_IDLE);
+        let listener =
+            BoundedListener::new(listener, MAX_CONNECTIONS, MAX_IDLE).guarded(guard.clone());
         let slot = Slot::default();
-        let router = Router::new().fallback(dispatch).with_state(Arc::clone(&slot));
+        let mut router = Router::new().fallback(dispatch).with_state(Arc::clone(&slot));
+        if let Some(guard) = guard {
+            router = router.layer(middleware::from_fn_with_state(guard, web::guard));
+        }
         let (stop, stopped) = oneshot::channel::<()>();
         let server = axum::serve(listener, router).with_graceful_shutdown(async {
             let _ = stopped.await;
         });
         let serving = tokio::spawn(server.into_future());
-        Ok(Self { address, slot, stop, quit: Quit::default(), flags: flags.clone(), serving })
+        let (quit, flags) = (Quit::default(), flags.clone());
+        Ok(Self { address, is_tls, slot, stop, quit, flags, serving })
     }
 
     /// Address at which this machine reaches the server.
@@ -79,6 +91,11 @@ impl Server {
         }
     }
 
+    /// Sets what is served.
+    pub(super) fn set_router(&self, router: Router) {
+        self.slot.get_or_init(|| router);
+    }
+
     /// Serves `router` until SIGINT or SIGTERM, and then gives requests under way
     /// [`GRACE_PERIOD`] to end; a second signal ends the wait.
     ///
@@ -91,8 +108,8 @@ impl Server {
             outcome.map_err(io::Error::other).flatten().map_err(failed)
         };
         let mut signals = Signals::new().map_err(failed)?;
-        self.slot.get_or_init(|| router);
-        announce(address);
+        self.set_router(router);
+        announce(if self.is_tls { "https" } else { "http" }, address);
         tokio::select! {
             outcome = &mut self.serving => return ended(outcome),
             signal = signals.next() => info!(signal, "stopping"),
@@ -121,10 +138,10 @@ async fn dispatch(State(slot): State<Slot>, request: Request) -> Response {
 }
 
 /// Tells on standard output where the server is, for scripts and for people.
-fn announce(address: SocketAddr) {
+fn announce(scheme: &str, address: SocketAddr) {
     let mut stdout = io::stdout().lock();
     // A closed standard output is no reason not to serve.
-    let _ = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
+    let _ = writeln!(stdout, "listening on {scheme}://{address}").and_then(|()| stdout.flush());
 }
 
 /// The signals that end a program.
@@ -173,6 +190,8 @@ mod tests {
 
     use super::super::LogLevel;
     use super::*;
+    use crate::client::{ClientOptions, HttpClient};
+    use crate::config::ClientConfig;
 
     fn flags(listen: &str) -> ServerFlags {
         ServerFlags {
@@ -180,11 +199,15 @@ mod tests {
             log_level: LogLevel::Error,
             enable_lifecycle: false,
             cors_origin: None,
+            web_config: None,
         }
     }
 
     async fn status(url: &str) -> u16 {
-        reqwest::get(url).await.expect("an answer").status().as_u16()
+        let config = ClientConfig::default();
+        let client = HttpClient::new(&config, ClientOptions::default()).expect("a client");
+        let request = client.get(url).await.expect("nothing is secret");
+        request.send().await.expect("an answer").status().as_u16()
     }
 
     #[tokio::test]
@@ -196,8 +219,7 @@ mod tests {
         assert_eq!(status(&format!("{url}/-/ready")).await, 503);
         assert_eq!(status(&format!("{url}/greeting")).await, 503);
         let router = Router::new().route("/greeting", get(async || "hello"));
-        let slot = Arc::clone(&server.slot);
-        slot.get_or_init(|| router);
+        server.set_router(router);
         assert_eq!(status(&format!("{url}/greeting")).await, 200);
         assert_eq!(status(&format!("{url}/other")).await, 404);
     }

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
+use super::client::{self, RawClient};
 use super::field::Milliseconds;
+use super::raw::yes;
+use super::{Auth, ClientConfig, OAuth2, Secret, TlsConfig};
 
 const DEFAULT_FILE_REFRESH_MS: i64 = 5 * 60_000;
 
@@ -17,7 +20,7 @@ pub enum DiscoveryConfig {
     /// Files.
     File(FileDiscovery),
     /// A server.
-    Http(HttpDiscovery),
+    Http(Box<HttpDiscovery>),
 }
 
 /// Files that list targets.
@@ -36,6 +39,8 @@ pub struct FileDiscovery {
 pub struct HttpDiscovery {
     /// Its address.
     pub url: String,
+    /// How it is asked.
+    pub client: ClientConfig,
     /// Time between questions, in milliseconds.
     pub refresh_ms: i64,
 }
@@ -52,6 +57,23 @@ struct RawFileDiscovery {
 #[serde(deny_unknown_fields)]
 struct RawHttpDiscovery {
     url: String,
+    #[serde(default, deserialize_with = "client::basic")]
+    basic_auth: Option<Auth>,
+    #[serde(default, deserialize_with = "client::authorization")]
+    authorization: Option<Auth>,
+    #[serde(default, deserialize_with = "client::oauth2")]
+    oauth2: Option<OAuth2>,
+    #[serde(default)]
+    bearer_token: Option<Secret>,
+    #[serde(default)]
+    bearer_token_file: Option<PathBuf>,
+    #[serde(default)]
+    tls_config: TlsConfig,
+    #[serde(default = "yes")]
+    follow_redirects: bool,
+    // There is no other protocol to choose.
+    #[serde(default, rename = "enable_http2")]
+    _enable_http2: bool,
     #[serde(default)]
     refresh_interval: Milliseconds,
 }
@@ -81,7 +103,18 @@ fn is_path(path: &str) -> bool {
 
 impl<'de> Deserialize<'de> for HttpDiscovery {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let RawHttpDiscovery { url, refresh_interval } = Deserialize::deserialize(deserializer)?;
+        let mut raw = RawHttpDiscovery::deserialize(deserializer)?;
+        let client = RawClient {
+            basic_auth: raw.basic_auth.take(),
+            authorization: raw.authorization.take(),
+            oauth2: raw.oauth2.take(),
+            bearer_token: raw.bearer_token.take(),
+            bearer_token_file: raw.bearer_token_file.take(),
+            tls_config: std::mem::take(&mut raw.tls_config),
+            follow_redirects: raw.follow_redirects,
+        };
+        let client = client.check().map_err(serde::de::Error::custom)?;
+        let RawHttpDiscovery { url, refresh_interval, .. } = raw;
         let parsed = reqwest::Url::parse(&url);
         let is_valid = parsed.is_ok_and(|url| {
             matches!(url.scheme(), "http" | "https")
@@ -91,17 +124,20 @@ impl<'de> Deserialize<'de> for HttpDiscovery {
             let message = format!("URL {url:?} must be one of http or https with a host");
             return Err(serde::de::Error::custom(message));
         }
-        Ok(Self { url, refresh_ms: refresh_interval.or(DEFAULT_HTTP_REFRESH_MS) })
+        Ok(Self { url, client, refresh_ms: refresh_interval.or(DEFAULT_HTTP_REFRESH_MS) })
     }
 }
 
 impl DiscoveryConfig {
     /// Has relative paths start where the configuration file lies.
     pub(super) fn locate(&mut self, dir: &Path) {
-        if let Self::File(config) = self {
-            for file in &mut config.files {
-                *file = dir.join(&*file);
+        match self {
+            Self::File(config) => {
+                for file in &mut config.files {
+                    *file = dir.join(&*file);
+                }
             }
+            Self::Http(config) => config.client.locate(dir),
         }
     }
 }

@@ -5,11 +5,13 @@
 //! taken as if it did not. `evaluation_interval` alone is accepted without a use, because it says
 //! nothing where there are no rules.
 
+mod client;
 mod discovery;
 mod field;
 mod problem;
 mod raw;
 mod remote_write;
+mod secret;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,10 +23,12 @@ use crate::Error;
 use crate::exposition::{Escaping, Protocol};
 use crate::relabel::Rule;
 
+pub use client::{Auth, ClientConfig, OAuth2, Secret, Source, TlsConfig, TlsVersion};
 pub use discovery::{DiscoveryConfig, FileDiscovery, HttpDiscovery};
 pub(crate) use field::parse_bytes;
 pub use problem::ConfigProblem;
 pub use remote_write::{MAX_SHARDS, RemoteWrite};
+pub(crate) use secret::without_password;
 
 /// Time between scrapes where the file gives none, in milliseconds.
 pub const DEFAULT_SCRAPE_INTERVAL_MS: i64 = 60_000;
@@ -46,7 +50,7 @@ pub struct ScrapeFile {
     pub remote_write: Vec<RemoteWrite>,
     /// How far back from the newest sample others are taken out of order, in milliseconds.
     pub out_of_order_window_ms: i64,
-    /// The file as it was read.
+    /// The file as it was read, secrets hidden.
     pub text: String,
 }
 
@@ -62,8 +66,10 @@ pub struct Job {
     pub timeout_ms: i64,
     /// Path of the page.
     pub metrics_path: String,
-    /// Scheme of the address; only `http` is there.
+    /// Scheme of the address, `http` or `https`.
     pub scheme: String,
+    /// How targets are asked.
+    pub client: ClientConfig,
     /// Parameters of the address.
     pub params: BTreeMap<String, Vec<String>>,
     /// Whether labels of the page win over those of the target.
@@ -186,7 +192,7 @@ impl ScrapeFile {
 }
 
 /// Takes the place out of a message of the YAML parser, which tells it at both ends.
-fn place_and_reason(error: &serde_yaml_ng::Error) -> (usize, String) {
+pub(crate) fn place_and_reason(error: &serde_yaml_ng::Error) -> (usize, String) {
     let text = error.to_string();
     let Some(place) = error.location() else { return (0, text) };
     let end = format!(" at line {} column {}", place.line(), place.column());

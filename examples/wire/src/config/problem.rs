@@ -75,4 +75,12 @@ pub enum ConfigProblem {
         /// Name of the job.
         job: String,
     },
+    /// What is said of how targets are asked does not go together.
+    #[error("{reason} in scrape config with job name {job:?}")]
+    Client {
+        /// Name of the job.
+        job: String,
+        /// What does not.
+        reason: String,
+    },
 }

@@ -1,16 +1,17 @@
 //! The file as it is written, and what is checked of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::client::{self, RawClient};
 use super::field::{Bytes, Milliseconds};
 use super::remote_write::{RawRemoteWrite, RemoteWrite};
 use super::{
-    ConfigProblem, DEFAULT_BODY_SIZE_LIMIT, DEFAULT_SCRAPE_INTERVAL_MS, DEFAULT_SCRAPE_TIMEOUT_MS,
-    DiscoveryConfig, FileDiscovery, Histograms, HttpDiscovery, Job, Limits, Names, ScrapeFile,
-    StaticConfig,
+    Auth, ConfigProblem, DEFAULT_BODY_SIZE_LIMIT, DEFAULT_SCRAPE_INTERVAL_MS,
+    DEFAULT_SCRAPE_TIMEOUT_MS, DiscoveryConfig, FileDiscovery, Histograms, HttpDiscovery, Job,
+    Limits, Names, OAuth2, ScrapeFile, Secret, StaticConfig, TlsConfig,
 };
 use crate::exposition::{Escaping, Protocol};
 use crate::relabel::Rule;
@@ -96,6 +97,23 @@ struct RawJob {
     metrics_path: String,
     #[serde(default = "default_scheme")]
     scheme: String,
+    #[serde(default, deserialize_with = "client::basic")]
+    basic_auth: Option<Auth>,
+    #[serde(default, deserialize_with = "client::authorization")]
+    authorization: Option<Auth>,
+    #[serde(default, deserialize_with = "client::oauth2")]
+    oauth2: Option<OAuth2>,
+    #[serde(default)]
+    bearer_token: Option<Secret>,
+    #[serde(default)]
+    bearer_token_file: Option<PathBuf>,
+    #[serde(default)]
+    tls_config: TlsConfig,
+    #[serde(default = "yes")]
+    follow_redirects: bool,
+    // There is no other protocol to choose.
+    #[serde(default, rename = "enable_http2")]
+    _enable_http2: bool,
     #[serde(default)]
     params: BTreeMap<String, Vec<String>>,
     #[serde(default)]
@@ -138,7 +156,7 @@ fn default_scheme() -> String {
     "http".to_owned()
 }
 
-fn yes() -> bool {
+pub(super) fn yes() -> bool {
     true
 }
 
@@ -163,12 +181,13 @@ impl RawFile {
                 return Err(ConfigProblem::DuplicateJob { job: raw.job_name });
             }
             let mut job = raw.check(&global, interval, timeout)?;
+            job.client.locate(dir);
             job.discovery.iter_mut().for_each(|config| config.locate(dir));
             jobs.push(job);
         }
         let external_labels = global.external_labels;
         let out_of_order_window_ms = storage.tsdb.out_of_order_time_window.0;
-        let text = text.to_owned();
+        let text = super::secret::hide(text);
         let mut places = Vec::with_capacity(remote_write.len());
         for raw in remote_write {
             let place = raw.check()?;
@@ -183,13 +202,18 @@ impl RawFile {
 }
 
 impl RawJob {
-    fn check(self, global: &RawGlobal, interval: i64, timeout: i64) -> Result<Job, ConfigProblem> {
+    fn check(
+        mut self,
+        global: &RawGlobal,
+        interval: i64,
+        timeout: i64,
+    ) -> Result<Job, ConfigProblem> {
         let job = self.job_name.clone();
         let interval_ms = self.scrape_interval.or(interval);
         if self.scrape_timeout.0 > interval_ms {
             return Err(ConfigProblem::TimeoutExceedsInterval { job });
         }
-        if self.scheme != "http" {
+        if !matches!(self.scheme.as_str(), "http" | "https") {
             return Err(ConfigProblem::Scheme { job, scheme: self.scheme });
         }
         for config in &self.static_configs {
@@ -201,8 +225,20 @@ impl RawJob {
             }
         }
         let files = self.file_sd_configs.iter().cloned().map(DiscoveryConfig::File);
-        let servers = self.http_sd_configs.iter().cloned().map(DiscoveryConfig::Http);
+        let servers = self.http_sd_configs.iter().cloned();
+        let servers = servers.map(|config| DiscoveryConfig::Http(Box::new(config)));
         let discovery = files.chain(servers).collect();
+        let client = RawClient {
+            basic_auth: self.basic_auth.take(),
+            authorization: self.authorization.take(),
+            oauth2: self.oauth2.take(),
+            bearer_token: self.bearer_token.take(),
+            bearer_token_file: self.bearer_token_file.take(),
+            tls_config: std::mem::take(&mut self.tls_config),
+            follow_redirects: self.follow_redirects,
+        };
+        let client =
+            client.check().map_err(|reason| ConfigProblem::Client { job: job.clone(), reason })?;
         let limits = self.limits(global);
         let histograms = self.histograms(global);
         let protocols = self.protocols(global, histograms.native)?;
@@ -222,6 +258,7 @@ impl RawJob {
             timeout_ms: self.scrape_timeout.or(timeout.min(interval_ms)),
             metrics_path: self.metrics_path,
             scheme: self.scheme,
+            client,
             params: self.params,
             honor_labels: self.honor_labels,
             honor_timestamps: self.honor_timestamps,

@@ -100,8 +100,8 @@ fn what_is_wrong_is_told_with_its_place() {
             "scrape.yml: global scrape timeout greater than scrape interval",
         ),
         (
-            "scrape_configs: [{job_name: a, scheme: https}]",
-            "scrape.yml: scheme \"https\" is not supported in scrape config with job name \
+            "scrape_configs: [{job_name: a, scheme: ftp}]",
+            "scrape.yml: scheme \"ftp\" is not supported in scrape config with job name \
              \"a\"",
         ),
         (
@@ -134,4 +134,34 @@ fn what_is_wrong_is_told_with_its_place() {
         assert!(message.starts_with(start) && message.contains(part), "{message}");
     }
     assert!(parse("scrape_configs: [").unwrap_err().starts_with("scrape.yml:"));
+}
+
+#[test]
+fn ways_to_say_who_asks_exclude_each_other_and_show_no_secret() {
+    for (options, message) in [
+        (
+            "bearer_token: a, bearer_token_file: b",
+            "at most one of bearer_token & bearer_token_file",
+        ),
+        ("bearer_token: a, basic_auth: {username: u}", "at most one of basic_auth, oauth2"),
+        ("authorization: {type: Basic}", "use \"basic_auth\" instead"),
+        ("basic_auth: {password: a, password_file: b}", "at most one of password & password_file"),
+        ("oauth2: {client_id: '', token_url: x}", "oauth2 client_id must be configured"),
+        ("tls_config: {cert_file: a}", "exactly one of cert and cert_file"),
+        ("tls_config: {ca: a, ca_file: b}", "at most one of ca and ca_file"),
+        ("tls_config: {max_version: TLS11}", "max_version is below min_version, or below TLS12"),
+        ("tls_config: {min_version: SSL3}", "unknown variant `SSL3`"),
+        ("proxy_url: 'http://a'", "unknown field `proxy_url`"),
+        ("bearer_token: 4711", "a secret that is no text stands in quotes"),
+        ("basic_auth: {password: 4711}", "a secret that is no text stands in quotes"),
+        ("basic_auth: {password: [4711]}", "invalid type: sequence, expected a secret"),
+        ("http_sd_configs: [{url: 'ftp://a'}]", "must be one of http or https with a host"),
+        ("file_sd_configs: [{files: ['a*/b.json']}]", "is not valid for file discovery"),
+        ("file_sd_configs: [{files: [a.txt]}]", "is not valid for file discovery"),
+        ("file_sd_configs: [{files: []}]", "at least one path name"),
+    ] {
+        let error = parse(&format!("scrape_configs: [{{job_name: j, {options}}}]")).unwrap_err();
+        assert!(error.contains(message), "{options}: {error}");
+        assert!(!error.contains("4711"), "{error}");
+    }
 }

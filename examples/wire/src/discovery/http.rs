@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
-use reqwest::{Client, StatusCode};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Groups, MAX_DOCUMENT_BYTES, RawGroup, Sink};
 use crate::Error;
-use crate::config::HttpDiscovery;
+use crate::client::{AuthError, ClientOptions, HttpClient};
+use crate::config::{HttpDiscovery, without_password};
 use crate::error::chain;
 
 /// Label that tells the address that a target was told by.
@@ -19,6 +20,8 @@ const URL: &str = "__meta_url";
 enum HttpError {
     #[error("cannot ask the server")]
     Request(#[source] reqwest::Error),
+    #[error("cannot ask the server")]
+    Auth(#[from] AuthError),
     #[error("server returned HTTP status {0}")]
     Status(StatusCode),
     #[error("unsupported content type {0:?}")]
@@ -32,15 +35,15 @@ enum HttpError {
 /// A server that tells targets.
 #[derive(Debug)]
 pub(super) struct HttpSource {
-    client: Client,
+    client: HttpClient,
     config: HttpDiscovery,
 }
 
 impl HttpSource {
     pub(super) fn new(config: &HttpDiscovery) -> Result<Self, Error> {
         let timeout = Duration::from_millis(config.refresh_ms.unsigned_abs());
-        let client =
-            Client::builder().no_proxy().timeout(timeout).build().map_err(Error::Client)?;
+        let options = ClientOptions { gzip: false, timeout: Some(timeout) };
+        let client = HttpClient::new(&config.client, options).map_err(Error::Client)?;
         Ok(Self { client, config: config.clone() })
     }
 
@@ -55,7 +58,9 @@ impl HttpSource {
             let groups = match self.ask().await {
                 Ok(groups) => groups,
                 Err(error) => {
-                    let (url, error) = (&self.config.url, chain(&error));
+                    let hidden = without_password(&self.config.url);
+                    let url = hidden.as_ref().unwrap_or(&self.config.url);
+                    let error = chain(&error);
                     tracing::warn!(url, error, "targets of a server stay as they were");
                     known.clone().unwrap_or_default()
                 }
@@ -72,6 +77,7 @@ impl HttpSource {
         let request = self
             .client
             .get(&self.config.url)
+            .await?
             .header(ACCEPT, "application/json")
             .header(USER_AGENT, concat!("Ferula/", env!("CARGO_PKG_VERSION")))
             .header("X-Prometheus-Refresh-Interval-Seconds", seconds.to_string());

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::client::AuthError;
 use crate::exposition::ParseError;
 use crate::exposition::protobuf::ProtobufError;
 
@@ -29,6 +30,8 @@ impl fmt::Display for Place {
 pub(super) enum ScrapeError {
     #[error("cannot fetch the page")]
     Fetch(#[source] reqwest::Error),
+    #[error("cannot ask for the page")]
+    Auth(#[from] AuthError),
     #[error("the page did not arrive within {timeout}")]
     Timeout { timeout: String },
     #[error("server returned HTTP status {status}")]
@@ -120,7 +123,7 @@ impl ScrapeError {
     /// The state of a target whose scrape failed so.
     pub(super) fn state(&self) -> TargetState {
         match self {
-            Self::Fetch(_) | Self::Status { .. } => TargetState::Down,
+            Self::Fetch(_) | Self::Auth(_) | Self::Status { .. } => TargetState::Down,
             Self::Timeout { .. } => TargetState::Timeout,
             Self::BodySize { .. }
             | Self::LabelLimit { .. }

@@ -1,13 +1,13 @@
 //! Fetching a page, within its limits of time and size.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
-use reqwest::{Client, StatusCode};
 
 use super::error::ScrapeError;
 use super::target::Target;
+use crate::client::{ClientError, ClientOptions, HttpClient};
 use crate::config::Job;
 use crate::duration;
 use crate::exposition::{Format, Protocol, accept, format_of};
@@ -21,37 +21,28 @@ pub(super) struct Page {
     pub(super) format: Format,
 }
 
-/// How long a connection that nothing is sent on stays open.
-const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
-
 /// The client of a job's targets; clones share its connections.
 #[derive(Clone, Debug)]
 pub(super) struct Fetcher {
-    client: Client,
+    client: HttpClient,
     /// Whether formats that tell since when series have been counting are preferred.
     has_starts: bool,
-    /// Tells clones of one client from others.
-    identity: Arc<()>,
 }
 
 impl Fetcher {
-    pub(super) fn new(job: &Job, has_starts: bool) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .no_proxy()
-            .gzip(job.enable_compression)
-            .pool_idle_timeout(MAX_IDLE)
-            .build()?;
-        Ok(Self { client, has_starts, identity: Arc::default() })
+    pub(super) fn new(job: &Job, has_starts: bool) -> Result<Self, ClientError> {
+        let options = ClientOptions { gzip: job.enable_compression, timeout: None };
+        Ok(Self { client: HttpClient::new(&job.client, options)?, has_starts })
     }
 
     /// Whether the client of a job is one for its new configuration, too.
     pub(super) fn suits(&self, old: &Job, new: &Job) -> bool {
-        old.enable_compression == new.enable_compression
+        (old.enable_compression, &old.client) == (new.enable_compression, &new.client)
     }
 
     /// Whether two have the same client.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.identity, &other.identity)
+        self.client.is_same(&other.client)
     }
 
     /// The formats that a target is asked for.
@@ -73,7 +64,7 @@ impl Fetcher {
     }
 
     async fn page(&self, target: &Target, timeout: Duration) -> Result<Page, ScrapeError> {
-        let mut request = self.client.get(target.url());
+        let mut request = self.client.get(target.url()).await?;
         if !target.job.enable_compression {
             request = request.header(ACCEPT_ENCODING, "identity");
         }

@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use target::Target;
+pub(crate) use target::push_encoded;
 
 use self::metrics::Metrics;
 use self::pool::Pool;

@@ -94,7 +94,7 @@ impl Target {
         if address.is_empty() || address.contains('/') {
             return Err(format!("{address:?} is not a valid hostname"));
         }
-        if label(SCHEME) != "http" {
+        if !matches!(label(SCHEME).as_str(), "http" | "https") {
             return Err(format!("scheme {:?} is not supported", label(SCHEME)));
         }
         let parsed = |name: &str| {
@@ -256,7 +256,7 @@ fn url(job: &Job, labels: &BTreeMap<String, String>) -> String {
 }
 
 /// Writes a name or value of a query as forms encode it.
-fn push_encoded(url: &mut String, text: &str) {
+pub(crate) fn push_encoded(url: &mut String, text: &str) {
     for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {

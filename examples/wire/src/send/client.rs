@@ -14,7 +14,8 @@ use tracing::{debug, warn};
 
 use super::metrics::Metrics;
 use crate::Error;
-use crate::config::RemoteWrite;
+use crate::client::{AuthError, ClientOptions, HttpClient};
+use crate::config::{ClientConfig, RemoteWrite};
 use crate::error::chain;
 use crate::remote::Version;
 
@@ -41,19 +42,15 @@ pub(super) enum Outcome {
 #[derive(Clone)]
 pub(super) struct Client {
     config: Arc<RemoteWrite>,
-    client: reqwest::Client,
+    client: HttpClient,
     metrics: Arc<Metrics>,
 }
 
 impl Client {
     pub(super) fn new(config: Arc<RemoteWrite>, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let timeout = Duration::from_millis(config.timeout_ms.unsigned_abs());
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(timeout)
-            .user_agent(concat!("ferula/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(Error::Client)?;
+        let options = ClientOptions { timeout: Some(timeout), ..ClientOptions::default() };
+        let client = HttpClient::new(&ClientConfig::default(), options).map_err(Error::Client)?;
         Ok(Self { config, client, metrics })
     }
 
@@ -62,7 +59,11 @@ impl Client {
         let (min, max) = self.config.backoff_ms;
         let mut backoff = Duration::from_millis(min.unsigned_abs());
         loop {
-            let asked = match self.request(body.clone()).send().await {
+            let answer = match self.request(body.clone()).await {
+                Ok(request) => request.send().await.map_err(|error| chain(&error)),
+                Err(error) => Err(chain(&error)),
+            };
+            let asked = match answer {
                 Ok(response) if response.status().is_success() => return Outcome::Taken,
                 Ok(response) if !self.is_to_be_repeated(response.status()) => {
                     let (url, status) = (&self.config.url, response.status().as_u16());
@@ -77,7 +78,7 @@ impl Client {
                     retry_after(response.headers())
                 }
                 Err(error) => {
-                    debug!(url = self.config.url, error = chain(&error), "no answer");
+                    debug!(url = self.config.url, error, "no answer");
                     None
                 }
             };
@@ -99,20 +100,21 @@ impl Client {
         }
     }
 
-    fn request(&self, body: Bytes) -> RequestBuilder {
+    async fn request(&self, body: Bytes) -> Result<RequestBuilder, AuthError> {
         let (kind, version) = match self.config.version {
             Version::V1 => ("application/x-protobuf", "0.1.0"),
             Version::V2 => ("application/x-protobuf;proto=io.prometheus.write.v2.Request", "2.0.0"),
         };
-        let mut request = self.client.post(&self.config.url);
+        let mut request = self.client.post(&self.config.url).await?;
         for (name, value) in &self.config.headers {
             request = request.header(name, value);
         }
-        request
+        Ok(request
+            .header("User-Agent", concat!("ferula/", env!("CARGO_PKG_VERSION")))
             .header("Content-Type", kind)
             .header("Content-Encoding", "snappy")
             .header("X-Prometheus-Remote-Write-Version", version)
-            .body(body)
+            .body(body))
     }
 
     fn is_to_be_repeated(&self, status: StatusCode) -> bool {

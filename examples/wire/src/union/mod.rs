@@ -93,6 +93,8 @@ impl Querier for View {
         hints: &SelectHints,
     ) -> Result<Box<dyn SeriesSet>, StorageError> {
         let mut hints = hints.clone();
+        // Which series of the members are the same is told by all their labels.
+        hints.needed = None;
         if self.rules.merge == Merge::Penalty {
             // Which replica is followed is told by the samples before.
             hints.wanted = Wanted::All;

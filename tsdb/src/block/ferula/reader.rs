@@ -10,7 +10,7 @@ use ferula_chunkenc::cursor::Cursor;
 use ferula_chunkenc::{Error as DecodeError, SampleBatch};
 use ferula_index::ferula::{ChunkEntry, IndexReader, SeriesCursor as IndexCursor};
 use ferula_index::postings::Postings;
-use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, SeriesRef};
+use ferula_index::{ChunkMeta, ChunkRef, Labels, Matcher, Pace, SeriesRef};
 use ferula_wal::fs::Fs;
 
 use super::cache::{Cache, OpenPage};
@@ -156,8 +156,12 @@ fn read_footer(segment: u32, bytes: &[u8], dir: &Path) -> Result<Place, Error> {
 }
 
 impl SeriesReader for FerulaReader {
-    fn select(&self, matchers: &[Matcher]) -> Result<Postings, Error> {
-        self.of_index(self.index.select(matchers))
+    fn select_paced(
+        &self,
+        matchers: &[Matcher],
+        pace: &Pace<'_>,
+    ) -> Result<Option<Postings>, Error> {
+        self.of_index(self.index.select_paced(matchers, pace))
     }
 
     fn cursor(&self) -> Box<dyn SeriesCursor + '_> {

@@ -5,6 +5,7 @@ use ferula_chunkenc::histogram::{FloatHistogram, Span};
 use super::names::Escaping;
 use super::text::cumulative;
 use super::{Kind, Newest, Writer};
+use crate::api::message::{push_bytes, push_double, push_number, push_varint};
 
 /// Writes messages; a family is written when the next one begins.
 pub(super) struct ProtobufWriter {
@@ -103,28 +104,4 @@ fn push_side(out: &mut Vec<u8>, field: u64, spans: &[Span], counts: &[f64]) {
 
 fn zigzag(value: i32) -> u64 {
     u64::from(((value << 1) ^ (value >> 31)).cast_unsigned())
-}
-
-fn push_number(out: &mut Vec<u8>, field: u64, value: u64) {
-    push_varint(out, field << 3);
-    push_varint(out, value);
-}
-
-fn push_double(out: &mut Vec<u8>, field: u64, value: f64) {
-    push_varint(out, field << 3 | 1);
-    out.extend_from_slice(&value.to_le_bytes());
-}
-
-fn push_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
-    push_varint(out, field << 3 | 2);
-    push_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn push_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value.to_le_bytes()[0] | 0x80);
-        value >>= 7;
-    }
-    out.push(value.to_le_bytes()[0]);
 }

@@ -17,16 +17,16 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Resident memory, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Memory {
+pub struct Memory {
     /// What is backed by no file: the heap, the stacks.
-    pub(crate) anonymous: u64,
+    pub anonymous: u64,
     /// Pages of mapped files, which the system takes back when it needs them.
-    pub(crate) file: u64,
+    pub file: u64,
 }
 
 impl Memory {
     /// Now.
-    pub(crate) fn now() -> Self {
+    pub fn now() -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let kib = |name: &str| -> u64 {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -37,14 +37,14 @@ impl Memory {
     }
 
     /// For a report, in MB of a million bytes.
-    pub(crate) fn to_json(self) -> Value {
+    pub fn to_json(self) -> Value {
         json!({ "anonymous_mb": megabytes(self.anonymous), "file_mb": megabytes(self.file) })
     }
 }
 
 /// A thread that looks for the peak of memory.
 #[derive(Debug)]
-pub(crate) struct PeakWatch {
+pub struct PeakWatch {
     shared: Arc<Peak>,
     thread: Option<JoinHandle<()>>,
 }
@@ -58,7 +58,7 @@ struct Peak {
 
 impl PeakWatch {
     /// Begins to look.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         let shared = Arc::new(Peak::default());
         let peak = Arc::clone(&shared);
         let thread = thread::spawn(move || {
@@ -73,7 +73,7 @@ impl PeakWatch {
     }
 
     /// The peaks since the start or the last call.
-    pub(crate) fn take(&self) -> Memory {
+    pub fn take(&self) -> Memory {
         let now = Memory::now();
         let of = |peak: &AtomicU64, now: u64| peak.swap(now, Ordering::Relaxed).max(now);
         Memory {
@@ -91,7 +91,7 @@ impl Drop for PeakWatch {
 }
 
 /// Processor time of this process: in user mode and in the kernel, in seconds.
-pub(crate) fn cpu_s() -> (f64, f64) {
+pub fn cpu_s() -> (f64, f64) {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name of the program may hold anything, and ends at the last parenthesis.
     let fields = stat.rsplit(')').next().unwrap_or_default();
@@ -100,7 +100,7 @@ pub(crate) fn cpu_s() -> (f64, f64) {
 }
 
 /// Bytes of the files below a directory; of those that go meanwhile, none.
-pub(crate) fn size_of_dir(dir: &Path) -> u64 {
+pub fn size_of_dir(dir: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(dir) else { return 0 };
     let of_entry = |entry: fs::DirEntry| match entry.file_type() {
         Ok(kind) if kind.is_dir() => size_of_dir(&entry.path()),
@@ -110,7 +110,7 @@ pub(crate) fn size_of_dir(dir: &Path) -> u64 {
 }
 
 /// Sizes of the log, of the chunks of the head and of the blocks in a data directory, in MB.
-pub(crate) fn disk(dir: &Path) -> Value {
+pub fn disk(dir: &Path) -> Value {
     let mut blocks = 0;
     let mut n_blocks = 0;
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -129,12 +129,12 @@ pub(crate) fn disk(dir: &Path) -> Value {
 }
 
 /// A number of bytes in MB of a million, with one decimal.
-pub(crate) fn megabytes(bytes: u64) -> f64 {
+pub fn megabytes(bytes: u64) -> f64 {
     (bytes as f64 / 1e5).round() / 10.0
 }
 
 /// What this was built from and runs on.
-pub(crate) fn versions() -> Value {
+pub fn versions() -> Value {
     let git = std::process::Command::new("git")
         .args(["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"])
         .output();
