@@ -96,6 +96,8 @@ pub struct Job {
     pub extra_metrics: bool,
     /// How much a target may have.
     pub limits: Limits,
+    /// What becomes of labels with too many values; nothing unless the file says so.
+    pub cardinality: Option<Cardinality>,
     /// What is done to the labels of targets before they are scraped.
     pub relabel: Vec<Rule>,
     /// What is done to the labels of series before they are stored.
@@ -124,6 +126,35 @@ pub struct Limits {
     pub label_value_bytes: Option<usize>,
     /// Buckets of a native histogram. The resolution of one that has more is reduced, if that helps.
     pub histogram_buckets: Option<usize>,
+}
+
+/// What becomes of labels with too many values on one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Cardinality {
+    /// Most values of a label; those that come first stay.
+    #[serde(default = "default_max_values")]
+    pub max_values: usize,
+    /// What becomes of further ones.
+    pub action: CardinalityAction,
+}
+
+/// What becomes of values beyond the limit of a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CardinalityAction {
+    /// They become `reassigned_high_cardinality`.
+    Reassign,
+    /// Their series have the label no more.
+    Drop,
+}
+
+/// Most values of a label on one target where a file asks for a limit and gives none.
+pub const DEFAULT_MAX_LABEL_VALUES: usize = 1000;
+
+fn default_max_values() -> usize {
+    DEFAULT_MAX_LABEL_VALUES
 }
 
 /// What becomes of histograms.

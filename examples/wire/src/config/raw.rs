@@ -9,7 +9,7 @@ use super::client::{self, RawClient};
 use super::field::{Bytes, Milliseconds};
 use super::remote_write::{RawRemoteWrite, RemoteWrite};
 use super::{
-    Auth, ConfigProblem, DEFAULT_BODY_SIZE_LIMIT, DEFAULT_SCRAPE_INTERVAL_MS,
+    Auth, Cardinality, ConfigProblem, DEFAULT_BODY_SIZE_LIMIT, DEFAULT_SCRAPE_INTERVAL_MS,
     DEFAULT_SCRAPE_TIMEOUT_MS, DiscoveryConfig, FileDiscovery, Histograms, HttpDiscovery, Job,
     Limits, Names, OAuth2, ScrapeFile, Secret, StaticConfig, TlsConfig,
 };
@@ -54,6 +54,7 @@ struct RawGlobal {
     convert_classic_histograms_to_nhcb: Option<bool>,
     always_scrape_classic_histograms: Option<bool>,
     extra_scrape_metrics: Option<bool>,
+    label_cardinality: Option<Cardinality>,
     metric_name_validation_scheme: Option<Names>,
     metric_name_escaping_scheme: Option<Escaping>,
     body_size_limit: Bytes,
@@ -89,6 +90,8 @@ struct RawJob {
     native_histogram_min_bucket_factor: f64,
     #[serde(default)]
     extra_scrape_metrics: Option<bool>,
+    #[serde(default)]
+    label_cardinality: Option<Cardinality>,
     #[serde(default)]
     metric_name_validation_scheme: Option<Names>,
     #[serde(default)]
@@ -275,6 +278,7 @@ impl RawJob {
                 .or(global.extra_scrape_metrics)
                 .unwrap_or_default(),
             limits,
+            cardinality: self.label_cardinality.or(global.label_cardinality),
             relabel: self.relabel_configs,
             metric_relabel: self.metric_relabel_configs,
             static_configs: self.static_configs,
