@@ -189,7 +189,11 @@ async fn run(state: &ApiState, query: Query, params: QueryParams) -> Result<Resp
             Err(error) => Err(failure(&error)),
         };
         drop(slot);
-        log_if_slow(&query, start.elapsed(), queued, slow_query_ms, answer.as_ref().err());
+        let error = answer.as_ref().err();
+        if let Some(error) = error {
+            tracing::debug!(query = query.text(), error = error.message(), "query failed");
+        }
+        log_if_slow(&query, start.elapsed(), queued, slow_query_ms, error);
         answer
     });
     if let Some(first) = pieces.first().await {
