@@ -10,6 +10,7 @@ mod discovery;
 mod field;
 mod problem;
 mod raw;
+mod remote_write;
 mod secret;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub use client::{Auth, ClientConfig, OAuth2, Secret, Source, TlsConfig, TlsVersi
 pub use discovery::{DiscoveryConfig, FileDiscovery, HttpDiscovery};
 pub(crate) use field::parse_bytes;
 pub use problem::ConfigProblem;
+pub use remote_write::{MAX_SHARDS, RemoteWrite};
 pub(crate) use secret::without_password;
 
 /// Time between scrapes where the file gives none, in milliseconds.
@@ -44,6 +46,8 @@ pub struct ScrapeFile {
     pub external_labels: BTreeMap<String, String>,
     /// What is scraped, in the order of the file.
     pub jobs: Vec<Job>,
+    /// Where samples are sent, in the order of the file.
+    pub remote_write: Vec<RemoteWrite>,
     /// How far back from the newest sample others are taken out of order, in milliseconds.
     pub out_of_order_window_ms: i64,
     /// The file as it was read, secrets hidden.
