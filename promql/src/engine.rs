@@ -193,6 +193,13 @@ impl Query {
         self
     }
 
+    /// Has this query stop when `handle` says so, which may be that of another query.
+    #[must_use]
+    pub fn with_cancel_handle(mut self, handle: CancelHandle) -> Self {
+        self.cancel = handle;
+        self
+    }
+
     /// A handle that stops this query from another thread.
     pub fn cancel_handle(&self) -> CancelHandle {
         self.cancel.clone()

@@ -1,11 +1,14 @@
 //! The directories that are read, and read again.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use ferula_promql::storage::Queryable;
 use ferula_tsdb::{Db, ReadOnlyDb, Stats};
+use ferula_wire::api::Settled;
 use ferula_wire::cli::{self, Failure};
 use ferula_wire::store::Notes;
 use tokio::task::spawn_blocking;
@@ -16,6 +19,8 @@ use tracing::{error, info};
 #[derive(Clone)]
 pub(crate) struct Directories {
     all: Arc<[Directory]>,
+    /// How often it was seen that somebody deleted something.
+    deletions: Arc<AtomicU64>,
 }
 
 #[derive(Clone)]
@@ -35,7 +40,7 @@ impl Directories {
             cli::log_open_report(&db.open_report());
             all.push(Directory { path, db: Arc::new(db) });
         }
-        Ok(Self { all: all.into() })
+        Ok(Self { all: all.into(), deletions: Arc::default() })
     }
 
     /// The only one, if there is only one.
@@ -72,13 +77,43 @@ impl Directories {
         sum
     }
 
+    /// What does not change any more, as far as it was read.
+    pub(crate) fn settled(&self) -> Settled {
+        let Settled { before, version } = Settled::of(&self.stats());
+        let mut hasher = DefaultHasher::new();
+        (version, self.deletions.load(Ordering::Acquire)).hash(&mut hasher);
+        for Directory { db, .. } in &*self.all {
+            // What came late and is in no block yet: there is only ever more of it.
+            db.open_report().out_of_order_samples.hash(&mut hasher);
+        }
+        Settled { before, version: hasher.finish() }
+    }
+
+    /// The files of deletions as they are now: when each was written and how long it is.
+    fn tombstones(&self) -> Vec<(SystemTime, u64)> {
+        let mut all = Vec::new();
+        for Directory { path, db } in &*self.all {
+            for block in db.stats().blocks {
+                let file = path.join(block.ulid.to_string()).join("tombstones");
+                let known = std::fs::metadata(file);
+                all.extend(known.and_then(|file| Ok((file.modified()?, file.len()))));
+            }
+        }
+        all
+    }
+
     /// Reads them again and again. What cannot be read leaves the last view in place.
     pub(crate) async fn reload(self, every: Duration) {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
+        let mut before = self.tombstones();
         loop {
             ticks.tick().await;
+            // Looked at before they are read: what is written meanwhile shows next time.
+            let now = self.tombstones();
+            let is_changed = now != before;
+            before = now;
             for Directory { path, db } in &*self.all {
                 let reading = db.clone();
                 match spawn_blocking(move || reading.reload()).await {
@@ -90,6 +125,9 @@ impl Directories {
                     // The runtime is shutting down.
                     Err(_) => return,
                 }
+            }
+            if is_changed {
+                self.deletions.fetch_add(1, Ordering::AcqRel);
             }
         }
     }

@@ -80,7 +80,7 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     let registry = Arc::new(Registry::new());
     let counted = directories.clone();
     cli::expose_store(&registry, move || counted.stats());
-    let counted = directories.clone();
+    let (counted, settled) = (directories.clone(), directories.clone());
     let builder = match directories.only() {
         Some(db) if flags.replica_label.is_empty() && flags.merge() == Merge::Chain => {
             ApiState::builder(db.clone()).notes(db)
@@ -95,6 +95,7 @@ async fn serve(flags: Flags, values: Vec<(String, String)>) -> Result<(), Failur
     let state = server
         .configure(flags.query.configure(builder))
         .stats(move || counted.stats())
+        .settled(move || settled.settled())
         .registry(registry)
         .build_information(cli::build_information())
         .flags(values)

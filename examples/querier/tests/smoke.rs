@@ -2,7 +2,7 @@
 
 use ferula_index::Labels;
 use ferula_tsdb::{Db, Options};
-use ferula_wire::testing::{Program, failure};
+use ferula_wire::testing::{Program, failure, wait};
 
 const QUERIER: &str = env!("CARGO_BIN_EXE_querier");
 
@@ -87,4 +87,44 @@ fn directories_are_one_and_replicas_one_series() {
     let (status, labels) = one.get("/api/v1/labels");
     assert!(status == 200 && !labels.contains("replica"), "{labels}");
     stores.into_iter().for_each(|db| db.close().expect("the log can be synced"));
+}
+
+#[test]
+fn what_is_kept_of_queries_gives_way_to_late_samples_and_deletions() {
+    let data = tempfile::tempdir().expect("a directory");
+    let options = Options::builder().out_of_order_window_ms(36_000_000).build().expect("in bounds");
+    let db = Db::open(data.path(), options).expect("a new store");
+    let start = 1_700_000_000_000 / 7_200_000 * 7_200_000;
+    let put = |place: &str, times: &mut dyn Iterator<Item = i64>| {
+        let labels = Labels::from_pairs([("__name__", "torches"), ("place", place)]);
+        let labels = labels.expect("valid labels");
+        let mut batch = db.appender();
+        for time in times {
+            batch.append(&labels, time, 1.0).expect("it is accepted");
+        }
+        batch.commit().expect("the log can be written");
+    };
+    put("gate", &mut (0..2400).map(|i| start + i * 15_000));
+    db.compact_head().expect("blocks can be cut");
+    assert!(db.stats().head_from > start + 14_400_000);
+    let querier =
+        Program::start(QUERIER, data.path(), &["--reload-every", "1", "--query-cache", "10000000"]);
+    let (from, to) = (start / 1000, start / 1000 + 36_000);
+    let path = format!("/api/v1/query_range?query=count(torches)&start={from}&end={to}&step=15");
+    let points = |value: &str| querier.get(&path).1.matches(&format!("\"{value}\"]")).count();
+    let first = querier.get(&path);
+    assert_eq!((first.0, querier.get(&path)), (200, first));
+    assert_eq!(points("2"), 0);
+    put("hall", &mut (100..200).map(|i| start + i * 15_000));
+    wait("late samples", || (points("2") >= 100).then_some(()));
+    let matcher = ferula_index::Matcher::equal("place", "gate");
+    for (last, is_more) in [(300, false), (400, true)] {
+        // Both leave as many intervals behind.
+        let before = points("1");
+        db.delete(std::slice::from_ref(&matcher), start + 3_750_000, start + last * 15_000)
+            .expect("deleted");
+        wait("a deletion", || (points("1") < before).then_some(()));
+        assert!(!is_more || points("1") < 2300);
+    }
+    db.close().expect("the log can be synced");
 }

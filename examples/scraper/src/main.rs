@@ -11,6 +11,7 @@ use ferula_wire::api::{self, ApiState, LiveConfig, page::Page};
 use ferula_wire::cli::{self, Failure, QueryFlags, Server, ServerFlags, StoreFlags};
 use ferula_wire::config::ScrapeFile;
 use ferula_wire::scrape::{ScrapeOptions, Scraper, Shard};
+use ferula_wire::send::Senders;
 use ferula_wire::telemetry::Registry;
 
 /// Scrapes the targets of a configuration file into a store, and serves the query API and a page.
@@ -71,6 +72,8 @@ async fn serve(mut flags: Flags, values: Vec<(String, String)>) -> Result<(), Fa
     let mut options = ScrapeOptions::default();
     options.start_timestamps = flags.start_timestamps;
     options.shard = flags.shard;
+    let (places, external) = (&file.remote_write, &file.external_labels);
+    let senders = Senders::start(places, external, &flags.store.data, &registry)?;
     let mut scraper = Scraper::start_with(&file, db.clone(), &registry, options)?;
     let (config, reloads) = LiveConfig::new(&file.text, &registry)?;
     let state = server
@@ -87,6 +90,7 @@ async fn serve(mut flags: Flags, values: Vec<(String, String)>) -> Result<(), Fa
         .build();
     let reload = || {
         let file = ScrapeFile::read(&flags.config)?;
+        senders.check_unchanged(&file, &flags.config)?;
         scraper.reload(&file).map(|()| file.text)
     };
     let outcome = tokio::select! {
@@ -94,6 +98,7 @@ async fn serve(mut flags: Flags, values: Vec<(String, String)>) -> Result<(), Fa
         never = reloads.run(reload) => match never {},
     };
     scraper.stop().await;
+    senders.stop().await;
     db.close()?;
     Ok(outcome?)
 }

@@ -56,6 +56,7 @@ pub mod read;
 pub mod relabel;
 pub mod remote;
 pub mod scrape;
+pub mod send;
 pub mod store;
 pub mod telemetry;
 #[cfg(feature = "testing")]

@@ -82,9 +82,15 @@ pub(super) async fn delete(
         return Err(ApiError::parameter("match[]", problem));
     }
     let (mint, maxt) = (params.time_or("start", MIN_TIME)?, params.time_or("end", MAX_TIME)?);
+    let cache = state.shared.cache.clone();
     serve::blocking_silent(&state, move || {
+        // Before, so that nothing is kept of what is being deleted, and after, so that nothing is that
+        // was computed meanwhile.
+        let forget = || cache.iter().for_each(|cache| cache.clear());
+        forget();
         let mut selectors = selectors.iter();
         let deleted = selectors.try_for_each(|matchers| store.delete(matchers, mint, maxt));
+        forget();
         deleted.map_err(|e| ApiError::internal(&e))
     })
     .await

@@ -8,6 +8,7 @@
 mod admin;
 mod analyze;
 mod answer;
+mod cache;
 mod discovery;
 mod features;
 mod federate;
@@ -44,6 +45,7 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
 pub use answer::{push_series_json, query_json};
+pub use cache::Settled;
 pub(crate) use params::{parse_duration, parse_time, to_ms};
 pub use reload::{LiveConfig, Reloads};
 pub(crate) use selector::parse as parse_selector;

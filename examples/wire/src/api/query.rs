@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::response::Response;
 use ferula_index::labels::quoted;
-use ferula_promql::{CancelHandle, Error, Query, QueryStats};
+use ferula_promql::{CancelHandle, Error, Part, Query, QueryStats};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
+use super::cache::{self, Assembled, RangeQuery};
 use super::params::{Params, to_ms};
 use super::reply::{self, ApiError, ErrorKind, Success};
 use super::stream::{self, BodyWriter};
@@ -85,9 +86,10 @@ pub(super) fn range_query(
     if step_ms == 0 {
         return Err(not_positive());
     }
-    let options = QueryParams::new(params, limit)?;
     let (engine, storage) = (&state.shared.engine, state.shared.storage.clone());
     let (start, end) = (to_ms(start), to_ms(end));
+    let options =
+        QueryParams { range: Some((start, end, step_ms)), ..QueryParams::new(params, limit)? };
     let query = engine.range(storage, params.get("query"), start, end, step_ms);
     Ok((query.map_err(|e| ApiError::parameter("query", chain(&e)))?, options))
 }
@@ -110,6 +112,8 @@ pub(super) struct QueryParams {
     timeout_ms: Option<u64>,
     lookback_delta_ms: Option<i64>,
     stats: String,
+    /// First and last time and the step of a range query, in milliseconds.
+    range: Option<(i64, i64, i64)>,
 }
 
 impl QueryParams {
@@ -127,6 +131,7 @@ impl QueryParams {
             timeout_ms: timeout.map(|nanos| u64::try_from(nanos / NANOS_PER_MS).unwrap_or(0)),
             lookback_delta_ms: lookback.map(|nanos| nanos / NANOS_PER_MS),
             stats: params.get("stats").to_owned(),
+            range: None,
         })
     }
 }
@@ -175,11 +180,20 @@ async fn run(state: &ApiState, query: Query, params: QueryParams) -> Result<Resp
     let cancel = CancelOnDrop(query.cancel_handle());
     let (writer, mut pieces) = stream::body(deadline);
     let slow_query_ms = state.shared.slow_query_ms;
+    let kept = state.clone();
     let outcome = spawn_blocking(move || {
         let start = Instant::now();
-        let answer = evaluate(&query, &params, queued, writer);
+        let answer = match from_cache(&kept, &query, &params, deadline) {
+            Ok(Some(assembled)) => encode(&query, &params, assembled, writer),
+            Ok(None) => evaluate(&query, &params, queued, writer),
+            Err(error) => Err(failure(&error)),
+        };
         drop(slot);
-        log_if_slow(&query, start.elapsed(), queued, slow_query_ms, answer.as_ref().err());
+        let error = answer.as_ref().err();
+        if let Some(error) = error {
+            tracing::debug!(query = query.text(), error = error.message(), "query failed");
+        }
+        log_if_slow(&query, start.elapsed(), queued, slow_query_ms, error);
         answer
     });
     if let Some(first) = pieces.first().await {
@@ -206,6 +220,53 @@ fn log_if_slow(
     let error = error.map_or("", ApiError::message);
     let (seconds, queued) = (evaluated.as_secs_f64(), queued.as_secs_f64());
     tracing::warn!(query = query.text(), seconds, queued, error, "slow query");
+}
+
+/// Puts an answer together from what is kept of earlier ones, if this is a query for that.
+fn from_cache(
+    state: &ApiState,
+    query: &Query,
+    params: &QueryParams,
+    deadline: Instant,
+) -> Result<Option<Assembled>, Error> {
+    // Statistics are of queries that are computed.
+    let (Some(cache), Some((start, end, step_ms)), true) =
+        (&state.shared.cache, params.range, params.stats.is_empty())
+    else {
+        return Ok(None);
+    };
+    let (text, lookback_ms) = (query.text().to_owned(), params.lookback_delta_ms);
+    let range = RangeQuery { text, start, end, step_ms, lookback_ms, deadline };
+    let (engine, storage) = (&state.shared.engine, &state.shared.storage);
+    cache::evaluate(cache, engine, storage, &range, &query.cancel_handle())
+}
+
+/// Writes an answer that was put together.
+fn encode(
+    query: &Query,
+    params: &QueryParams,
+    assembled: Assembled,
+    mut body: BodyWriter,
+) -> Result<Vec<u8>, ApiError> {
+    let Assembled { series, warnings, infos } = assembled;
+    let mut success = Success { warnings, infos };
+    body.out = Success::begin();
+    body.out.push(b'{');
+    let mut writer = json::AnswerWriter::new(params.limit);
+    writer.push(&mut body.out, &Part::Matrix);
+    for one in series {
+        writer.push(&mut body.out, &Part::Series(one));
+        if body.flush().is_err() || query.cancel_handle().is_cancelled() {
+            return Err(ApiError::new(ErrorKind::Canceled, "the client did not read the answer"));
+        }
+    }
+    let mut out = std::mem::take(&mut body.out);
+    if writer.finish(&mut out) {
+        success.warnings.push("results truncated due to limit".to_owned());
+    }
+    out.push(b'}');
+    body.out = success.finish(out);
+    Ok(body.finish().unwrap_or_default())
 }
 
 /// Writes the answer of a query. What was not sent by its end is returned.

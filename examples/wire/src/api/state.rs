@@ -11,6 +11,7 @@ use ferula_promql::{Clock, Engine, EngineOptions};
 use ferula_tsdb::{QueryThreads, Stats};
 use tokio::sync::{Notify, Semaphore};
 
+use super::cache::{QueryCache, Settled, SettledSource};
 use super::intake::BODY_BUDGET_KIB;
 use super::reload::LiveConfig;
 use crate::otlp::{OtlpOptions, OtlpReceiver};
@@ -60,12 +61,13 @@ pub(super) struct Shared {
     pub(super) cors_origin: Option<CaptureRegex>,
     pub(super) quit: Option<Quit>,
     pub(super) slow_query_ms: Option<u64>,
+    pub(super) cache: Option<Arc<QueryCache>>,
     pub(super) retention: String,
     pub(super) start_time: SystemTime,
 }
 
 /// Asks a storage what it holds.
-pub(super) type StatsSource = Box<dyn Fn() -> Stats + Send + Sync>;
+pub(super) type StatsSource = Arc<dyn Fn() -> Stats + Send + Sync>;
 
 impl ApiState {
     /// Starts the state of an API that answers from `storage`.
@@ -96,6 +98,8 @@ impl ApiState {
             cors_origin: None,
             quit: None,
             slow_query_ms: None,
+            query_cache_bytes: 0,
+            settled: None,
             retention: String::new(),
         }
     }
@@ -147,6 +151,8 @@ pub struct ApiBuilder {
     cors_origin: Option<CaptureRegex>,
     quit: Option<Quit>,
     slow_query_ms: Option<u64>,
+    query_cache_bytes: usize,
+    settled: Option<SettledSource>,
     retention: String,
 }
 
@@ -178,7 +184,7 @@ impl ApiBuilder {
 
     /// Sets where the numbers of `/api/v1/status/tsdb` come from if there is no store.
     pub fn stats(mut self, stats: impl Fn() -> Stats + Send + Sync + 'static) -> Self {
-        self.stats = Some(Box::new(stats));
+        self.stats = Some(Arc::new(stats));
         self
     }
 
@@ -261,6 +267,20 @@ impl ApiBuilder {
         self
     }
 
+    /// Sets how many bytes of answers to parts of range queries are kept; none are by default.
+    ///
+    /// Needs a store or [`stats`](Self::stats), which tell what does not change any more.
+    pub fn query_cache_bytes(mut self, bytes: usize) -> Self {
+        self.query_cache_bytes = bytes;
+        self
+    }
+
+    /// Sets what tells of samples that do not change any more, instead of the numbers of the store.
+    pub fn settled(mut self, settled: impl Fn() -> Settled + Send + Sync + 'static) -> Self {
+        self.settled = Some(Box::new(settled));
+        self
+    }
+
     /// Has queries logged that take at least as many milliseconds; none are by default.
     pub fn log_slow_queries(mut self, least_ms: Option<u64>) -> Self {
         self.slow_query_ms = least_ms;
@@ -317,8 +337,13 @@ impl ApiBuilder {
             });
         let stats = self.stats.or_else(|| {
             let store = self.store.clone()?;
-            Some(Box::new(move || store.stats()) as StatsSource)
+            Some(Arc::new(move || store.stats()) as StatsSource)
         });
+        let counted = stats.clone();
+        let of_stats = || counted.map(|stats| Box::new(move || Settled::of(&stats())) as _);
+        let settled = self.settled.or_else(of_stats).filter(|_| self.query_cache_bytes > 0);
+        let cache =
+            settled.map(|settled| Arc::new(QueryCache::new(self.query_cache_bytes, settled)));
         ApiState {
             shared: Arc::new(Shared {
                 app_name: self.app_name,
@@ -347,6 +372,7 @@ impl ApiBuilder {
                 cors_origin: self.cors_origin,
                 quit: self.quit,
                 slow_query_ms: self.slow_query_ms,
+                cache,
                 retention: self.retention,
                 start_time: SystemTime::now(),
             }),

@@ -96,5 +96,9 @@ fn push_target(out: &mut Vec<u8>, target: &Target) {
     string(out, "scrapeTimeout", &duration::format(timeout));
     // Beyond what Prometheus tells.
     string(out, "state", outcome.state.as_str());
+    if !outcome.limited_labels.is_empty() {
+        out.extend_from_slice(b",\"limitedLabels\":");
+        json::push_strings(out, outcome.limited_labels.iter().map(String::as_str));
+    }
     out.push(b'}');
 }

@@ -44,6 +44,10 @@ pub struct QueryFlags {
     #[arg(long)]
     pub query_experimental_functions: bool,
 
+    /// Bytes of memory for answers to parts of range queries that do not change any more; 0 keeps none.
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub query_cache: usize,
+
     /// Log queries that take at least this long, with what they read.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub log_slow_queries: Option<i64>,
@@ -53,6 +57,7 @@ impl QueryFlags {
     /// Has an API do what the flags say of queries.
     pub fn configure(&self, api: ApiBuilder) -> ApiBuilder {
         let api = api.engine(self.engine()).query_concurrency(self.query_concurrency);
+        let api = api.query_cache_bytes(self.query_cache);
         api.log_slow_queries(self.log_slow_queries.and_then(|ms| u64::try_from(ms).ok()))
     }
 

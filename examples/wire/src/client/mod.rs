@@ -126,7 +126,18 @@ impl HttpClient {
     /// # Errors
     /// If a secret cannot be read, or there is no token.
     pub(crate) async fn get(&self, url: &str) -> Result<RequestBuilder, AuthError> {
-        let request = self.client().get(url);
+        self.authorized(self.client().get(url)).await
+    }
+
+    /// Starts a request with a body that says who asks.
+    ///
+    /// # Errors
+    /// As those of [`get`](Self::get).
+    pub(crate) async fn post(&self, url: &str) -> Result<RequestBuilder, AuthError> {
+        self.authorized(self.client().post(url)).await
+    }
+
+    async fn authorized(&self, request: RequestBuilder) -> Result<RequestBuilder, AuthError> {
         match &self.shared.config.auth {
             Auth::None => Ok(request),
             Auth::Basic { username, password } => {

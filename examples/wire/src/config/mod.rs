@@ -10,6 +10,7 @@ mod discovery;
 mod field;
 mod problem;
 mod raw;
+mod remote_write;
 mod secret;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub use client::{Auth, ClientConfig, OAuth2, Secret, Source, TlsConfig, TlsVersi
 pub use discovery::{DiscoveryConfig, FileDiscovery, HttpDiscovery};
 pub(crate) use field::parse_bytes;
 pub use problem::ConfigProblem;
+pub use remote_write::{MAX_SHARDS, RemoteWrite};
 pub(crate) use secret::without_password;
 
 /// Time between scrapes where the file gives none, in milliseconds.
@@ -44,6 +46,8 @@ pub struct ScrapeFile {
     pub external_labels: BTreeMap<String, String>,
     /// What is scraped, in the order of the file.
     pub jobs: Vec<Job>,
+    /// Where samples are sent, in the order of the file.
+    pub remote_write: Vec<RemoteWrite>,
     /// How far back from the newest sample others are taken out of order, in milliseconds.
     pub out_of_order_window_ms: i64,
     /// The file as it was read, secrets hidden.
@@ -92,6 +96,8 @@ pub struct Job {
     pub extra_metrics: bool,
     /// How much a target may have.
     pub limits: Limits,
+    /// What becomes of labels with too many values; nothing unless the file says so.
+    pub cardinality: Option<Cardinality>,
     /// What is done to the labels of targets before they are scraped.
     pub relabel: Vec<Rule>,
     /// What is done to the labels of series before they are stored.
@@ -120,6 +126,35 @@ pub struct Limits {
     pub label_value_bytes: Option<usize>,
     /// Buckets of a native histogram. The resolution of one that has more is reduced, if that helps.
     pub histogram_buckets: Option<usize>,
+}
+
+/// What becomes of labels with too many values on one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Cardinality {
+    /// Most values of a label; those that come first stay.
+    #[serde(default = "default_max_values")]
+    pub max_values: usize,
+    /// What becomes of further ones.
+    pub action: CardinalityAction,
+}
+
+/// What becomes of values beyond the limit of a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CardinalityAction {
+    /// They become `reassigned_high_cardinality`.
+    Reassign,
+    /// Their series have the label no more.
+    Drop,
+}
+
+/// Most values of a label on one target where a file asks for a limit and gives none.
+pub const DEFAULT_MAX_LABEL_VALUES: usize = 1000;
+
+fn default_max_values() -> usize {
+    DEFAULT_MAX_LABEL_VALUES
 }
 
 /// What becomes of histograms.

@@ -7,6 +7,14 @@ pub enum ConfigProblem {
     /// There is nothing to scrape.
     #[error("there are no scrape configs")]
     NoJobs,
+    /// A place to send samples to makes no sense.
+    #[error("remote write to {url}: {reason}")]
+    RemoteWrite {
+        /// Its address.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A job has no name.
     #[error("scrape config {index} has no job name")]
     NoJobName {

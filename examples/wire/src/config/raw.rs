@@ -7,8 +7,9 @@ use serde::Deserialize;
 
 use super::client::{self, RawClient};
 use super::field::{Bytes, Milliseconds};
+use super::remote_write::{RawRemoteWrite, RemoteWrite};
 use super::{
-    Auth, ConfigProblem, DEFAULT_BODY_SIZE_LIMIT, DEFAULT_SCRAPE_INTERVAL_MS,
+    Auth, Cardinality, ConfigProblem, DEFAULT_BODY_SIZE_LIMIT, DEFAULT_SCRAPE_INTERVAL_MS,
     DEFAULT_SCRAPE_TIMEOUT_MS, DiscoveryConfig, FileDiscovery, Histograms, HttpDiscovery, Job,
     Limits, Names, OAuth2, ScrapeFile, Secret, StaticConfig, TlsConfig,
 };
@@ -24,6 +25,8 @@ pub(super) struct RawFile {
     scrape_configs: Vec<RawJob>,
     #[serde(default)]
     storage: RawStorage,
+    #[serde(default)]
+    remote_write: Vec<RawRemoteWrite>,
 }
 
 #[derive(Default, Deserialize)]
@@ -51,6 +54,7 @@ struct RawGlobal {
     convert_classic_histograms_to_nhcb: Option<bool>,
     always_scrape_classic_histograms: Option<bool>,
     extra_scrape_metrics: Option<bool>,
+    label_cardinality: Option<Cardinality>,
     metric_name_validation_scheme: Option<Names>,
     metric_name_escaping_scheme: Option<Escaping>,
     body_size_limit: Bytes,
@@ -86,6 +90,8 @@ struct RawJob {
     native_histogram_min_bucket_factor: f64,
     #[serde(default)]
     extra_scrape_metrics: Option<bool>,
+    #[serde(default)]
+    label_cardinality: Option<Cardinality>,
     #[serde(default)]
     metric_name_validation_scheme: Option<Names>,
     #[serde(default)]
@@ -159,7 +165,7 @@ pub(super) fn yes() -> bool {
 
 impl RawFile {
     pub(super) fn check(self, text: &str, dir: &Path) -> Result<ScrapeFile, ConfigProblem> {
-        let Self { global, scrape_configs, storage } = self;
+        let Self { global, scrape_configs, storage, remote_write } = self;
         let interval = global.scrape_interval.or(DEFAULT_SCRAPE_INTERVAL_MS);
         if global.scrape_timeout.0 > interval {
             return Err(ConfigProblem::GlobalTimeoutExceedsInterval);
@@ -185,7 +191,16 @@ impl RawFile {
         let external_labels = global.external_labels;
         let out_of_order_window_ms = storage.tsdb.out_of_order_time_window.0;
         let text = super::secret::hide(text);
-        Ok(ScrapeFile { external_labels, jobs, out_of_order_window_ms, text })
+        let mut places = Vec::with_capacity(remote_write.len());
+        for raw in remote_write {
+            let place = raw.check()?;
+            if places.iter().any(|other: &RemoteWrite| other.name == place.name) {
+                let reason = format!("the name {:?} is there twice", place.name);
+                return Err(ConfigProblem::RemoteWrite { url: place.url, reason });
+            }
+            places.push(place);
+        }
+        Ok(ScrapeFile { external_labels, jobs, remote_write: places, out_of_order_window_ms, text })
     }
 }
 
@@ -263,6 +278,7 @@ impl RawJob {
                 .or(global.extra_scrape_metrics)
                 .unwrap_or_default(),
             limits,
+            cardinality: self.label_cardinality.or(global.label_cardinality),
             relabel: self.relabel_configs,
             metric_relabel: self.metric_relabel_configs,
             static_configs: self.static_configs,

@@ -158,6 +158,8 @@ fn ways_to_say_who_asks_exclude_each_other_and_show_no_secret() {
         ("http_sd_configs: [{url: 'ftp://a'}]", "must be one of http or https with a host"),
         ("file_sd_configs: [{files: ['a*/b.json']}]", "is not valid for file discovery"),
         ("file_sd_configs: [{files: [a.txt]}]", "is not valid for file discovery"),
+        ("label_cardinality: {max_values: 5}", "missing field `action`"),
+        ("label_cardinality: {action: hide}", "unknown variant `hide`"),
         ("file_sd_configs: [{files: []}]", "at least one path name"),
     ] {
         let error = parse(&format!("scrape_configs: [{{job_name: j, {options}}}]")).unwrap_err();

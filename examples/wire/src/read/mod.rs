@@ -5,10 +5,12 @@
 //! not grow with the answer. Histograms are floats, which is what the storage traits hand over.
 
 mod chunks;
+mod histogram;
 mod request;
 mod samples;
 
 pub(crate) use chunks::push_frames;
+pub(crate) use histogram::push_histogram;
 pub(crate) use request::{ReadQuery, ReadRequest, ResponseType};
 pub(crate) use samples::push_series;
 

@@ -13,6 +13,7 @@ use ferula_tsdb::Error;
 
 use self::pass::Pass;
 use super::cache::SeriesCache;
+use super::cardinality::LabelValues;
 use super::error::ScrapeError;
 use super::fetch::Page;
 use super::metadata::Descriptions;
@@ -26,6 +27,7 @@ pub(super) struct Appends {
     cache: SeriesCache,
     report: Report,
     descriptions: Descriptions,
+    label_values: LabelValues,
     /// Whether it is stored since when series have been counting.
     has_starts: bool,
     /// Whether there was no scrape yet.
@@ -43,6 +45,8 @@ pub(super) struct Counts {
     pub(super) series_added: usize,
     /// Samples that the store refused.
     pub(super) refused: usize,
+    /// New series with labels that had too many values.
+    pub(super) limited: usize,
     /// Exemplars that the store refused.
     pub(super) refused_exemplars: usize,
 }
@@ -50,7 +54,8 @@ pub(super) struct Counts {
 impl Appends {
     pub(super) fn new(target: &Target, has_starts: bool) -> Self {
         let (cache, report) = (SeriesCache::new(), Report::new(target));
-        Self { cache, report, descriptions: Descriptions::default(), has_starts, is_new: true }
+        let (descriptions, label_values) = (Descriptions::default(), LabelValues::default());
+        Self { cache, report, descriptions, label_values, has_starts, is_new: true }
     }
 
     /// Whether there was no scrape yet.
@@ -69,8 +74,10 @@ impl Appends {
             || old_job.honor_labels != new_job.honor_labels
             || old_job.histograms != new_job.histograms
             || (old_job.names, &old_job.limits) != (new_job.names, &new_job.limits)
+            || old_job.cardinality != new_job.cardinality
         {
             self.cache.relearn();
+            self.label_values.clear();
             self.descriptions.end_failed();
         }
         if old_job.extra_metrics != new_job.extra_metrics
@@ -93,6 +100,10 @@ impl Appends {
         elapsed: impl FnOnce() -> Duration,
     ) -> (Counts, Option<ScrapeError>, Result<(), Error>) {
         self.is_new = false;
+        if self.label_values.is_worn(self.cache.len()) {
+            self.cache.relearn();
+            self.label_values.clear();
+        }
         let mut counts = Counts::default();
         let mut batch = store.batch();
         let size = match &page {
@@ -105,6 +116,7 @@ impl Appends {
                 target,
                 cache: &mut self.cache,
                 descriptions: &mut self.descriptions,
+                label_values: &mut self.label_values,
                 batch: &mut *batch,
                 timestamp,
                 counts: &mut counts,
@@ -133,6 +145,11 @@ impl Appends {
             self.descriptions.end_failed();
         }
         (counts, error, committed)
+    }
+
+    /// Labels that have too many values.
+    pub(super) fn limited_labels(&self) -> Vec<String> {
+        self.label_values.limited()
     }
 
     /// Ends all series of the target, those of its report included.

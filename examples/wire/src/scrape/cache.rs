@@ -66,6 +66,11 @@ impl SeriesCache {
         }
     }
 
+    /// How many series are known.
+    pub(super) fn len(&self) -> usize {
+        self.series.len()
+    }
+
     /// Tells whether a series is known to be dropped.
     pub(super) fn is_dropped(&mut self, text: &[u8]) -> bool {
         if self.dropped.is_empty() {

@@ -11,6 +11,7 @@ pub(super) struct Metrics {
     samples: Counter,
     refused: Counter,
     refused_exemplars: Counter,
+    limited: Counter,
 }
 
 impl Metrics {
@@ -24,6 +25,10 @@ impl Metrics {
                 "ferula_scrape_samples_refused_total",
                 "Samples on the pages of targets that were not stored.",
             ),
+            limited: counter(
+                "ferula_scrape_series_limited_total",
+                "New series of targets with a label that had too many values.",
+            ),
             refused_exemplars: counter(
                 "ferula_scrape_exemplars_refused_total",
                 "Exemplars on the pages of targets that were not stored.",
@@ -36,6 +41,7 @@ impl Metrics {
         self.failures.add(u64::from(is_failure));
         self.samples.add(counts.scraped as u64);
         self.refused.add(counts.refused as u64);
+        self.limited.add(counts.limited as u64);
         self.refused_exemplars.add(counts.refused_exemplars as u64);
     }
 }

@@ -8,6 +8,7 @@
 
 mod append;
 mod cache;
+mod cardinality;
 mod error;
 mod fetch;
 mod metadata;

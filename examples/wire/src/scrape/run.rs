@@ -162,7 +162,9 @@ impl Runner {
             }
             let state = error.as_ref().map_or(TargetState::Up, |error| error.state());
             let error = error.map(|error| chain(&error)).unwrap_or_default();
-            note(&target, Outcome { state, error, start: Some(time), duration: start.elapsed() });
+            let limited_labels = appends.limited_labels();
+            let (start, duration) = (Some(time), start.elapsed());
+            note(&target, Outcome { state, error, start, duration, limited_labels });
             drop(slot);
             appends
         });

@@ -50,6 +50,8 @@ pub(crate) struct Outcome {
     pub(crate) start: Option<SystemTime>,
     /// How long it took.
     pub(crate) duration: Duration,
+    /// Labels that have too many values.
+    pub(crate) limited_labels: Vec<String>,
 }
 
 impl Target {

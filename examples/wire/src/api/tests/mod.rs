@@ -226,6 +226,31 @@ async fn a_server_is_ended_only_where_allowed() {
 }
 
 #[tokio::test]
+async fn paths_lead_nowhere_else() {
+    let api = api();
+    for path in [
+        "/api/v1/../../etc/passwd",
+        "/api/v1/%2e%2e/%2e%2e/etc/passwd",
+        "//api/v1/labels",
+        "/api/v1//labels",
+        "/api/v1/labels/",
+        "/api/v1/labels/..",
+        "/api/v1/label/job/values/../values",
+        "/API/v1/labels",
+        "/api/v1",
+        "/api/v1/admin/tsdb",
+        "/debug/pprof/../../metrics",
+        "/debug/pprof/nothing",
+    ] {
+        let (status, body) = get(&api, path).await;
+        assert!(status == 404 && body.len() < 50, "{path} {status} {body}");
+    }
+    // What stands for a slash within a name is part of the name.
+    let (status, body) = get(&api, "/api/v1/label/..%2f..%2fetc%2fpasswd/values").await;
+    assert_eq!((status, body.as_str()), (200, r#"{"status":"success","data":[]}"#));
+}
+
+#[tokio::test]
 async fn the_program_tells_what_it_is() {
     let build = BuildInformation { version: "1.2".to_owned(), ..BuildInformation::default() };
     let api = api_with(|builder| builder.build_information(build));

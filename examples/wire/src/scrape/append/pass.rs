@@ -4,6 +4,7 @@ use ferula_index::{Labels, SeriesRef};
 use ferula_tsdb::{AppendError, Exemplar};
 
 use super::super::cache::SeriesCache;
+use super::super::cardinality::LabelValues;
 use super::super::error::{Place, ScrapeError};
 use super::super::fetch::Page;
 use super::super::metadata::{Descriptions, Escapes, Family};
@@ -24,6 +25,7 @@ pub(super) struct Pass<'a> {
     pub(super) target: &'a Target,
     pub(super) cache: &'a mut SeriesCache,
     pub(super) descriptions: &'a mut Descriptions,
+    pub(super) label_values: &'a mut LabelValues,
     pub(super) batch: &'a mut dyn Batch,
     pub(super) timestamp: i64,
     pub(super) counts: &'a mut Counts,
@@ -187,7 +189,11 @@ impl Pass<'_> {
                     self.drop_series(&sample);
                     return Ok(());
                 };
-                let appended = self.append_new(&labels, &sample, timestamp);
+                let (labels, is_limited) = self.limited(labels, place)?;
+                let appended = match is_limited {
+                    true => self.append_limited(labels, &sample, timestamp),
+                    false => self.append_new(&labels, &sample, timestamp),
+                };
                 self.counts.series_added += usize::from(hit.is_none() && appended.is_ok());
                 appended.map(|series| (series, true))
             }
@@ -217,6 +223,38 @@ impl Pass<'_> {
             }
             Err(source) => Err(ScrapeError::Append { place, source }),
         }
+    }
+
+    /// The labels of a new series, without too many values of any of them.
+    fn limited(&mut self, labels: Labels, place: Place) -> Result<(Labels, bool), ScrapeError> {
+        let Some(config) = &self.target.job.cardinality else { return Ok((labels, false)) };
+        let limited = self.label_values.limit(config, labels);
+        let (labels, is_limited) =
+            limited.map_err(|source| ScrapeError::Labels { place, source })?;
+        self.counts.limited += usize::from(is_limited);
+        Ok((labels, is_limited))
+    }
+
+    /// Appends to a series that several lines of the page may have become. Each of them is known by its own
+    /// text from then on, whether or not its sample is the one that is stored.
+    fn append_limited(
+        &mut self,
+        labels: Labels,
+        sample: &Sample<'_>,
+        timestamp: i64,
+    ) -> Result<SeriesRef, AppendError> {
+        if let Some(series) = self.label_values.shared(&labels) {
+            match self.append(series, sample, timestamp) {
+                Err(AppendError::UnknownSeries { .. }) => {}
+                appended => {
+                    self.cache.insert(sample.series, series);
+                    return appended;
+                }
+            }
+        }
+        let series = self.append_new(&labels, sample, timestamp)?;
+        self.label_values.share(labels, series);
+        Ok(series)
     }
 
     /// Appends to a series that is known.

@@ -487,3 +487,27 @@ fn names_in_utf8_fail_the_scrape_of_a_job_that_wants_legacy_ones() {
     let error = error.unwrap();
     assert!(error.starts_with("line 2: names that are not legacy ones in {"), "{error}");
 }
+
+#[test]
+fn labels_with_too_many_values_are_limited() {
+    let mut bench =
+        Bench::new("label_cardinality: {max_values: 2, action: reassign}, sample_limit: 10,");
+    let page = "a{p=\"1\"} 1\na{p=\"2\"} 2\na{p=\"3\"} 3\na{p=\"4\"} 4\n";
+    for timestamp in [1000, 2000] {
+        let (counts, error) = bench.scrape(timestamp, page);
+        assert_eq!(error, None);
+        assert_eq!(counts.limited, if timestamp == 1000 { 2 } else { 0 });
+    }
+    let stored = bench.stored();
+    assert_eq!(stored.len(), 3, "{stored:?}");
+    assert!(stored[2].starts_with("{__name__=\"a\""), "{stored:?}");
+    assert!(stored.iter().any(|line| line.contains(r#"p="reassigned_high_cardinality""#)));
+    assert_eq!(bench.appends.limited_labels(), ["p"]);
+    assert_eq!(bench.report("scrape_samples_post_metric_relabeling"), "1000:4 2000:4");
+    // A page without the series that became one ends it, and leaves the others.
+    bench.scrape(3000, "a{p=\"1\"} 1\na{p=\"2\"} 2\n");
+    let ended: Vec<_> =
+        bench.stored().into_iter().filter(|line| line.ends_with("3000:stale")).collect();
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    assert!(ended[0].contains("reassigned_high_cardinality"), "{ended:?}");
+}

@@ -1,0 +1,199 @@
+//! What a store takes in is sent to another one, whole, whatever comes between.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use ferula_chunkenc::SampleBatch;
+use ferula_index::{Labels, MatchOp, Matcher};
+use ferula_tsdb::{Db, Options};
+use ferula_wire::api::{ApiState, router};
+use ferula_wire::config::ScrapeFile;
+use ferula_wire::remote::{Receiver, Version};
+use ferula_wire::send::Senders;
+use ferula_wire::store::Store;
+use ferula_wire::telemetry::Registry;
+use tokio::net::TcpListener;
+
+const NOW: i64 = 1_700_000_000_000;
+
+/// What is stored: a line for each sample, exemplar and description.
+fn stored(db: &Db) -> BTreeSet<String> {
+    let (mint, maxt) = (NOW - 1_000_000, NOW + 1_000_000);
+    let querier = db.querier(mint, maxt).unwrap();
+    let series = querier.select(&[]).unwrap();
+    let mut lines = BTreeSet::new();
+    for index in 0..series.len() {
+        let mut batch = SampleBatch::new();
+        series.read(index, &mut batch).unwrap();
+        let labels = series.labels(index);
+        for (place, time) in batch.timestamps().iter().enumerate() {
+            let value = match batch.histogram(place) {
+                Some(histogram) => histogram.to_string(),
+                None => batch.values()[place].to_bits().to_string(),
+            };
+            lines.insert(format!("{labels} {time} {} {value}", batch.start_timestamp(place)));
+        }
+    }
+    let all = [[Matcher::new(MatchOp::Regex, "__name__", ".+").unwrap()]];
+    for of in db.exemplars(&all, mint, maxt).unwrap() {
+        let exemplars = of.exemplars.iter();
+        lines.extend(exemplars.map(|exemplar| format!("{} # {exemplar:?}", of.labels)));
+    }
+    for of in db.metadata(None).unwrap() {
+        lines.insert(format!("{} is {:?}", of.metric, of.metadata));
+    }
+    lines
+}
+
+fn open(dir: &Path) -> Arc<Db> {
+    Arc::new(Db::open(dir, Options::default()).unwrap())
+}
+
+/// Fails so many of the next requests.
+async fn fail(State(left): State<Arc<AtomicUsize>>, request: Request, next: Next) -> Response {
+    match left.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+        Ok(left) if left % 3 == 0 => {
+            (StatusCode::TOO_MANY_REQUESTS, [("Retry-After", "0")]).into_response()
+        }
+        Ok(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Err(_) => next.run(request).await,
+    }
+}
+
+/// A server over `db`, the first requests of which fail.
+async fn serve(db: Arc<Db>, failures: usize) -> (String, Arc<AtomicUsize>) {
+    let left = Arc::new(AtomicUsize::new(failures));
+    let state = ApiState::builder(db.clone()).store(db).enable_remote_write(true).build();
+    let router: Router = router(state).layer(from_fn_with_state(left.clone(), fail));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api/v1/write", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, left)
+}
+
+fn config(dir: &Path, url: &str, more: &str) -> ScrapeFile {
+    let file = dir.join("scrape.yml");
+    let text = format!(
+        "scrape_configs: [{{job_name: a}}]
+remote_write:
+- url: {url}
+  name: test
+  send_exemplars: true
+  send_native_histograms: true
+  queue_config: {{batch_send_deadline: 50ms, min_backoff: 10ms, max_backoff: 50ms, max_samples_per_send: 7}}
+{more}"
+    );
+    std::fs::write(&file, text).unwrap();
+    ScrapeFile::read(&file).unwrap()
+}
+
+fn start(file: &ScrapeFile, data: &Path) -> Senders {
+    let places = &file.remote_write;
+    Senders::start(places, &file.external_labels, data, &Registry::new()).unwrap()
+}
+
+async fn wait_until(mut done: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it does not come to that");
+}
+
+/// Appends the sample number `n` of many series.
+fn append(db: &Db, n: i64) {
+    let mut batch = db.appender();
+    for series in 0..50 {
+        let pairs = [("__name__", "load".to_owned()), ("series", format!("{series}"))];
+        let labels = Labels::from_pairs(pairs).unwrap();
+        batch.append(&labels, NOW + n * 1000, n as f64).unwrap();
+    }
+    batch.commit().unwrap();
+}
+
+async fn everything_arrives(version: Version) {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [source, target] = [open(dirs[0].path()), open(dirs[1].path())];
+    append(&source, -10);
+    let (url, failures) = serve(target.clone(), 7).await;
+    let file = config(dirs[0].path(), &url, &format!("  protobuf_message: {}", version.message()));
+    let senders = start(&file, dirs[0].path());
+    let receiver = Receiver::new(source.clone() as Arc<dyn Store>, &Registry::new());
+    let golden = match version {
+        Version::V1 => &include_bytes!("data/remote_write/v1/request.snappy")[..],
+        _ => &include_bytes!("data/remote_write/v2/request.snappy")[..],
+    };
+    receiver.receive(version, golden, NOW).unwrap();
+    for n in 2..10 {
+        append(&source, n);
+    }
+    // What was there before the first start is not sent.
+    let mut expected = stored(&source);
+    expected.retain(|line| !line.contains(&format!(" {} ", NOW - 10_000)));
+    wait_until(|| stored(&target) == expected).await;
+    assert_eq!(failures.load(Ordering::SeqCst), 0);
+
+    // While it is stopped the log keeps what comes; and what comes while nobody answers.
+    senders.stop().await;
+    for n in 10..20 {
+        append(&source, n);
+    }
+    failures.store(usize::MAX, Ordering::SeqCst);
+    let senders = start(&file, dirs[0].path());
+    for n in 20..30 {
+        append(&source, n);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    senders.stop().await;
+    failures.store(0, Ordering::SeqCst);
+    assert_eq!(stored(&target), expected);
+    let senders = start(&file, dirs[0].path());
+    let mut expected = stored(&source);
+    expected.retain(|line| !line.contains(&format!(" {} ", NOW - 10_000)));
+    wait_until(|| stored(&target) == expected).await;
+    senders.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_arrives_by_1() {
+    everything_arrives(Version::V1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_arrives_by_2() {
+    everything_arrives(Version::V2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn series_are_relabelled_and_dropped() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [source, target] = [open(dirs[0].path()), open(dirs[1].path())];
+    let (url, _) = serve(target.clone(), 0).await;
+    let more = "  write_relabel_configs:
+  - {source_labels: [series], regex: '.', action: drop}
+  - {source_labels: [series], target_label: n, replacement: 'n$1'}
+  - {regex: series, action: labeldrop}
+global: {external_labels: {site: here}}
+";
+    let file = config(dirs[0].path(), &url, more);
+    let senders = start(&file, dirs[0].path());
+    append(&source, 1);
+    append(&source, 2);
+    wait_until(|| stored(&target).len() == 80).await;
+    senders.stop().await;
+    let lines = stored(&target);
+    assert!(lines.iter().all(|line| line.starts_with(r#"{__name__="load", n="n"#)), "{lines:?}");
+    assert!(lines.iter().all(|line| line.contains(r#"site="here"}"#)), "{lines:?}");
+}
