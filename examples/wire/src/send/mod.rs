@@ -84,7 +84,7 @@ impl Senders {
         if again.remote_write == self.config {
             return Ok(());
         }
-        let url = again.remote_write.first().map(|place| place.url.clone()).unwrap_or_default();
+        let url = again.remote_write.first().map(RemoteWrite::shown_url).unwrap_or_default();
         let reason = "a change of remote_write needs a restart".to_owned();
         let source = ConfigProblem::RemoteWrite { url, reason };
         Err(Error::Config { file: file.to_owned(), source })
