@@ -32,6 +32,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// Largest secret that is read from a file, in bytes.
 const MAX_SECRET_BYTES: u64 = 1 << 20;
 
+/// Most redirects that are followed one after the other.
+const MAX_REDIRECTS: usize = 10;
+
 /// How long a connection that nothing is sent on stays open.
 const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
 
@@ -90,6 +93,9 @@ pub(crate) struct ClientOptions {
     pub(crate) gzip: bool,
     /// Longest time of a request; none if its maker watches it.
     pub(crate) timeout: Option<Duration>,
+    /// Whether only redirects are followed that keep method and body: others make a `GET` of a `POST`, whose
+    /// answer says nothing of what was sent.
+    pub(crate) keeps_requests: bool,
 }
 
 #[derive(Debug)]
@@ -179,11 +185,17 @@ impl HttpClient {
 }
 
 fn make(config: &ClientConfig, options: ClientOptions) -> Result<Client, ClientError> {
-    let mut builder = Client::builder()
-        .no_proxy()
-        .gzip(options.gzip)
-        .pool_idle_timeout(MAX_IDLE)
-        .redirect(if config.follow_redirects { Policy::limited(10) } else { Policy::none() });
+    let mut builder =
+        Client::builder().no_proxy().gzip(options.gzip).pool_idle_timeout(MAX_IDLE).redirect(
+            match (config.follow_redirects, options.keeps_requests) {
+                (false, _) => Policy::none(),
+                (true, false) => Policy::limited(MAX_REDIRECTS),
+                (true, true) => Policy::custom(|attempt| match attempt.status().as_u16() {
+                    307 | 308 if attempt.previous().len() <= MAX_REDIRECTS => attempt.follow(),
+                    _ => attempt.stop(),
+                }),
+            },
+        );
     if let Some(timeout) = options.timeout {
         builder = builder.timeout(timeout);
     }

@@ -2,15 +2,29 @@
 
 use std::collections::BTreeMap;
 
+use reqwest::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use super::ConfigProblem;
 use super::field::Milliseconds;
+use super::{ConfigProblem, without_password};
 use crate::relabel::Rule;
 use crate::remote::Version;
 
 /// Most shards of one place.
 pub const MAX_SHARDS: usize = 64;
+
+/// Headers that requests have anyway, in lower case.
+const RESERVED_HEADERS: [&str; 9] = [
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "transfer-encoding",
+    "user-agent",
+    "x-prometheus-remote-write-version",
+];
 
 /// A place that samples are sent to.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +58,17 @@ pub struct RemoteWrite {
     pub backoff_ms: (i64, i64),
     /// Whether a request that is answered with 429 is sent again.
     pub retry_on_429: bool,
+}
+
+impl RemoteWrite {
+    /// Its address as it may be logged, without a password.
+    pub fn shown_url(&self) -> String {
+        shown(&self.url)
+    }
+}
+
+fn shown(url: &str) -> String {
+    without_password(url).unwrap_or_else(|| url.to_owned())
 }
 
 #[derive(Deserialize)]
@@ -107,7 +132,7 @@ impl Default for RawMetadata {
 impl RawRemoteWrite {
     pub(super) fn check(self) -> Result<RemoteWrite, ConfigProblem> {
         let problem = |reason: &str| ConfigProblem::RemoteWrite {
-            url: self.url.clone(),
+            url: shown(&self.url),
             reason: reason.to_owned(),
         };
         if !self.url.starts_with("http://") {
@@ -120,6 +145,15 @@ impl RawRemoteWrite {
                 .find(|version| version.message() == name)
                 .ok_or_else(|| problem("unknown protobuf_message"))?,
         };
+        for (name, value) in &self.headers {
+            let lower = name.to_ascii_lowercase();
+            if RESERVED_HEADERS.contains(&lower.as_str()) {
+                return Err(problem(&format!("the header {name:?} is not to be set")));
+            }
+            if HeaderName::try_from(name).is_err() || HeaderValue::from_str(value).is_err() {
+                return Err(problem(&format!("{name:?} or its value is no header")));
+            }
+        }
         let queue = self.queue_config;
         if !(1..=MAX_SHARDS).contains(&queue.max_shards) {
             return Err(problem("max_shards must be from 1 to 64"));
@@ -135,7 +169,7 @@ impl RawRemoteWrite {
         if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
             let reason =
                 "a name is made of letters, digits, underscores, dashes and dots".to_owned();
-            return Err(ConfigProblem::RemoteWrite { url: self.url, reason });
+            return Err(ConfigProblem::RemoteWrite { url: shown(&self.url), reason });
         }
         Ok(RemoteWrite {
             url: self.url,

@@ -42,7 +42,11 @@ fn hide_fields(fields: &mut Mapping, depth: usize) -> bool {
     let mut found = false;
     for (name, value) in fields {
         let name = name.as_str().unwrap_or_default();
-        if SECRET_FIELDS.contains(&name) {
+        if let ("headers", Value::Mapping(headers)) = (name, &mut *value) {
+            // Any of them may be one.
+            headers.values_mut().for_each(|value| *value = HIDDEN.into());
+            found |= !headers.is_empty();
+        } else if SECRET_FIELDS.contains(&name) {
             *value = HIDDEN.into();
             found = true;
         } else if let ("url" | "token_url", Some(url)) = (name, value.as_str()) {
@@ -81,10 +85,14 @@ mod tests {
   oauth2: {client_id: i, client_secret: hunter5, token_url: 'http://u:hunter6@a/'}
   tls_config: {key: hunter7, key_file: shown}
   http_sd_configs: [{url: 'http://u:hunter8@a/b', basic_auth: {password: [hunter9]}}]
+remote_write:
+- {url: 'http://u:hunter10@a/', headers: {Authorization: 'Bearer hunter11'}}
 ";
         let hidden = hide(text);
         assert!(!hidden.contains("hunter"), "{hidden}");
-        for shown in ["username: u", "key_file: shown", "job_name: a", "http://u:xxxxx@a/b"] {
+        for shown in
+            ["username: u", "key_file: shown", "job_name: a", "http://u:xxxxx@a/b", "Authorization"]
+        {
             assert!(hidden.contains(shown), "{shown}: {hidden}");
         }
     }

@@ -137,6 +137,20 @@ fn what_is_wrong_is_told_with_its_place() {
 }
 
 #[test]
+fn headers_of_remote_write_are_such_and_no_password_is_shown() {
+    for (headers, message) in [
+        ("{'a b': x}", "\"a b\" or its value is no header"),
+        ("{a: \"x\\ny\"}", "\"a\" or its value is no header"),
+        ("{Content-Type: x}", "the header \"Content-Type\" is not to be set"),
+    ] {
+        let place = format!("{{url: 'http://u:4711@a/', headers: {headers}}}");
+        let error = parse(&format!("scrape_configs: [{{job_name: j}}]\nremote_write: [{place}]"));
+        let error = error.unwrap_err();
+        assert!(error.contains(message) && error.contains("http://u:xxxxx@a/"), "{error}");
+    }
+}
+
+#[test]
 fn ways_to_say_who_asks_exclude_each_other_and_show_no_secret() {
     for (options, message) in [
         (

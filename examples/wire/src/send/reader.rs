@@ -81,7 +81,7 @@ impl Reader {
             let followed = self.follow(&mut positions, stop, runtime);
             // It ended because it is to, or because nobody takes what it reads.
             let Err(error) = followed else { break };
-            warn!(url = self.config.url, error = chain(&error), "cannot follow the log");
+            warn!(url = self.config.shown_url(), error = chain(&error), "cannot follow the log");
             use ferula_wal::Error::{MissingSegment, PositionLost};
             if matches!(error, MissingSegment { .. } | PositionLost { .. }) {
                 self.metrics.lost_positions.inc();
@@ -112,7 +112,12 @@ impl Reader {
     ) -> Result<(), ferula_wal::Error> {
         self.begin(positions)?;
         let start = positions.start().unwrap_or(TailPosition { segment: 0, offset: 0 });
-        info!(url = self.config.url, segment = start.segment, offset = start.offset, "sending");
+        info!(
+            url = self.config.shown_url(),
+            segment = start.segment,
+            offset = start.offset,
+            "sending"
+        );
         self.items.clear();
         self.unanswered = Arc::default();
         self.series.clear();
@@ -121,7 +126,7 @@ impl Reader {
         let mut saved = Instant::now();
         while !stop.load(Ordering::Acquire) {
             let mut is_idle = false;
-            while self.items.len() < PIECE_SAMPLES && !is_idle {
+            while self.items.len() < PIECE_SAMPLES && !is_idle && !stop.load(Ordering::Acquire) {
                 match tail.next_record()? {
                     Some(record) => self.take(&record, start)?,
                     None => is_idle = true,
