@@ -3,13 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::future::pending;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
@@ -23,6 +27,7 @@ use ferula_wire::remote::{Receiver, Version};
 use ferula_wire::send::Senders;
 use ferula_wire::store::Store;
 use ferula_wire::telemetry::Registry;
+use http_body::Frame;
 use tokio::net::TcpListener;
 
 const NOW: i64 = 1_700_000_000_000;
@@ -231,6 +236,39 @@ async fn only_redirects_that_keep_the_request_are_followed() {
         let is_refused = page.contains("samples_failed_total{remote_name=\"test\"} 50");
         assert_eq!(is_refused, status <= 302, "{status}: {page}");
     }
+}
+
+/// A body that goes on and on.
+struct Endless;
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 4096])))))
+    }
+}
+
+/// What a refusal says is read no further than it is logged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_without_an_end_is_read_up_to_what_is_logged() {
+    let router = Router::new()
+        .fallback(async || (StatusCode::BAD_REQUEST, Body::new(Endless)).into_response());
+    let url = serve_handler(router).await;
+    let dir = tempfile::tempdir().unwrap();
+    let source = open(dir.path());
+    let registry = Registry::new();
+    let file = config(dir.path(), &url, "");
+    let places = &file.remote_write;
+    let senders = Senders::start(places, &file.external_labels, dir.path(), &registry).unwrap();
+    append(&source, 1);
+    let all = "samples_failed_total{remote_name=\"test\"} 50";
+    wait_until(|| String::from_utf8(registry.page()).unwrap().contains(all)).await;
+    senders.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

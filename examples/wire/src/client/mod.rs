@@ -14,8 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder};
+use reqwest::redirect::{Action, Attempt, Policy};
+use reqwest::{Client, RequestBuilder, StatusCode};
 
 use self::oauth2::Tokens;
 use crate::config::{Auth, ClientConfig, Source, TlsConfig};
@@ -31,9 +31,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Largest secret that is read from a file, in bytes.
 const MAX_SECRET_BYTES: u64 = 1 << 20;
-
-/// Most redirects that are followed one after the other.
-const MAX_REDIRECTS: usize = 10;
 
 /// How long a connection that nothing is sent on stays open.
 const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
@@ -93,10 +90,13 @@ pub(crate) struct ClientOptions {
     pub(crate) gzip: bool,
     /// Longest time of a request; none if its maker watches it.
     pub(crate) timeout: Option<Duration>,
-    /// Whether only redirects are followed that keep method and body: others make a `GET` of a `POST`, whose
-    /// answer says nothing of what was sent.
-    pub(crate) keeps_requests: bool,
+    /// Whether only those redirections are followed that keep the body: others would ask for a page in
+    /// place of sending, and its status say nothing of what was to be sent.
+    pub(crate) keep_body: bool,
 }
+
+/// Most redirections of a request.
+const MAX_REDIRECTS: usize = 10;
 
 #[derive(Debug)]
 struct Made {
@@ -187,13 +187,10 @@ impl HttpClient {
 fn make(config: &ClientConfig, options: ClientOptions) -> Result<Client, ClientError> {
     let mut builder =
         Client::builder().no_proxy().gzip(options.gzip).pool_idle_timeout(MAX_IDLE).redirect(
-            match (config.follow_redirects, options.keeps_requests) {
+            match (config.follow_redirects, options.keep_body) {
                 (false, _) => Policy::none(),
                 (true, false) => Policy::limited(MAX_REDIRECTS),
-                (true, true) => Policy::custom(|attempt| match attempt.status().as_u16() {
-                    307 | 308 if attempt.previous().len() <= MAX_REDIRECTS => attempt.follow(),
-                    _ => attempt.stop(),
-                }),
+                (true, true) => Policy::custom(redirect_with_body),
             },
         );
     if let Some(timeout) = options.timeout {
@@ -201,6 +198,16 @@ fn make(config: &ClientConfig, options: ClientOptions) -> Result<Client, ClientE
     }
     builder = builder.tls_backend_preconfigured(tls::client(&config.tls)?);
     builder.build().map_err(ClientError::Library)
+}
+
+/// Follows a redirection that keeps the body, and takes any other as the answer.
+fn redirect_with_body(attempt: Attempt<'_>) -> Action {
+    let keeps = [StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT];
+    match keeps.contains(&attempt.status()) {
+        true if attempt.previous().len() > MAX_REDIRECTS => attempt.error("too many redirects"),
+        true => attempt.follow(),
+        false => attempt.stop(),
+    }
 }
 
 /// When each of the files was written.

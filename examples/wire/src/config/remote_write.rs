@@ -1,28 +1,39 @@
 //! Where samples are sent: the list `remote_write` of the file.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
+use super::client::{self, RawClient};
 use super::field::Milliseconds;
-use super::{ConfigProblem, without_password};
+use super::raw::yes;
+use super::{Auth, ClientConfig, ConfigProblem, OAuth2, Secret, TlsConfig, without_password};
 use crate::relabel::Rule;
 use crate::remote::Version;
 
 /// Most shards of one place.
 pub const MAX_SHARDS: usize = 64;
 
-/// Headers that requests have anyway, in lower case.
-const RESERVED_HEADERS: [&str; 9] = [
+/// Headers that are those of the protocol, of the connection, or of who asks.
+const RESERVED_HEADERS: [&str; 16] = [
     "accept-encoding",
+    "authorization",
     "connection",
     "content-encoding",
     "content-length",
     "content-type",
     "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
     "transfer-encoding",
     "user-agent",
+    "www-authenticate",
     "x-prometheus-remote-write-version",
 ];
 
@@ -37,7 +48,9 @@ pub struct RemoteWrite {
     /// How long a request may take, in milliseconds.
     pub timeout_ms: i64,
     /// Headers of requests beside those of the protocol.
-    pub headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, Secret>,
+    /// Who sends, and whom it trusts.
+    pub client: ClientConfig,
     /// The message that is sent.
     pub version: Version,
     /// Whether exemplars are sent.
@@ -61,14 +74,19 @@ pub struct RemoteWrite {
 }
 
 impl RemoteWrite {
-    /// Its address as it may be logged, without a password.
+    /// The address as it may be shown: without a password.
     pub fn shown_url(&self) -> String {
         shown(&self.url)
     }
 }
 
 fn shown(url: &str) -> String {
-    without_password(url).unwrap_or_else(|| url.to_owned())
+    match without_password(url) {
+        Some(shown) => shown,
+        // Where a password would stand in it is not known.
+        None if url.contains('@') && Url::parse(url).is_err() => "<secret>".to_owned(),
+        None => url.to_owned(),
+    }
 }
 
 #[derive(Deserialize)]
@@ -79,7 +97,24 @@ pub(super) struct RawRemoteWrite {
     #[serde(default)]
     remote_timeout: Milliseconds,
     #[serde(default)]
-    headers: BTreeMap<String, String>,
+    headers: BTreeMap<String, Secret>,
+    #[serde(default, deserialize_with = "client::basic")]
+    basic_auth: Option<Auth>,
+    #[serde(default, deserialize_with = "client::authorization")]
+    authorization: Option<Auth>,
+    #[serde(default, deserialize_with = "client::oauth2")]
+    oauth2: Option<OAuth2>,
+    #[serde(default)]
+    bearer_token: Option<Secret>,
+    #[serde(default)]
+    bearer_token_file: Option<PathBuf>,
+    #[serde(default)]
+    tls_config: TlsConfig,
+    #[serde(default = "yes")]
+    follow_redirects: bool,
+    // There is no other protocol to choose.
+    #[serde(default, rename = "enable_http2")]
+    _enable_http2: bool,
     protobuf_message: Option<String>,
     #[serde(default)]
     send_exemplars: bool,
@@ -130,14 +165,23 @@ impl Default for RawMetadata {
 }
 
 impl RawRemoteWrite {
-    pub(super) fn check(self) -> Result<RemoteWrite, ConfigProblem> {
+    /// Checks the fields; relative paths start in `dir`.
+    pub(super) fn check(mut self, dir: &Path) -> Result<RemoteWrite, ConfigProblem> {
+        let shown_url = shown(&self.url);
         let problem = |reason: &str| ConfigProblem::RemoteWrite {
-            url: shown(&self.url),
+            url: shown_url.clone(),
             reason: reason.to_owned(),
         };
-        if !self.url.starts_with("http://") {
-            return Err(problem("only addresses with http:// are there"));
+        let url = Url::parse(&self.url).map_err(|error| problem(&error.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(problem("only addresses with http:// and https:// are there"));
         }
+        let mut client = self.client().map_err(|reason| problem(&reason))?;
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        if has_user && client.auth != Auth::None {
+            return Err(problem("the address and another field say who sends"));
+        }
+        self.check_headers().map_err(|reason| problem(&reason))?;
         let version = match self.protobuf_message.as_deref() {
             None => Version::V1,
             Some(name) => [Version::V1, Version::V2]
@@ -145,15 +189,6 @@ impl RawRemoteWrite {
                 .find(|version| version.message() == name)
                 .ok_or_else(|| problem("unknown protobuf_message"))?,
         };
-        for (name, value) in &self.headers {
-            let lower = name.to_ascii_lowercase();
-            if RESERVED_HEADERS.contains(&lower.as_str()) {
-                return Err(problem(&format!("the header {name:?} is not to be set")));
-            }
-            if HeaderName::try_from(name).is_err() || HeaderValue::from_str(value).is_err() {
-                return Err(problem(&format!("{name:?} or its value is no header")));
-            }
-        }
         let queue = self.queue_config;
         if !(1..=MAX_SHARDS).contains(&queue.max_shards) {
             return Err(problem("max_shards must be from 1 to 64"));
@@ -167,15 +202,15 @@ impl RawRemoteWrite {
             .unwrap_or_else(|| format!("{:016x}", xxhash_rust::xxh3::xxh3_64(self.url.as_bytes())));
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
-            let reason =
-                "a name is made of letters, digits, underscores, dashes and dots".to_owned();
-            return Err(ConfigProblem::RemoteWrite { url: shown(&self.url), reason });
+            return Err(problem("a name is made of letters, digits, underscores, dashes and dots"));
         }
+        client.locate(dir);
         Ok(RemoteWrite {
             url: self.url,
             name,
             timeout_ms: self.remote_timeout.or(30_000),
             headers: self.headers,
+            client,
             version,
             send_exemplars: self.send_exemplars,
             send_native_histograms: self.send_native_histograms,
@@ -187,5 +222,33 @@ impl RawRemoteWrite {
             backoff_ms: (min_backoff, queue.max_backoff.or(5000).max(min_backoff)),
             retry_on_429: queue.retry_on_http_429,
         })
+    }
+
+    fn client(&mut self) -> Result<ClientConfig, String> {
+        let raw = RawClient {
+            basic_auth: self.basic_auth.take(),
+            authorization: self.authorization.take(),
+            oauth2: self.oauth2.take(),
+            bearer_token: self.bearer_token.take(),
+            bearer_token_file: self.bearer_token_file.take(),
+            tls_config: std::mem::take(&mut self.tls_config),
+            follow_redirects: self.follow_redirects,
+        };
+        raw.check()
+    }
+
+    /// Checks that headers can be sent, and are not those that others set. Values are not shown.
+    fn check_headers(&self) -> Result<(), String> {
+        for (name, value) in &self.headers {
+            if RESERVED_HEADERS.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
+                return Err(format!("{name} is a reserved header"));
+            }
+            if HeaderName::from_bytes(name.as_bytes()).is_err()
+                || HeaderValue::from_str(value.expose()).is_err()
+            {
+                return Err(format!("{name:?} cannot be a header, or its value none"));
+            }
+        }
+        Ok(())
     }
 }

@@ -42,12 +42,15 @@ fn hide_fields(fields: &mut Mapping, depth: usize) -> bool {
     let mut found = false;
     for (name, value) in fields {
         let name = name.as_str().unwrap_or_default();
-        if let ("headers", Value::Mapping(headers)) = (name, &mut *value) {
-            // Any of them may be one.
-            headers.values_mut().for_each(|value| *value = HIDDEN.into());
-            found |= !headers.is_empty();
-        } else if SECRET_FIELDS.contains(&name) {
+        if SECRET_FIELDS.contains(&name) {
             *value = HIDDEN.into();
+            found = true;
+        } else if name == "headers" {
+            // Keys of services stand there.
+            match value {
+                Value::Mapping(headers) => headers.values_mut().for_each(|v| *v = HIDDEN.into()),
+                other => *other = HIDDEN.into(),
+            }
             found = true;
         } else if let ("url" | "token_url", Some(url)) = (name, value.as_str()) {
             if let Some(hidden) = without_password(url) {
@@ -86,13 +89,24 @@ mod tests {
   tls_config: {key: hunter7, key_file: shown}
   http_sd_configs: [{url: 'http://u:hunter8@a/b', basic_auth: {password: [hunter9]}}]
 remote_write:
-- {url: 'http://u:hunter10@a/', headers: {Authorization: 'Bearer hunter11'}}
+- url: https://u:hunter10@b/c
+  headers: {X-Key: hunter11}
+  basic_auth: {username: sender, password: hunter12}
+  authorization: {credentials: hunter13}
+  bearer_token: hunter14
+  oauth2: {client_id: i, client_secret: hunter15, token_url: 'http://u:hunter16@a/'}
+  tls_config: {key: hunter17}
 ";
         let hidden = hide(text);
         assert!(!hidden.contains("hunter"), "{hidden}");
-        for shown in
-            ["username: u", "key_file: shown", "job_name: a", "http://u:xxxxx@a/b", "Authorization"]
-        {
+        for shown in [
+            "username: u",
+            "key_file: shown",
+            "job_name: a",
+            "http://u:xxxxx@a/b",
+            "X-Key:",
+            "sender",
+        ] {
             assert!(hidden.contains(shown), "{shown}: {hidden}");
         }
     }

@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use super::metrics::Metrics;
 use crate::Error;
 use crate::client::{AuthError, ClientOptions, HttpClient};
-use crate::config::{ClientConfig, RemoteWrite};
+use crate::config::RemoteWrite;
 use crate::error::chain;
 use crate::remote::Version;
 
@@ -42,6 +42,8 @@ pub(super) enum Outcome {
 #[derive(Clone)]
 pub(super) struct Client {
     config: Arc<RemoteWrite>,
+    /// The address as it is shown.
+    url: String,
     client: HttpClient,
     metrics: Arc<Metrics>,
 }
@@ -49,46 +51,49 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(config: Arc<RemoteWrite>, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let timeout = Duration::from_millis(config.timeout_ms.unsigned_abs());
-        let options = ClientOptions {
-            timeout: Some(timeout),
-            keeps_requests: true,
-            ..ClientOptions::default()
-        };
-        let client = HttpClient::new(&ClientConfig::default(), options).map_err(Error::Client)?;
-        Ok(Self { config, client, metrics })
+        let options =
+            ClientOptions { timeout: Some(timeout), keep_body: true, ..ClientOptions::default() };
+        let client = HttpClient::new(&config.client, options).map_err(Error::Client)?;
+        Ok(Self { url: config.shown_url(), config, client, metrics })
     }
 
     /// Sends a compressed request until it is answered, or `stop` says so.
     pub(super) async fn send(&self, body: Bytes, stop: &AtomicBool) -> Outcome {
         let (min, max) = self.config.backoff_ms;
         let mut backoff = Duration::from_millis(min.unsigned_abs());
-        let url = self.config.shown_url();
         let mut is_told = false;
         loop {
             let answer = match self.request(body.clone()).await {
                 Ok(request) => request.send().await.map_err(|error| chain(&error)),
-                Err(error) => Err(chain(&error)),
+                Err(error) => {
+                    let error = chain(&error);
+                    warn!(
+                        url = self.url,
+                        error, "samples wait until it can be said who sends them"
+                    );
+                    Err(error)
+                }
             };
             let asked = match answer {
                 Ok(response) if response.status().is_success() => return Outcome::Taken,
                 Ok(response) if !self.is_to_be_repeated(response.status()) => {
                     let status = response.status().as_u16();
                     let reason = reason(response).await;
-                    warn!(url, status, reason, "samples were refused");
+                    warn!(url = self.url, status, reason, "samples were refused");
                     return Outcome::Refused;
                 }
                 Ok(response) => {
                     let status = response.status().as_u16();
                     match is_told {
-                        true => debug!(url, status, "samples are sent again"),
-                        false => warn!(url, status, "samples are sent until they are taken"),
+                        true => debug!(url = self.url, status, "samples are sent again"),
+                        false => warn!(url = self.url, status, "samples are sent until taken"),
                     }
                     retry_after(response.headers())
                 }
                 Err(error) => {
                     match is_told {
-                        true => debug!(url, error, "no answer"),
-                        false => warn!(url, error, "samples are sent until there is an answer"),
+                        true => debug!(url = self.url, error, "no answer"),
+                        false => warn!(url = self.url, error, "samples are sent until answered"),
                     }
                     None
                 }
@@ -119,7 +124,7 @@ impl Client {
         };
         let mut request = self.client.post(&self.config.url).await?;
         for (name, value) in &self.config.headers {
-            request = request.header(name, value);
+            request = request.header(name, value.expose());
         }
         Ok(request
             .header("User-Agent", concat!("ferula/", env!("CARGO_PKG_VERSION")))
