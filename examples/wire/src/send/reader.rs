@@ -1,6 +1,6 @@
 //! Following the log, and handing what it says to the queues.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use ferula_wal::{LogRecord, LogTail, TailPosition, TailStart};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::item::{Item, SentSeries, What};
 use super::metrics::Metrics;
@@ -33,6 +33,9 @@ const IDLE: Duration = Duration::from_millis(100);
 /// How long it waits when the log cannot be read.
 const FAILURE_BREAK: Duration = Duration::from_secs(5);
 
+/// How often the reader looks for a checkpoint that it has not seen.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How often positions are written down.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -43,11 +46,20 @@ pub(super) struct Reader {
     dir: PathBuf,
     queues: Vec<Sender<Vec<Item>>>,
     metrics: Arc<Metrics>,
-    /// Series of the log; those that are not sent have none.
-    series: HashMap<u64, Option<Arc<SentSeries>>>,
+    series: HashMap<u64, KnownSeries>,
+    /// The checkpoint after which series were forgotten last.
+    checkpoint: Option<u32>,
     /// What was read and not handed on yet.
     items: Vec<Item>,
     unanswered: Arc<AtomicUsize>,
+}
+
+/// A series of the log.
+struct KnownSeries {
+    /// What is sent; none if it is not.
+    sent: Option<Arc<SentSeries>>,
+    /// The last segment that its labels stand in, or the number of the checkpoint.
+    segment: u32,
 }
 
 impl Reader {
@@ -65,6 +77,7 @@ impl Reader {
             queues,
             metrics,
             series: HashMap::new(),
+            checkpoint: None,
             items: Vec::new(),
             unanswered: Arc::default(),
         }
@@ -121,9 +134,10 @@ impl Reader {
         self.items.clear();
         self.unanswered = Arc::default();
         self.series.clear();
+        self.checkpoint = None;
         let mut tail = LogTail::open(Arc::new(StdFs), &self.dir, TailStart::Beginning)?;
         let mut last = None;
-        let mut saved = Instant::now();
+        let (mut saved, mut looked) = (Instant::now(), Instant::now());
         while !stop.load(Ordering::Acquire) {
             let mut is_idle = false;
             while self.items.len() < PIECE_SAMPLES && !is_idle && !stop.load(Ordering::Acquire) {
@@ -147,10 +161,43 @@ impl Reader {
                 positions.save();
                 saved = Instant::now();
             }
+            if looked.elapsed() >= CHECKPOINT_INTERVAL
+                && let Some(position) = tail.position()
+            {
+                if let Err(error) = self.forget_series(position.segment) {
+                    // The checkpoint may have been replaced meanwhile: the next one does as well.
+                    debug!(error = chain(&error), "cannot read the checkpoint");
+                }
+                looked = Instant::now();
+            }
             if is_idle {
                 pause(IDLE, stop);
             }
         }
+        Ok(())
+    }
+
+    /// Forgets the series that the newest checkpoint has left out, if all that it replaced was read before
+    /// segment `reached`: nothing that follows is of them.
+    fn forget_series(&mut self, reached: u32) -> Result<(), ferula_wal::Error> {
+        let mut tail = LogTail::open(Arc::new(StdFs), &self.dir, TailStart::Beginning)?;
+        let (mut checkpoint, mut kept) = (None, HashSet::new());
+        while let Some(record) = tail.next_record()?
+            && record.is_checkpoint
+            && record.segment < reached
+            && Some(record.segment) != self.checkpoint
+        {
+            checkpoint = Some(record.segment);
+            if let Record::Series(mut series) = record.decode()? {
+                while let Some((number, _)) = series.next()? {
+                    kept.insert(number.0);
+                }
+            }
+        }
+        let Some(checkpoint) = checkpoint else { return Ok(()) };
+        self.series.retain(|number, known| known.segment > checkpoint || kept.contains(number));
+        self.series.shrink_to_fit();
+        self.checkpoint = Some(checkpoint);
         Ok(())
     }
 
@@ -169,12 +216,14 @@ impl Reader {
                         let metadata = Mutex::default();
                         Arc::new(SentSeries { number: number.0, labels, metadata })
                     });
-                    self.series.insert(number.0, sent);
+                    let segment = record.segment;
+                    self.series.insert(number.0, KnownSeries { sent, segment });
                 }
             }
             Record::Metadata(mut all) => {
                 while let Some(said) = all.next()? {
-                    if let Some(Some(series)) = self.series.get(&said.series.0) {
+                    let known = self.series.get(&said.series.0);
+                    if let Some(series) = known.and_then(|known| known.sent.as_ref()) {
                         let metadata = Metadata::new(said.metric_type, said.unit, said.help);
                         *series.metadata.lock() = Some(Arc::new(metadata));
                     }
@@ -237,14 +286,14 @@ impl Reader {
     }
 
     fn push(&mut self, series: SeriesRef, what: What) {
-        match self.series.get(&series.0) {
-            Some(Some(series)) => {
+        match self.series.get(&series.0).and_then(|known| known.sent.as_ref()) {
+            Some(series) => {
                 let series = series.clone();
                 self.unanswered.fetch_add(1, Ordering::AcqRel);
                 let unanswered = self.unanswered.clone();
                 self.items.push(Item { series, what, unanswered });
             }
-            _ => self.metrics.dropped.inc(),
+            None => self.metrics.dropped.inc(),
         }
     }
 
@@ -290,5 +339,78 @@ fn pause(longest: Duration, stop: &AtomicBool) {
     let end = Instant::now() + longest;
     while Instant::now() < end && !stop.load(Ordering::Acquire) {
         thread::sleep(IDLE.min(longest));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferula_wal::record::{samples, series};
+    use ferula_wal::{Options, Wal};
+
+    use super::*;
+    use crate::config::ScrapeFile;
+    use crate::telemetry::Registry;
+
+    fn labels_record(number: u64) -> Vec<u8> {
+        let labels = Labels::from_pairs([("__name__", format!("m{number}"))]).unwrap();
+        let mut record = Vec::new();
+        series::encode([(SeriesRef(number), &labels)], &mut record);
+        record
+    }
+
+    fn sample_record(number: u64) -> Vec<u8> {
+        let sample = samples::RefSample { series: SeriesRef(number), timestamp: 1, value: 1.0 };
+        let mut record = Vec::new();
+        samples::encode([sample], &mut record);
+        record
+    }
+
+    #[test]
+    fn series_that_a_checkpoint_left_out_are_forgotten() {
+        let data = tempfile::tempdir().unwrap();
+        let dir = data.path().join("wal");
+        let (wal, _) = Wal::open(Arc::new(StdFs), &dir, Options::default()).unwrap();
+        let text = "scrape_configs: [{job_name: j}]\nremote_write: [{url: 'http://a'}]";
+        let file = ScrapeFile::parse(text, Path::new("x.yml")).unwrap();
+        let config = Arc::new(file.remote_write[0].clone());
+        let metrics = Arc::new(Metrics::new(&Registry::new(), "a"));
+        let mut reader = Reader::new(config, BTreeMap::new(), data.path(), Vec::new(), metrics);
+        let mut tail = LogTail::open(Arc::new(StdFs), &dir, TailStart::Beginning).unwrap();
+        let start = TailPosition { segment: 0, offset: 0 };
+        let mut read = |reader: &mut Reader| {
+            while let Some(record) = tail.next_record().unwrap() {
+                reader.take(&record, start).unwrap();
+            }
+            tail.position().unwrap().segment
+        };
+        let known = |reader: &Reader| {
+            let mut numbers: Vec<u64> = reader.series.keys().copied().collect();
+            numbers.sort_unstable();
+            numbers
+        };
+        // The first goes, the second is kept, the third is told again later, the fourth comes later.
+        let records = [1, 2, 3].map(labels_record);
+        wal.append(&[&records[0], &records[1], &records[2]]).unwrap();
+        wal.rotate().unwrap();
+        wal.append(&[&labels_record(3), &labels_record(4), &sample_record(2)]).unwrap();
+        let reached = read(&mut reader);
+        reader.forget_series(reached).unwrap();
+        assert_eq!(known(&reader), [1, 2, 3, 4]);
+        wal.checkpoint(reached - 1, 0, |series| series.0 == 2).unwrap();
+        // While it has not read what the checkpoint replaced, samples of all of them may come.
+        reader.forget_series(reached - 1).unwrap();
+        assert_eq!(known(&reader), [1, 2, 3, 4]);
+        reader.forget_series(reached).unwrap();
+        assert_eq!(known(&reader), [2, 3, 4]);
+        assert_eq!(reader.checkpoint, Some(reached - 1));
+
+        // The second checkpoint leaves out one that the first had kept.
+        wal.rotate().unwrap();
+        wal.append(&[&sample_record(3), &sample_record(4)]).unwrap();
+        wal.checkpoint(reached, 0, |series| series.0 > 2).unwrap();
+        let reached = read(&mut reader);
+        reader.forget_series(reached).unwrap();
+        assert_eq!(known(&reader), [3, 4]);
+        assert_eq!(reader.items.len(), 3);
     }
 }
