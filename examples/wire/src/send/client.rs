@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{RequestBuilder, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
@@ -61,6 +61,7 @@ impl Client {
     pub(super) async fn send(&self, body: Bytes, stop: &AtomicBool) -> Outcome {
         let (min, max) = self.config.backoff_ms;
         let mut backoff = Duration::from_millis(min.unsigned_abs());
+        let mut is_told = false;
         loop {
             let answer = match self.request(body.clone()).await {
                 Ok(request) => request.send().await.map_err(|error| chain(&error)),
@@ -76,22 +77,28 @@ impl Client {
             let asked = match answer {
                 Ok(response) if response.status().is_success() => return Outcome::Taken,
                 Ok(response) if !self.is_to_be_repeated(response.status()) => {
-                    let (url, status) = (&self.url, response.status().as_u16());
-                    let reason = response.text().await.unwrap_or_default();
-                    let end = reason.floor_char_boundary(MAX_REASON_BYTES);
-                    warn!(url, status, reason = &reason[..end], "samples were refused");
+                    let status = response.status().as_u16();
+                    let reason = reason(response).await;
+                    warn!(url = self.url, status, reason, "samples were refused");
                     return Outcome::Refused;
                 }
                 Ok(response) => {
                     let status = response.status().as_u16();
-                    debug!(url = self.url, status, "samples are sent again");
+                    match is_told {
+                        true => debug!(url = self.url, status, "samples are sent again"),
+                        false => warn!(url = self.url, status, "samples are sent until taken"),
+                    }
                     retry_after(response.headers())
                 }
                 Err(error) => {
-                    debug!(url = self.url, error, "no answer");
+                    match is_told {
+                        true => debug!(url = self.url, error, "no answer"),
+                        false => warn!(url = self.url, error, "samples are sent until answered"),
+                    }
                     None
                 }
             };
+            is_told = true;
             self.metrics.retried.inc();
             // Between half of it and all of it, so that senders that were cut off together do not come
             // back together.
@@ -131,6 +138,17 @@ impl Client {
         status.is_server_error()
             || (status == StatusCode::TOO_MANY_REQUESTS && self.config.retry_on_429)
     }
+}
+
+/// The beginning of what a receiver says of a refusal; it may say more than is worth reading.
+async fn reason(mut response: Response) -> String {
+    let mut text = Vec::new();
+    while text.len() < MAX_REASON_BYTES
+        && let Ok(Some(piece)) = response.chunk().await
+    {
+        text.extend_from_slice(&piece[..piece.len().min(MAX_REASON_BYTES - text.len())]);
+    }
+    String::from_utf8_lossy(&text).trim_end().to_owned()
 }
 
 /// The break that a receiver asks for, in whole seconds.

@@ -149,7 +149,7 @@ impl Reader {
         let (mut saved, mut looked) = (Instant::now(), Instant::now());
         while !stop.load(Ordering::Acquire) {
             let mut is_idle = false;
-            while self.items.len() < PIECE_SAMPLES && !is_idle {
+            while self.items.len() < PIECE_SAMPLES && !is_idle && !stop.load(Ordering::Acquire) {
                 match tail.next_record()? {
                     Some(record) => self.take(&record, start)?,
                     None => is_idle = true,
