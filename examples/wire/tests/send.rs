@@ -3,12 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::future::pending;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
@@ -22,6 +27,7 @@ use ferula_wire::remote::{Receiver, Version};
 use ferula_wire::send::Senders;
 use ferula_wire::store::Store;
 use ferula_wire::telemetry::Registry;
+use http_body::Frame;
 use tokio::net::TcpListener;
 
 const NOW: i64 = 1_700_000_000_000;
@@ -176,6 +182,95 @@ async fn everything_arrives_by_2() {
     everything_arrives(Version::V2).await;
 }
 
+/// Serves one handler at the path of remote write; returns the address.
+async fn serve_handler(router: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api/v1/write", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_never_answers_does_not_keep_it_from_ending() {
+    let router = Router::new().fallback(async || pending::<()>().await);
+    let url = serve_handler(router).await;
+    let dir = tempfile::tempdir().unwrap();
+    let source = open(dir.path());
+    let file = config(dir.path(), &url, "  remote_timeout: 10m\n");
+    let senders = start(&file, dir.path());
+    // More than what is under way and what waits: the log is not read any further.
+    for n in 0..1500 {
+        append(&source, n);
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), senders.stop()).await;
+    assert!(ended.is_ok(), "it waits for an answer");
+}
+
+/// A redirect that makes a `GET` of a request is none of what was sent, whatever it is answered with.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_redirects_that_keep_the_request_are_followed() {
+    for status in [301, 302, 307, 308] {
+        let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [source, target] = [open(dirs[0].path()), open(dirs[1].path())];
+        let (url, _) = serve(target.clone(), 0).await;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (counted, elsewhere) = (asked.clone(), url);
+        let router = Router::new().fallback(async move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            (StatusCode::from_u16(status).unwrap(), [("Location", elsewhere)])
+        });
+        let url = serve_handler(router).await;
+        let registry = Registry::new();
+        let file = config(dirs[0].path(), &url, "");
+        let places = &file.remote_write;
+        let senders =
+            Senders::start(places, &file.external_labels, dirs[0].path(), &registry).unwrap();
+        append(&source, 1);
+        wait_until(|| asked.load(Ordering::SeqCst) >= 4).await;
+        if status > 302 {
+            wait_until(|| stored(&target) == stored(&source)).await;
+        }
+        senders.stop().await;
+        let page = String::from_utf8(registry.page()).unwrap();
+        let is_refused = page.contains("samples_failed_total{remote_name=\"test\"} 50");
+        assert_eq!(is_refused, status <= 302, "{status}: {page}");
+    }
+}
+
+/// A body that goes on and on.
+struct Endless;
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 4096])))))
+    }
+}
+
+/// What a refusal says is read no further than it is logged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_without_an_end_is_read_up_to_what_is_logged() {
+    let router = Router::new()
+        .fallback(async || (StatusCode::BAD_REQUEST, Body::new(Endless)).into_response());
+    let url = serve_handler(router).await;
+    let dir = tempfile::tempdir().unwrap();
+    let source = open(dir.path());
+    let registry = Registry::new();
+    let file = config(dir.path(), &url, "");
+    let places = &file.remote_write;
+    let senders = Senders::start(places, &file.external_labels, dir.path(), &registry).unwrap();
+    append(&source, 1);
+    let all = "samples_failed_total{remote_name=\"test\"} 50";
+    wait_until(|| String::from_utf8(registry.page()).unwrap().contains(all)).await;
+    senders.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn series_are_relabelled_and_dropped() {
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
@@ -196,4 +291,60 @@ global: {external_labels: {site: here}}
     let lines = stored(&target);
     assert!(lines.iter().all(|line| line.starts_with(r#"{__name__="load", n="n"#)), "{lines:?}");
     assert!(lines.iter().all(|line| line.contains(r#"site="here"}"#)), "{lines:?}");
+}
+
+/// Counts the requests under way, and the most there were.
+#[derive(Default)]
+struct UnderWay {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+async fn slowly(State(count): State<Arc<UnderWay>>, request: Request, next: Next) -> Response {
+    let now = count.now.fetch_add(1, Ordering::SeqCst) + 1;
+    count.most.fetch_max(now, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let response = next.run(request).await;
+    count.now.fetch_sub(1, Ordering::SeqCst);
+    response
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_requests_are_under_way_where_one_is_too_slow() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [source, target] = [open(dirs[0].path()), open(dirs[1].path())];
+    let count = Arc::<UnderWay>::default();
+    let state = ApiState::builder(target.clone()).store(target.clone()).enable_remote_write(true);
+    let router = router(state.build()).layer(from_fn_with_state(count.clone(), slowly));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api/v1/write", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let text = format!(
+        "scrape_configs: [{{job_name: a}}]
+remote_write: [{{url: '{url}', queue_config: {{batch_send_deadline: 50ms, max_samples_per_send: 1000}}}}]"
+    );
+    let file = ScrapeFile::parse(&text, Path::new("x.yml")).unwrap();
+    let registry = Registry::new();
+    let (places, external) = (&file.remote_write, &file.external_labels);
+    let start = || Senders::start(places, external, dirs[0].path(), &registry).unwrap();
+    let senders = start();
+    let are_taken = |n: usize| {
+        let page = String::from_utf8(registry.page()).unwrap();
+        let is_counter = |line: &&str| line.starts_with("ferula_remote_storage_samples_total{");
+        page.lines().find(is_counter).is_some_and(|line| line.ends_with(&format!(" {n}")))
+    };
+    append(&source, -1);
+    wait_until(|| are_taken(50)).await;
+    assert_eq!(count.most.load(Ordering::SeqCst), 1);
+    senders.stop().await;
+    for n in 0..1000 {
+        append(&source, n);
+    }
+    // Those that overtook others would be refused.
+    let senders = start();
+    wait_until(|| are_taken(1001 * 50)).await;
+    assert!(stored(&target) == stored(&source), "something is missing");
+    let most = count.most.load(Ordering::SeqCst);
+    assert!((2..=4).contains(&most), "{most}");
+    senders.stop().await;
 }

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder};
+use reqwest::redirect::{Action, Attempt, Policy};
+use reqwest::{Client, RequestBuilder, StatusCode};
 
 use self::oauth2::Tokens;
 use crate::config::{Auth, ClientConfig, Source, TlsConfig};
@@ -90,7 +90,13 @@ pub(crate) struct ClientOptions {
     pub(crate) gzip: bool,
     /// Longest time of a request; none if its maker watches it.
     pub(crate) timeout: Option<Duration>,
+    /// Whether only those redirections are followed that keep the body: others would ask for a page in
+    /// place of sending, and its status say nothing of what was to be sent.
+    pub(crate) keep_body: bool,
 }
+
+/// Most redirections of a request.
+const MAX_REDIRECTS: usize = 10;
 
 #[derive(Debug)]
 struct Made {
@@ -179,16 +185,29 @@ impl HttpClient {
 }
 
 fn make(config: &ClientConfig, options: ClientOptions) -> Result<Client, ClientError> {
-    let mut builder = Client::builder()
-        .no_proxy()
-        .gzip(options.gzip)
-        .pool_idle_timeout(MAX_IDLE)
-        .redirect(if config.follow_redirects { Policy::limited(10) } else { Policy::none() });
+    let mut builder =
+        Client::builder().no_proxy().gzip(options.gzip).pool_idle_timeout(MAX_IDLE).redirect(
+            match (config.follow_redirects, options.keep_body) {
+                (false, _) => Policy::none(),
+                (true, false) => Policy::limited(MAX_REDIRECTS),
+                (true, true) => Policy::custom(redirect_with_body),
+            },
+        );
     if let Some(timeout) = options.timeout {
         builder = builder.timeout(timeout);
     }
     builder = builder.tls_backend_preconfigured(tls::client(&config.tls)?);
     builder.build().map_err(ClientError::Library)
+}
+
+/// Follows a redirection that keeps the body, and takes any other as the answer.
+fn redirect_with_body(attempt: Attempt<'_>) -> Action {
+    let keeps = [StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT];
+    match keeps.contains(&attempt.status()) {
+        true if attempt.previous().len() > MAX_REDIRECTS => attempt.error("too many redirects"),
+        true => attempt.follow(),
+        false => attempt.stop(),
+    }
 }
 
 /// When each of the files was written.

@@ -64,7 +64,7 @@ struct Answer {
 impl Tokens {
     pub(super) fn new(config: &OAuth2) -> Result<Self, ClientError> {
         let own = ClientConfig { tls: config.tls.clone(), ..ClientConfig::default() };
-        let options = ClientOptions { gzip: false, timeout: Some(TIMEOUT) };
+        let options = ClientOptions { timeout: Some(TIMEOUT), ..ClientOptions::default() };
         let client = HttpClient::new(&own, options)?;
         Ok(Self { config: config.clone(), client, current: Mutex::default() })
     }

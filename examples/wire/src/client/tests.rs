@@ -62,6 +62,25 @@ async fn requests_say_who_asks() {
 }
 
 #[tokio::test]
+async fn what_is_sent_is_redirected_with_its_body_only() {
+    let moved = |status: u16| {
+        let status = StatusCode::from_u16(status).unwrap();
+        post(async move || (status, [("location", "/end")]))
+    };
+    let end = post(async |body: String| body).get(async || "a page");
+    let app = Router::new().route("/302", moved(302)).route("/307", moved(307)).route("/end", end);
+    let url = serve(app).await;
+    let options = ClientOptions { keep_body: true, ..ClientOptions::default() };
+    let client = HttpClient::new(&ClientConfig::default(), options).unwrap();
+    for (path, status, text) in [("307", 200, "samples"), ("302", 302, "")] {
+        let request = client.post(&format!("{url}/{path}")).await.unwrap();
+        let answer = request.body("samples").send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        assert_eq!(answer.text().await.unwrap(), text);
+    }
+}
+
+#[tokio::test]
 async fn tokens_are_asked_for_once() {
     let token = post(async |headers: HeaderMap, body: Bytes| {
         // Like many servers it wants the credentials in one of two places.

@@ -193,10 +193,10 @@ impl RawFile {
         let text = super::secret::hide(text);
         let mut places = Vec::with_capacity(remote_write.len());
         for raw in remote_write {
-            let place = raw.check()?;
+            let place = raw.check(dir)?;
             if places.iter().any(|other: &RemoteWrite| other.name == place.name) {
                 let reason = format!("the name {:?} is there twice", place.name);
-                return Err(ConfigProblem::RemoteWrite { url: place.url, reason });
+                return Err(ConfigProblem::RemoteWrite { url: place.shown_url(), reason });
             }
             places.push(place);
         }

@@ -1,16 +1,41 @@
 //! Where samples are sent: the list `remote_write` of the file.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use reqwest::Url;
+use reqwest::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use super::ConfigProblem;
+use super::client::{self, RawClient};
 use super::field::Milliseconds;
+use super::raw::yes;
+use super::{Auth, ClientConfig, ConfigProblem, OAuth2, Secret, TlsConfig, without_password};
 use crate::relabel::Rule;
 use crate::remote::Version;
 
 /// Most shards of one place.
 pub const MAX_SHARDS: usize = 64;
+
+/// Headers that are those of the protocol, of the connection, or of who asks.
+const RESERVED_HEADERS: [&str; 16] = [
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "user-agent",
+    "www-authenticate",
+    "x-prometheus-remote-write-version",
+];
 
 /// A place that samples are sent to.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +48,9 @@ pub struct RemoteWrite {
     /// How long a request may take, in milliseconds.
     pub timeout_ms: i64,
     /// Headers of requests beside those of the protocol.
-    pub headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, Secret>,
+    /// Who sends, and whom it trusts.
+    pub client: ClientConfig,
     /// The message that is sent.
     pub version: Version,
     /// Whether exemplars are sent.
@@ -34,7 +61,8 @@ pub struct RemoteWrite {
     pub send_metadata: bool,
     /// Rules for the labels of series, which may drop them.
     pub relabel: Vec<Rule>,
-    /// Requests that may be under way at the same time; a series is always in the same of these queues.
+    /// Most requests that may be under way at the same time, each of another queue; all of a series that is
+    /// under way is in the same one.
     pub shards: usize,
     /// Samples of a request from which on it is sent.
     pub batch_samples: usize,
@@ -46,6 +74,22 @@ pub struct RemoteWrite {
     pub retry_on_429: bool,
 }
 
+impl RemoteWrite {
+    /// The address as it may be shown: without a password.
+    pub fn shown_url(&self) -> String {
+        shown(&self.url)
+    }
+}
+
+fn shown(url: &str) -> String {
+    match without_password(url) {
+        Some(shown) => shown,
+        // Where a password would stand in it is not known.
+        None if url.contains('@') && Url::parse(url).is_err() => "<secret>".to_owned(),
+        None => url.to_owned(),
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawRemoteWrite {
@@ -54,7 +98,24 @@ pub(super) struct RawRemoteWrite {
     #[serde(default)]
     remote_timeout: Milliseconds,
     #[serde(default)]
-    headers: BTreeMap<String, String>,
+    headers: BTreeMap<String, Secret>,
+    #[serde(default, deserialize_with = "client::basic")]
+    basic_auth: Option<Auth>,
+    #[serde(default, deserialize_with = "client::authorization")]
+    authorization: Option<Auth>,
+    #[serde(default, deserialize_with = "client::oauth2")]
+    oauth2: Option<OAuth2>,
+    #[serde(default)]
+    bearer_token: Option<Secret>,
+    #[serde(default)]
+    bearer_token_file: Option<PathBuf>,
+    #[serde(default)]
+    tls_config: TlsConfig,
+    #[serde(default = "yes")]
+    follow_redirects: bool,
+    // There is no other protocol to choose.
+    #[serde(default, rename = "enable_http2")]
+    _enable_http2: bool,
     protobuf_message: Option<String>,
     #[serde(default)]
     send_exemplars: bool,
@@ -105,14 +166,23 @@ impl Default for RawMetadata {
 }
 
 impl RawRemoteWrite {
-    pub(super) fn check(self) -> Result<RemoteWrite, ConfigProblem> {
+    /// Checks the fields; relative paths start in `dir`.
+    pub(super) fn check(mut self, dir: &Path) -> Result<RemoteWrite, ConfigProblem> {
+        let shown_url = shown(&self.url);
         let problem = |reason: &str| ConfigProblem::RemoteWrite {
-            url: self.url.clone(),
+            url: shown_url.clone(),
             reason: reason.to_owned(),
         };
-        if !self.url.starts_with("http://") {
-            return Err(problem("only addresses with http:// are there"));
+        let url = Url::parse(&self.url).map_err(|error| problem(&error.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(problem("only addresses with http:// and https:// are there"));
         }
+        let mut client = self.client().map_err(|reason| problem(&reason))?;
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        if has_user && client.auth != Auth::None {
+            return Err(problem("the address and another field say who sends"));
+        }
+        self.check_headers().map_err(|reason| problem(&reason))?;
         let version = match self.protobuf_message.as_deref() {
             None => Version::V1,
             Some(name) => [Version::V1, Version::V2]
@@ -133,15 +203,15 @@ impl RawRemoteWrite {
             .unwrap_or_else(|| format!("{:016x}", xxhash_rust::xxh3::xxh3_64(self.url.as_bytes())));
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
-            let reason =
-                "a name is made of letters, digits, underscores, dashes and dots".to_owned();
-            return Err(ConfigProblem::RemoteWrite { url: self.url, reason });
+            return Err(problem("a name is made of letters, digits, underscores, dashes and dots"));
         }
+        client.locate(dir);
         Ok(RemoteWrite {
             url: self.url,
             name,
             timeout_ms: self.remote_timeout.or(30_000),
             headers: self.headers,
+            client,
             version,
             send_exemplars: self.send_exemplars,
             send_native_histograms: self.send_native_histograms,
@@ -153,5 +223,33 @@ impl RawRemoteWrite {
             backoff_ms: (min_backoff, queue.max_backoff.or(5000).max(min_backoff)),
             retry_on_429: queue.retry_on_http_429,
         })
+    }
+
+    fn client(&mut self) -> Result<ClientConfig, String> {
+        let raw = RawClient {
+            basic_auth: self.basic_auth.take(),
+            authorization: self.authorization.take(),
+            oauth2: self.oauth2.take(),
+            bearer_token: self.bearer_token.take(),
+            bearer_token_file: self.bearer_token_file.take(),
+            tls_config: std::mem::take(&mut self.tls_config),
+            follow_redirects: self.follow_redirects,
+        };
+        raw.check()
+    }
+
+    /// Checks that headers can be sent, and are not those that others set. Values are not shown.
+    fn check_headers(&self) -> Result<(), String> {
+        for (name, value) in &self.headers {
+            if RESERVED_HEADERS.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
+                return Err(format!("{name} is a reserved header"));
+            }
+            if HeaderName::from_bytes(name.as_bytes()).is_err()
+                || HeaderValue::from_str(value.expose()).is_err()
+            {
+                return Err(format!("{name:?} cannot be a header, or its value none"));
+            }
+        }
+        Ok(())
     }
 }

@@ -45,6 +45,13 @@ fn hide_fields(fields: &mut Mapping, depth: usize) -> bool {
         if SECRET_FIELDS.contains(&name) {
             *value = HIDDEN.into();
             found = true;
+        } else if name == "headers" {
+            // Keys of services stand there.
+            match value {
+                Value::Mapping(headers) => headers.values_mut().for_each(|v| *v = HIDDEN.into()),
+                other => *other = HIDDEN.into(),
+            }
+            found = true;
         } else if let ("url" | "token_url", Some(url)) = (name, value.as_str()) {
             if let Some(hidden) = without_password(url) {
                 *value = hidden.into();
@@ -81,10 +88,25 @@ mod tests {
   oauth2: {client_id: i, client_secret: hunter5, token_url: 'http://u:hunter6@a/'}
   tls_config: {key: hunter7, key_file: shown}
   http_sd_configs: [{url: 'http://u:hunter8@a/b', basic_auth: {password: [hunter9]}}]
+remote_write:
+- url: https://u:hunter10@b/c
+  headers: {X-Key: hunter11}
+  basic_auth: {username: sender, password: hunter12}
+  authorization: {credentials: hunter13}
+  bearer_token: hunter14
+  oauth2: {client_id: i, client_secret: hunter15, token_url: 'http://u:hunter16@a/'}
+  tls_config: {key: hunter17}
 ";
         let hidden = hide(text);
         assert!(!hidden.contains("hunter"), "{hidden}");
-        for shown in ["username: u", "key_file: shown", "job_name: a", "http://u:xxxxx@a/b"] {
+        for shown in [
+            "username: u",
+            "key_file: shown",
+            "job_name: a",
+            "http://u:xxxxx@a/b",
+            "X-Key:",
+            "sender",
+        ] {
             assert!(hidden.contains(shown), "{shown}: {hidden}");
         }
     }

@@ -167,3 +167,25 @@ fn ways_to_say_who_asks_exclude_each_other_and_show_no_secret() {
         assert!(!error.contains("4711"), "{error}");
     }
 }
+
+#[test]
+fn places_to_send_to_are_checked_and_show_no_secret() {
+    for (fields, message) in [
+        ("url: 'ftp://a'", "only addresses with http:// and https://"),
+        ("url: a", "remote write to a: "),
+        ("url: 'http://u:4711@:b'", "remote write to <secret>: "),
+        ("url: 'http://u:4711@a', name: a/b", "remote write to http://u:xxxxx@a/: a name is"),
+        ("url: 'http://u@a', bearer_token: '4711'", "the address and another field say who sends"),
+        ("url: 'http://a', bearer_token: '4711', basic_auth: {}", "at most one of basic_auth"),
+        ("url: 'http://a', headers: {Authorization: '4711'}", "Authorization is a reserved header"),
+        ("url: 'http://a', headers: {X-Key: 4711}", "a secret that is no text stands in quotes"),
+        ("url: 'http://a', headers: {X-Key: \"4711\\n\"}", "\"X-Key\" cannot be a header, or its"),
+        ("url: 'http://a', tls_config: {cert_file: a}", "exactly one of cert and cert_file"),
+        ("url: 'http://a'}, {url: 'http://a'", "is there twice"),
+    ] {
+        let text = format!("scrape_configs: [{{job_name: j}}]\nremote_write: [{{{fields}}}]");
+        let error = parse(&text).unwrap_err();
+        assert!(error.contains(message), "{fields}: {error}");
+        assert!(!error.contains("4711"), "{error}");
+    }
+}

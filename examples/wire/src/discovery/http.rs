@@ -42,7 +42,7 @@ pub(super) struct HttpSource {
 impl HttpSource {
     pub(super) fn new(config: &HttpDiscovery) -> Result<Self, Error> {
         let timeout = Duration::from_millis(config.refresh_ms.unsigned_abs());
-        let options = ClientOptions { gzip: false, timeout: Some(timeout) };
+        let options = ClientOptions { timeout: Some(timeout), ..ClientOptions::default() };
         let client = HttpClient::new(&config.client, options).map_err(Error::Client)?;
         Ok(Self { client, config: config.clone() })
     }

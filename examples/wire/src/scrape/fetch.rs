@@ -31,7 +31,7 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     pub(super) fn new(job: &Job, has_starts: bool) -> Result<Self, ClientError> {
-        let options = ClientOptions { gzip: job.enable_compression, timeout: None };
+        let options = ClientOptions { gzip: job.enable_compression, ..ClientOptions::default() };
         Ok(Self { client: HttpClient::new(&job.client, options)?, has_starts })
     }
 

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{RequestBuilder, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use super::metrics::Metrics;
 use crate::Error;
 use crate::client::{AuthError, ClientOptions, HttpClient};
-use crate::config::{ClientConfig, RemoteWrite};
+use crate::config::RemoteWrite;
 use crate::error::chain;
 use crate::remote::Version;
 
@@ -42,6 +42,8 @@ pub(super) enum Outcome {
 #[derive(Clone)]
 pub(super) struct Client {
     config: Arc<RemoteWrite>,
+    /// The address as it is shown.
+    url: String,
     client: HttpClient,
     metrics: Arc<Metrics>,
 }
@@ -49,39 +51,54 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(config: Arc<RemoteWrite>, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let timeout = Duration::from_millis(config.timeout_ms.unsigned_abs());
-        let options = ClientOptions { timeout: Some(timeout), ..ClientOptions::default() };
-        let client = HttpClient::new(&ClientConfig::default(), options).map_err(Error::Client)?;
-        Ok(Self { config, client, metrics })
+        let options =
+            ClientOptions { timeout: Some(timeout), keep_body: true, ..ClientOptions::default() };
+        let client = HttpClient::new(&config.client, options).map_err(Error::Client)?;
+        Ok(Self { url: config.shown_url(), config, client, metrics })
     }
 
     /// Sends a compressed request until it is answered, or `stop` says so.
     pub(super) async fn send(&self, body: Bytes, stop: &AtomicBool) -> Outcome {
         let (min, max) = self.config.backoff_ms;
         let mut backoff = Duration::from_millis(min.unsigned_abs());
+        let mut is_told = false;
         loop {
             let answer = match self.request(body.clone()).await {
                 Ok(request) => request.send().await.map_err(|error| chain(&error)),
-                Err(error) => Err(chain(&error)),
+                Err(error) => {
+                    let error = chain(&error);
+                    warn!(
+                        url = self.url,
+                        error, "samples wait until it can be said who sends them"
+                    );
+                    Err(error)
+                }
             };
             let asked = match answer {
                 Ok(response) if response.status().is_success() => return Outcome::Taken,
                 Ok(response) if !self.is_to_be_repeated(response.status()) => {
-                    let (url, status) = (&self.config.url, response.status().as_u16());
-                    let reason = response.text().await.unwrap_or_default();
-                    let end = reason.floor_char_boundary(MAX_REASON_BYTES);
-                    warn!(url, status, reason = &reason[..end], "samples were refused");
+                    let status = response.status().as_u16();
+                    let reason = reason(response).await;
+                    warn!(url = self.url, status, reason, "samples were refused");
                     return Outcome::Refused;
                 }
                 Ok(response) => {
                     let status = response.status().as_u16();
-                    debug!(url = self.config.url, status, "samples are sent again");
+                    match is_told {
+                        true => debug!(url = self.url, status, "samples are sent again"),
+                        false => warn!(url = self.url, status, "samples are sent until taken"),
+                    }
                     retry_after(response.headers())
                 }
                 Err(error) => {
-                    debug!(url = self.config.url, error, "no answer");
+                    match is_told {
+                        true => debug!(url = self.url, error, "no answer"),
+                        false => warn!(url = self.url, error, "samples are sent until answered"),
+                    }
                     None
                 }
             };
+            is_told = true;
             self.metrics.retried.inc();
             // Between half of it and all of it, so that senders that were cut off together do not come
             // back together.
@@ -107,7 +124,7 @@ impl Client {
         };
         let mut request = self.client.post(&self.config.url).await?;
         for (name, value) in &self.config.headers {
-            request = request.header(name, value);
+            request = request.header(name, value.expose());
         }
         Ok(request
             .header("User-Agent", concat!("ferula/", env!("CARGO_PKG_VERSION")))
@@ -121,6 +138,17 @@ impl Client {
         status.is_server_error()
             || (status == StatusCode::TOO_MANY_REQUESTS && self.config.retry_on_429)
     }
+}
+
+/// The beginning of what a receiver says of a refusal; it may say more than is worth reading.
+async fn reason(mut response: Response) -> String {
+    let mut text = Vec::new();
+    while text.len() < MAX_REASON_BYTES
+        && let Ok(Some(piece)) = response.chunk().await
+    {
+        text.extend_from_slice(&piece[..piece.len().min(MAX_REASON_BYTES - text.len())]);
+    }
+    String::from_utf8_lossy(&text).trim_end().to_owned()
 }
 
 /// The break that a receiver asks for, in whole seconds.

@@ -84,7 +84,7 @@ impl Senders {
         if again.remote_write == self.config {
             return Ok(());
         }
-        let url = again.remote_write.first().map(|place| place.url.clone()).unwrap_or_default();
+        let url = again.remote_write.first().map(RemoteWrite::shown_url).unwrap_or_default();
         let reason = "a change of remote_write needs a restart".to_owned();
         let source = ConfigProblem::RemoteWrite { url, reason };
         Err(Error::Config { file: file.to_owned(), source })
@@ -97,7 +97,15 @@ impl Senders {
             place.stop.store(true, Ordering::Release);
         }
         for mut place in self.places {
-            let mut positions = (&mut place.reader).await.ok();
+            // It waits for room in the queues, and so for requests that may not be answered for long.
+            let ended = timeout(GRACE_PERIOD, &mut place.reader).await;
+            if ended.is_err() {
+                place.queues.iter().for_each(JoinHandle::abort);
+            }
+            let mut positions = match ended {
+                Ok(ended) => ended.ok(),
+                Err(_) => (&mut place.reader).await.ok(),
+            };
             for queue in &mut place.queues {
                 if timeout(GRACE_PERIOD, &mut *queue).await.is_err() {
                     queue.abort();

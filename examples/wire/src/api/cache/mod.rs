@@ -138,7 +138,7 @@ impl QueryCache {
     }
 
     fn put(&self, key: Key, version: (u64, u64), part: Arc<PartAnswer>) {
-        let bytes = part.size_bytes();
+        let bytes = key.text.len() + part.size_bytes();
         // A single answer must not displace all others.
         if bytes > self.max_bytes / 4 {
             return;
@@ -168,7 +168,7 @@ impl Kept {
     fn remove(&mut self, key: &Key) {
         if let Some(entry) = self.entries.remove(key) {
             self.order.remove(&entry.used);
-            self.bytes -= entry.part.size_bytes();
+            self.bytes -= key.text.len() + entry.part.size_bytes();
         }
     }
 }

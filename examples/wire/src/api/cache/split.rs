@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ferula_chunkenc::SampleBatch;
-use ferula_index::Labels;
-use ferula_promql::ast::{DurationExpr, DurationKind, Expr, ExprKind, Modifiers};
+use ferula_index::{Labels, METRIC_NAME, MatchOp, Matcher};
+use ferula_promql::ast::{BinaryOp, DurationExpr, DurationKind, Expr, ExprKind, Modifiers};
 use ferula_promql::storage::Queryable;
 use ferula_promql::visit::for_each;
 use ferula_promql::{CancelHandle, Engine, Error, MatrixSeries, Part};
@@ -28,6 +28,9 @@ const SPANNING: [&str; 4] = ["start", "end", "range", "info"];
 
 /// Aggregations that choose series, where it may depend on their order which of equals are chosen.
 const CHOOSING: [&str; 4] = ["topk", "bottomk", "limitk", "limit_ratio"];
+
+/// Functions that may give series other names.
+const RENAMING: [&str; 2] = ["label_replace", "label_join"];
 
 /// A range query as it was asked for.
 pub(in crate::api) struct RangeQuery {
@@ -111,6 +114,28 @@ pub(in crate::api) fn evaluate(
     Ok(Some(all.finish()))
 }
 
+/// Tells whether all series that pass have the same name.
+fn is_one_name(matchers: &[Matcher]) -> bool {
+    let is_name = |m: &Matcher| m.name() == METRIC_NAME && m.op() == MatchOp::Equal;
+    matchers.iter().any(is_name)
+}
+
+/// Tells whether all series of an expression have the same name, or none. Functions of windows drop it, and
+/// refuse series that are the same then, also those of quite different times.
+fn has_one_name(expr: &Expr) -> bool {
+    let mut has = true;
+    for_each(expr, |expr| {
+        has &= match &expr.kind {
+            ExprKind::Selector(selector) => is_one_name(&selector.matchers),
+            ExprKind::Binary(binary) => binary.op != BinaryOp::Or,
+            ExprKind::Call(call) => !RENAMING.contains(&call.function.as_str()),
+            ExprKind::Aggregate(aggregate) => aggregate.op.as_str() != "count_values",
+            _ => true,
+        };
+    });
+    has
+}
+
 /// Tells whether the value at a step depends on nothing but samples of that time and earlier ones.
 fn can_be_cut(expr: &Expr) -> bool {
     let is_literal = |duration: &DurationExpr| match &duration.kind {
@@ -130,9 +155,11 @@ fn can_be_cut(expr: &Expr) -> bool {
                 matrix.selector.boundary.is_none()
                     && looks_back(&matrix.selector.modifiers)
                     && is_literal(&matrix.range)
+                    && is_one_name(&matrix.selector.matchers)
             }
             ExprKind::Subquery(subquery) => {
-                looks_back(&subquery.modifiers)
+                has_one_name(&subquery.expr)
+                    && looks_back(&subquery.modifiers)
                     && is_literal(&subquery.range)
                     && subquery.step.as_ref().is_none_or(is_literal)
             }

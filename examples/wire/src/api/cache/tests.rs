@@ -127,6 +127,53 @@ fn answers_are_the_same_with_and_without() {
     db.close().unwrap();
 }
 
+/// Without the cache this is an error, as in Prometheus; parts of it are none.
+#[test]
+fn series_that_clash_at_different_times_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Arc::new(Db::open(dir.path(), Options::default()).unwrap());
+    let mut batch = db.appender();
+    for (name, steps) in [("one", 0..2000), ("two", 8000..10_000)] {
+        let labels = Labels::from_pairs([("__name__", name)]).unwrap();
+        for step in steps {
+            batch.append(&labels, step * 15_000, 1.0).unwrap();
+        }
+    }
+    batch.commit().unwrap();
+    let storage: Arc<dyn ferula_promql::storage::Queryable> = db.clone();
+    let engine = Engine::new(EngineOptions::default());
+    let cache = QueryCache::new(1 << 20, Box::new(|| Settled { before: i64::MAX, version: 0 }));
+    for text in ["rate({__name__=~\"one|two\"}[5m])", "rate(({__name__=~\"one|two\"})[5m:15s])"] {
+        let query = RangeQuery {
+            text: text.to_owned(),
+            start: 0,
+            end: 150_000_000,
+            step_ms: 60_000,
+            lookback_ms: None,
+            deadline: deadline(),
+        };
+        let whole = engine.range(storage.clone(), text, 0, query.end, query.step_ms).unwrap().run();
+        assert!(matches!(whole, Err(ferula_promql::Error::DuplicateLabelset)), "{whole:?}");
+        let found = evaluate(&cache, &engine, &storage, &query, &CancelHandle::default()).unwrap();
+        assert!(found.is_none(), "{text}");
+    }
+    db.close().unwrap();
+}
+
+/// Texts of queries are kept, too, and clients make them.
+#[test]
+fn long_texts_take_room() {
+    let cache = QueryCache::new(1 << 20, Box::new(|| Settled { before: i64::MAX, version: 0 }));
+    for part in 0..100 {
+        let text: Arc<str> = format!("{}{part}", " ".repeat(100_000)).into();
+        let key = Key { text, step_ms: 1, phase_ms: 0, lookback_ms: 0, part };
+        let empty = PartAnswer { series: Vec::new(), warnings: Vec::new(), infos: Vec::new() };
+        cache.put(key, (0, 0), Arc::new(empty));
+    }
+    let (len, bytes) = cache.len_and_bytes();
+    assert!(len == 10 && bytes <= 1 << 20, "{len} {bytes}");
+}
+
 #[test]
 fn what_depends_on_more_than_earlier_samples_is_not_cut() {
     let dir = tempfile::tempdir().unwrap();
@@ -144,6 +191,14 @@ fn what_depends_on_more_than_earlier_samples_is_not_cut() {
         ("rate(m[step()])", false),
         ("topk(1, m)", false),
         ("max_over_time(m[1h:] @ end())", false),
+        ("max_over_time(m[1h:])", true),
+        // Series that differ in their names are the same without them, whenever they are there.
+        ("rate({job=\"a\"}[5m])", false),
+        ("sum(rate({__name__=~\"m|n\"}[5m]))", false),
+        ("max_over_time((m or n)[1h:])", false),
+        ("max_over_time(label_replace(m, \"__name__\", \"$1\", \"job\", \"(.*)\")[1h:])", false),
+        ("{job=\"a\"}", true),
+        ("m or n", true),
     ] {
         let text = text.to_owned();
         let (start, end, step_ms) = (0, 100_000_000, 60_000);

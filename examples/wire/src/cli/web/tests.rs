@@ -1,12 +1,17 @@
 use axum::Router;
 use axum::routing::get;
+use ferula_index::Labels;
+use ferula_tsdb::{Db, Options};
 
 use super::super::server::Server;
 use super::*;
+use crate::api::{ApiState, router};
 use crate::cli::ServerFlags;
 use crate::client::tests::signed;
 use crate::client::{ClientOptions, HttpClient};
 use crate::config::ScrapeFile;
+use crate::send::Senders;
+use crate::telemetry::Registry;
 
 /// Status and head of the answer to a client of a job with these options.
 async fn ask(url: &str, options: &str, dir: &Path) -> Result<(u16, String), String> {
@@ -18,6 +23,10 @@ async fn ask(url: &str, options: &str, dir: &Path) -> Result<(u16, String), Stri
 }
 
 async fn serve(file: &Path) -> (String, Server) {
+    serve_router(file, Router::new().route("/", get(async || "hello"))).await
+}
+
+async fn serve_router(file: &Path, router: Router) -> (String, Server) {
     let flags = ServerFlags {
         listen: "127.0.0.1:0".to_owned(),
         log_level: crate::cli::LogLevel::Error,
@@ -26,7 +35,7 @@ async fn serve(file: &Path) -> (String, Server) {
         web_config: Some(file.to_owned()),
     };
     let server = Server::bind(&flags).await.expect("a free port");
-    server.set_router(Router::new().route("/", get(async || "hello")));
+    server.set_router(router);
     (server.local_address().to_string(), server)
 }
 
@@ -88,6 +97,65 @@ async fn tls_wants_certificates_where_it_is_told_to() {
     }
     // Who speaks no TLS gets no answer.
     assert!(ask(&format!("http://{address}/"), "", dir.path()).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn samples_are_sent_over_tls_with_a_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = signed("server.example");
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    write("ca.pem", &own.authority);
+    write("cert.pem", &own.certificate);
+    write("key.pem", &own.key);
+    write("password", "right\n");
+    let hash = bcrypt::hash("right", 4).unwrap();
+    let tls = "tls_server_config: {cert_file: cert.pem, key_file: key.pem}";
+    write("web.yml", &format!("{tls}\nbasic_auth_users: {{me: '{hash}'}}"));
+    let open = |name| Arc::new(Db::open(dir.path().join(name), Options::default()).unwrap());
+    let (source, target) = (open("source"), open("target"));
+    let state = ApiState::builder(target.clone()).store(target.clone()).enable_remote_write(true);
+    let (address, _server) = serve_router(&dir.path().join("web.yml"), router(state.build())).await;
+
+    // The one with a wrong password is refused; that is told, and nothing arrives by it.
+    let trusts = "tls_config: {ca_file: ca.pem, server_name: server.example}";
+    let queue = "queue_config: {batch_send_deadline: 10ms}, metadata_config: {send: false}";
+    let place = |name: &str, auth: &str| {
+        let relabel = format!("write_relabel_configs: [{{target_label: by, replacement: {name}}}]");
+        let url = format!("url: 'https://{address}/api/v1/write'");
+        format!("{{name: {name}, {url}, {trusts}, {queue}, {relabel}, {auth}}}")
+    };
+    let text = format!(
+        "scrape_configs: [{{job_name: j}}]\nremote_write: [{}, {}]",
+        place("good", "basic_auth: {username: me, password_file: password}"),
+        place("bad", "basic_auth: {username: me, password: hunter2}"),
+    );
+    let file = ScrapeFile::parse(&text, &dir.path().join("x.yml")).unwrap();
+    assert!(!format!("{file:?}").contains("hunter2"), "a secret is shown");
+    let registry = Registry::new();
+    let data = dir.path().join("source");
+    let senders = Senders::start(&file.remote_write, &file.external_labels, &data, &registry);
+    let mut batch = source.appender();
+    let labels = Labels::from_pairs([("__name__", "up")]).unwrap();
+    batch.append(&labels, 1_700_000_000_000, 1.0).unwrap();
+    batch.commit().unwrap();
+    let refused = r#"ferula_remote_storage_samples_failed_total{remote_name="bad"} 1"#;
+    let taken = r#"ferula_remote_storage_samples_total{remote_name="good"} 1"#;
+    let is_done = || {
+        let page = String::from_utf8(registry.page()).unwrap();
+        page.contains(refused) && page.contains(taken)
+    };
+    for _ in 0..500 {
+        if is_done() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(is_done(), "{}", String::from_utf8_lossy(&registry.page()));
+    senders.unwrap().stop().await;
+    let querier = target.querier(0, i64::MAX).unwrap();
+    let series = querier.select(&[]).unwrap();
+    assert_eq!(series.len(), 1);
+    assert_eq!(series.labels(0).to_string(), r#"{__name__="up", by="good"}"#);
 }
 
 #[test]
