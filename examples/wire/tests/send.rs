@@ -292,3 +292,59 @@ global: {external_labels: {site: here}}
     assert!(lines.iter().all(|line| line.starts_with(r#"{__name__="load", n="n"#)), "{lines:?}");
     assert!(lines.iter().all(|line| line.contains(r#"site="here"}"#)), "{lines:?}");
 }
+
+/// Counts the requests under way, and the most there were.
+#[derive(Default)]
+struct UnderWay {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+async fn slowly(State(count): State<Arc<UnderWay>>, request: Request, next: Next) -> Response {
+    let now = count.now.fetch_add(1, Ordering::SeqCst) + 1;
+    count.most.fetch_max(now, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let response = next.run(request).await;
+    count.now.fetch_sub(1, Ordering::SeqCst);
+    response
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_requests_are_under_way_where_one_is_too_slow() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [source, target] = [open(dirs[0].path()), open(dirs[1].path())];
+    let count = Arc::<UnderWay>::default();
+    let state = ApiState::builder(target.clone()).store(target.clone()).enable_remote_write(true);
+    let router = router(state.build()).layer(from_fn_with_state(count.clone(), slowly));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api/v1/write", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let text = format!(
+        "scrape_configs: [{{job_name: a}}]
+remote_write: [{{url: '{url}', queue_config: {{batch_send_deadline: 50ms, max_samples_per_send: 1000}}}}]"
+    );
+    let file = ScrapeFile::parse(&text, Path::new("x.yml")).unwrap();
+    let registry = Registry::new();
+    let (places, external) = (&file.remote_write, &file.external_labels);
+    let start = || Senders::start(places, external, dirs[0].path(), &registry).unwrap();
+    let senders = start();
+    let are_taken = |n: usize| {
+        let page = String::from_utf8(registry.page()).unwrap();
+        let is_counter = |line: &&str| line.starts_with("ferula_remote_storage_samples_total{");
+        page.lines().find(is_counter).is_some_and(|line| line.ends_with(&format!(" {n}")))
+    };
+    append(&source, -1);
+    wait_until(|| are_taken(50)).await;
+    assert_eq!(count.most.load(Ordering::SeqCst), 1);
+    senders.stop().await;
+    for n in 0..1000 {
+        append(&source, n);
+    }
+    // Those that overtook others would be refused.
+    let senders = start();
+    wait_until(|| are_taken(1001 * 50)).await;
+    assert!(stored(&target) == stored(&source), "something is missing");
+    let most = count.most.load(Ordering::SeqCst);
+    assert!((2..=4).contains(&most), "{most}");
+    senders.stop().await;
+}

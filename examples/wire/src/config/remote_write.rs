@@ -61,7 +61,8 @@ pub struct RemoteWrite {
     pub send_metadata: bool,
     /// Rules for the labels of series, which may drop them.
     pub relabel: Vec<Rule>,
-    /// Requests that may be under way at the same time; a series is always in the same of these queues.
+    /// Most requests that may be under way at the same time, each of another queue; all of a series that is
+    /// under way is in the same one.
     pub shards: usize,
     /// Samples of a request from which on it is sent.
     pub batch_samples: usize,

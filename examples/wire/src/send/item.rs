@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 /// A series as it is sent: relabelled, with external labels.
 #[derive(Debug)]
 pub(super) struct SentSeries {
-    /// Its number in the log; a series is always in the same queue.
+    /// Its number in the log, which chooses the queue.
     pub(super) number: u64,
     pub(super) labels: Labels,
     pub(super) metadata: Mutex<Option<Arc<Metadata>>>,

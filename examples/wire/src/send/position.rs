@@ -62,6 +62,11 @@ impl Positions {
         self.under_way.push_back((position, unanswered));
     }
 
+    /// Whether nothing is under way.
+    pub(super) fn are_all_answered(&self) -> bool {
+        self.under_way.iter().all(|(_, unanswered)| unanswered.load(Ordering::Acquire) == 0)
+    }
+
     /// Writes down how far all was answered. That a power cut loses it costs sending more again.
     pub(super) fn save(&mut self) {
         while let Some((position, unanswered)) = self.under_way.front()

@@ -43,13 +43,14 @@ impl Queue {
                 Some(deadline) => timeout_at(deadline, pieces.recv()).await,
                 None => Ok(pieces.recv().await),
             };
-            let is_over = match piece {
+            let (is_over, is_urgent) = match piece {
                 Ok(Some(mut piece)) => {
+                    let is_urgent = piece.is_empty();
                     deadline = deadline.or_else(|| Some(Instant::now() + longest));
                     self.waiting.append(&mut piece);
-                    false
+                    (false, is_urgent)
                 }
-                Ok(None) => true,
+                Ok(None) => (true, true),
                 Err(_) => {
                     deadline = None;
                     if !self.send(1).await {
@@ -58,7 +59,7 @@ impl Queue {
                     continue;
                 }
             };
-            if !self.send(if is_over { 1 } else { self.config.batch_samples }).await {
+            if !self.send(if is_urgent { 1 } else { self.config.batch_samples }).await {
                 return;
             }
             if self.waiting.is_empty() {

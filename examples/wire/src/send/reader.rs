@@ -15,6 +15,7 @@ use ferula_wal::{LogRecord, LogTail, TailPosition, TailStart};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
 use tracing::{debug, info, warn};
 
 use super::item::{Item, SentSeries, What};
@@ -33,6 +34,9 @@ const IDLE: Duration = Duration::from_millis(100);
 /// How long it waits when the log cannot be read.
 const FAILURE_BREAK: Duration = Duration::from_secs(5);
 
+/// How often it looks whether all was answered, when it waits for that.
+const ANSWER_CHECK: Duration = Duration::from_millis(10);
+
 /// How often the reader looks for a checkpoint that it has not seen.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -44,8 +48,12 @@ pub(super) struct Reader {
     config: Arc<RemoteWrite>,
     external_labels: BTreeMap<String, String>,
     dir: PathBuf,
+    /// An empty piece has what waits in a queue sent at once.
     queues: Vec<Sender<Vec<Item>>>,
+    /// How many of the queues are used: more and more while they are slower than the log.
+    n_used: usize,
     metrics: Arc<Metrics>,
+    /// Series that the log tells of.
     series: HashMap<u64, KnownSeries>,
     /// The checkpoint after which series were forgotten last.
     checkpoint: Option<u32>,
@@ -75,6 +83,7 @@ impl Reader {
             external_labels,
             dir: data.join("wal"),
             queues,
+            n_used: 1,
             metrics,
             series: HashMap::new(),
             checkpoint: None,
@@ -147,15 +156,22 @@ impl Reader {
                 }
             }
             // A position is the end of a batch: what is read beyond it is not answered by it.
-            if let Some(position) = tail.position()
-                && (position.segment, position.offset) > (start.segment, start.offset)
-                && (last != Some(position) || !self.items.is_empty())
+            // While that is the start still, samples of the first batch may be under way all the same.
+            if let Some(position) = tail.position().map(|position| position.max(start))
+                && (!self.items.is_empty() || (position > start && last != Some(position)))
             {
                 last = Some(position);
                 positions.push(position, self.unanswered.clone());
             }
-            if !self.hand_on(runtime) {
-                return Ok(());
+            match self.hand_on(runtime) {
+                Handed::On => {}
+                Handed::Late if !is_idle && self.n_used < self.queues.len() => {
+                    if !self.use_more(positions, stop, runtime) {
+                        return Ok(());
+                    }
+                }
+                Handed::Late => {}
+                Handed::ToNobody => return Ok(()),
             }
             if saved.elapsed() >= SAVE_INTERVAL {
                 positions.save();
@@ -310,28 +326,66 @@ impl Reader {
         (!relabelled.is_empty()).then_some(relabelled)
     }
 
-    /// Hands what was read to the queues, with all of a series together; waits for room. False if nobody
-    /// takes it any more.
-    fn hand_on(&mut self, runtime: &Handle) -> bool {
+    /// Hands what was read to the queues, with all of a series together; waits for room.
+    fn hand_on(&mut self, runtime: &Handle) -> Handed {
         self.unanswered = Arc::default();
         if self.items.is_empty() {
-            return true;
+            return Handed::On;
         }
-        let n_queues = self.queues.len() as u64;
-        let mut parts: Vec<Vec<Item>> = self.queues.iter().map(|_| Vec::new()).collect();
+        let n_queues = self.n_used as u64;
+        let mut parts: Vec<Vec<Item>> = (0..n_queues).map(|_| Vec::new()).collect();
         // The sort is stable: the order within a series stays.
         self.items.sort_by_key(|item| item.series.number);
         for item in self.items.drain(..) {
             let queue = usize::try_from(item.series.number % n_queues).expect("there are few");
             parts[queue].push(item);
         }
+        let mut handed = Handed::On;
         for (part, queue) in parts.into_iter().zip(&self.queues) {
-            if !part.is_empty() && runtime.block_on(queue.send(part)).is_err() {
+            if part.is_empty() {
+                continue;
+            }
+            let part = match queue.try_send(part) {
+                Ok(()) => continue,
+                Err(TrySendError::Full(part)) => part,
+                Err(TrySendError::Closed(_)) => return Handed::ToNobody,
+            };
+            handed = Handed::Late;
+            if runtime.block_on(queue.send(part)).is_err() {
+                return Handed::ToNobody;
+            }
+        }
+        handed
+    }
+
+    /// Uses twice as many queues, once all that is under way was answered: a series may be in another queue
+    /// then, and its samples must not overtake each other. False if it is to end.
+    fn use_more(&mut self, positions: &mut Positions, stop: &AtomicBool, runtime: &Handle) -> bool {
+        for queue in &self.queues[..self.n_used] {
+            if runtime.block_on(queue.send(Vec::new())).is_err() {
                 return false;
             }
         }
+        while !positions.are_all_answered() {
+            if stop.load(Ordering::Acquire) {
+                return false;
+            }
+            positions.save();
+            thread::sleep(ANSWER_CHECK);
+        }
+        self.n_used = (self.n_used * 2).min(self.queues.len());
+        debug!(url = self.config.shown_url(), queues = self.n_used, "more requests at a time");
         true
     }
+}
+
+/// What became of a piece of the log.
+enum Handed {
+    On,
+    /// There was no room for it at first.
+    Late,
+    /// Nobody takes it any more.
+    ToNobody,
 }
 
 /// Sleeps, but not on when it is to stop.
