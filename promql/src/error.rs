@@ -100,6 +100,8 @@ pub enum ParseErrorKind {
     TooLong { len: usize, limit: usize },
     #[error("expression is nested more than {limit} levels deep")]
     TooDeep { limit: usize },
+    #[error("matchers take more than {limit} bytes of memory")]
+    MatchersTooLarge { limit: usize },
 
     // Characters and tokens.
     #[error("unclosed left parenthesis")]

@@ -49,3 +49,12 @@ fn long_queries_are_refused() {
     assert!(matches!(error.kind(), ParseErrorKind::TooLong { .. }));
     assert!(error.query().len() < 1000);
 }
+
+/// A short expression may take megabytes once it is compiled.
+#[test]
+fn memory_of_matchers_is_bounded() {
+    let selector = r#"m{a=~"\\pL{100}x+"}"#;
+    assert!(parse(&[selector; 3].join(" or ")).is_ok());
+    let error = parse(&format!("f({})", [selector; 200].join(","))).unwrap_err();
+    assert!(matches!(error.kind(), ParseErrorKind::MatchersTooLarge { .. }), "{error}");
+}

@@ -100,6 +100,12 @@ impl Matcher {
         self.regex.as_ref().map_or("", AnchoredRegex::prefix)
     }
 
+    /// Memory that it takes, in bytes. That of a regular expression may be a great many times its length.
+    pub fn memory_bytes(&self) -> usize {
+        let regex = self.regex.as_ref().map_or(0, AnchoredRegex::memory_bytes);
+        size_of::<Self>() + self.name.len() + self.value.len() + regex
+    }
+
     /// Tells whether it is known that every value passes.
     pub(crate) fn matches_everything(&self) -> bool {
         self.op == MatchOp::Regex

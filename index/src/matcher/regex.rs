@@ -98,6 +98,23 @@ impl AnchoredRegex {
         }
     }
 
+    /// Memory that it takes beside itself, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let of_words = |words: &[Box<str>]| {
+            words.iter().map(|word| size_of::<Box<str>>() + word.len()).sum::<usize>()
+        };
+        let test = match &self.test {
+            Test::Set(values) => of_words(values),
+            Test::AnyOf { .. } => 0,
+            Test::Words(all) => {
+                let of = |w: &Words| w.first.len() + of_words(&w.between) + w.last.len();
+                all.iter().map(|words| size_of::<Words>() + of(words)).sum()
+            }
+            Test::Compiled(regex) => regex.memory_usage(),
+        };
+        self.prefix.len() + test
+    }
+
     /// The values that match, sorted, if these are known.
     pub(super) fn set_values(&self) -> Option<&[Box<str>]> {
         match &self.test {

@@ -22,6 +22,10 @@ pub(crate) use selector::is_metric_name;
 /// Longest query that is parsed, in bytes.
 pub const MAX_QUERY_BYTES: usize = 1 << 20;
 
+/// Most bytes of memory that the matchers of a query take: regular expressions take a great many times
+/// their length.
+pub const MAX_MATCHER_BYTES: usize = 64 << 20;
+
 /// Greatest height of a syntax tree, in nodes from the root to the deepest leaf. A chain such as
 /// `a + b + c` is as high as it has operators.
 pub const MAX_DEPTH: usize = 256;
@@ -115,6 +119,8 @@ struct Parser<'a> {
     depth: usize,
     /// Aggregations whose arguments are being parsed; errors in them say so.
     aggregations: usize,
+    /// Memory that the matchers so far take, in bytes.
+    matcher_bytes: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -125,8 +131,18 @@ impl<'a> Parser<'a> {
         }
         let mut lexer = Lexer::new(text);
         let current = lexer.next_token();
-        let (last_end, depth, aggregations) = (0, 0, 0);
-        Ok(Self { text, options, functions, lexer, current, last_end, depth, aggregations })
+        let (last_end, depth, aggregations, matcher_bytes) = (0, 0, 0, 0);
+        Ok(Self {
+            text,
+            options,
+            functions,
+            lexer,
+            current,
+            last_end,
+            depth,
+            aggregations,
+            matcher_bytes,
+        })
     }
 
     fn parse_query(mut self) -> Parsed<Expr> {

@@ -2,7 +2,7 @@
 
 use ferula_index::{METRIC_NAME, MatchOp, Matcher};
 
-use super::{Node, Parsed, Parser, failure};
+use super::{MAX_MATCHER_BYTES, Node, Parsed, Parser, failure};
 use crate::Span;
 use crate::ast::{BinaryOp, ExprKind, Modifiers, VectorSelector};
 use crate::error::ParseErrorKind;
@@ -97,7 +97,14 @@ impl Parser<'_> {
         }
         let span = start.to(self.current.span);
         let value = self.string_literal()?;
-        Matcher::new(op, &name, &value).map_err(|error| failure(error.into(), span))
+        let matcher =
+            Matcher::new(op, &name, &value).map_err(|error| failure(error.into(), span))?;
+        self.matcher_bytes += matcher.memory_bytes();
+        if self.matcher_bytes > MAX_MATCHER_BYTES {
+            let kind = ParseErrorKind::MatchersTooLarge { limit: MAX_MATCHER_BYTES };
+            return Err(failure(kind, span));
+        }
+        Ok(matcher)
     }
 
     /// Parses labels in parentheses.

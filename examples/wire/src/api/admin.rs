@@ -7,7 +7,6 @@ use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::response::Response;
-use ferula_index::Matcher;
 use ferula_index::labels::quoted;
 
 use super::labels::MAX_SELECTORS;
@@ -69,11 +68,8 @@ pub(super) async fn delete(
 ) -> Result<Response, ApiError> {
     let store = store(&state)?;
     // All are read before the first deletes anything.
-    let selectors: Vec<Vec<Matcher>> = params
-        .all("match[]")
-        .take(MAX_SELECTORS)
-        .map(|text| selector::parse(text).map_err(|e| ApiError::parameter("match[]", e)))
-        .collect::<Result<_, _>>()?;
+    let selectors = selector::parse_all(params.all("match[]").take(MAX_SELECTORS))
+        .map_err(|e| ApiError::parameter("match[]", e))?;
     if selectors.is_empty() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }

@@ -101,13 +101,10 @@ impl Lookup {
         end: i64,
         problem: fn(String) -> ApiError,
     ) -> Result<Self, ApiError> {
-        let mut matcher_sets = Vec::new();
         if params.all("match[]").nth(MAX_SELECTORS).is_some() {
             return Err(problem(format!("more than {MAX_SELECTORS} selectors")));
         }
-        for text in params.all("match[]") {
-            matcher_sets.push(selector::parse(text).map_err(problem)?);
-        }
+        let matcher_sets = selector::parse_all(params.all("match[]")).map_err(problem)?;
         if matcher_sets.iter().any(|set| set.iter().all(Matcher::matches_empty)) {
             return Err(problem(selector::TOO_BROAD.to_owned()));
         }

@@ -52,21 +52,23 @@ fn bad(reason: impl Into<String>) -> Refusal {
 pub(super) async fn read(State(state): State<ApiState>, request: Request) -> Response {
     let headers = request.headers().clone();
     match intake::small(request, MAX_READ_REQUEST_BYTES).await {
-        Ok(body) => answer(&state, &headers, &body).await.unwrap_or_else(Refusal::into_response),
+        Ok(body) => answer(&state, headers, body).await.unwrap_or_else(Refusal::into_response),
         Err(response) => response,
     }
 }
 
-async fn answer(state: &ApiState, headers: &HeaderMap, body: &[u8]) -> Result<Response, Refusal> {
-    let request = decode(headers, body)?;
-    let Some(response_type) = request.response_type else {
-        return Err(bad("server does not support any of the requested response types"));
-    };
+async fn answer(state: &ApiState, headers: HeaderMap, body: Bytes) -> Result<Response, Refusal> {
     let longest = Duration::from_millis(state.shared.engine.options().timeout());
     let deadline = Instant::now() + longest;
     let slots = state.shared.query_slots.clone();
     let slot = timeout_at(deadline.into(), slots.acquire_owned()).await;
     let slot = slot.map_err(|_| late())?;
+    // Regular expressions take their time.
+    let request = spawn_blocking(move || decode(&headers, &body)).await;
+    let request = request.map_err(|panic| internal(&panic))??;
+    let Some(response_type) = request.response_type else {
+        return Err(bad("server does not support any of the requested response types"));
+    };
     let (writer, mut pieces) = stream::body(deadline);
     let state = state.clone();
     let outcome = spawn_blocking(move || {

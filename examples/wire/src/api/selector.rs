@@ -3,6 +3,7 @@
 use ferula_index::Matcher;
 use ferula_promql::ParseErrorKind;
 use ferula_promql::ast::{Expr, ExprKind, Modifiers};
+use ferula_promql::parser::MAX_MATCHER_BYTES;
 use ferula_promql::visit::for_each;
 
 use super::tree;
@@ -26,6 +27,22 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Matcher>, String> {
             "1:1: parse error: expected a series selector and nothing else".to_owned()
         })),
     }
+}
+
+/// Reads selectors, whose matchers may take as much memory together as those of a query.
+pub(super) fn parse_all<'a>(
+    texts: impl Iterator<Item = &'a str>,
+) -> Result<Vec<Vec<Matcher>>, String> {
+    let mut bytes = 0;
+    let parsed = texts.map(|text| {
+        let matchers = parse(text)?;
+        bytes += matchers.iter().map(Matcher::memory_bytes).sum::<usize>();
+        if bytes > MAX_MATCHER_BYTES {
+            return Err(format!("selectors take more than {MAX_MATCHER_BYTES} bytes of memory"));
+        }
+        Ok(matchers)
+    });
+    parsed.collect()
 }
 
 /// What Prometheus says of a bracket behind the name of a metric: where only a selector is taken
@@ -72,4 +89,16 @@ pub(super) fn selectors(text: &str) -> Result<Vec<Vec<Matcher>>, String> {
 
 fn parse_query(text: &str) -> Result<Expr, String> {
     ferula_promql::parse(text).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_selectors_is_bounded() {
+        let text = r#"{a=~"\\pL{100}x+"}"#;
+        assert_eq!(parse_all([text; 2].into_iter()).unwrap().len(), 2);
+        assert!(parse_all([text; 200].into_iter()).unwrap_err().contains("bytes of memory"));
+    }
 }

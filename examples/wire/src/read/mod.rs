@@ -18,6 +18,7 @@ use std::error::Error;
 use std::fmt;
 
 use ferula_chunkenc::SampleBatch;
+pub use ferula_promql::parser::MAX_MATCHER_BYTES;
 use ferula_promql::storage::{Room, StorageError};
 
 /// Most samples of one series that are read.

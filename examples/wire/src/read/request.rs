@@ -3,7 +3,7 @@
 use ferula_index::{MatchOp, Matcher};
 use ferula_promql::storage::TimeRange;
 
-use super::{MAX_MATCHERS, MAX_QUERIES};
+use super::{MAX_MATCHER_BYTES, MAX_MATCHERS, MAX_QUERIES};
 use crate::protobuf::{DecodeError, DecodeProblem, Field, Fields, Value};
 
 /// How an answer is sent.
@@ -37,11 +37,12 @@ impl ReadRequest {
     pub(crate) fn read(message: &[u8]) -> Result<Self, DecodeError> {
         let mut fields = Fields::new("ReadRequest", message);
         let (mut queries, mut response_type, mut n_types) = (Vec::new(), None, 0_u64);
+        let mut room = MAX_MATCHER_BYTES;
         while let Some(field) = fields.next_field()? {
             match field.number {
                 1 => {
                     check_count(&fields, &field, queries.len(), MAX_QUERIES)?;
-                    queries.push(query(fields.bytes(&field)?)?);
+                    queries.push(query(fields.bytes(&field)?, &mut room)?);
                 }
                 2 => fields.each_varint(&field, |number| {
                     n_types += 1;
@@ -63,8 +64,8 @@ impl ReadRequest {
 }
 
 /// Decodes a `Query`: 1 start and 2 end, both inclusive, 3 matchers. Hints, which are 4, only say which
-/// samples will be looked at.
-fn query(message: &[u8]) -> Result<ReadQuery, DecodeError> {
+/// samples will be looked at. The memory of matchers is taken from `room`.
+fn query(message: &[u8], room: &mut usize) -> Result<ReadQuery, DecodeError> {
     let mut fields = Fields::new("Query", message);
     let (mut start, mut end, mut matchers) = (0, 0, Ok(Vec::new()));
     while let Some(field) = fields.next_field()? {
@@ -72,10 +73,11 @@ fn query(message: &[u8]) -> Result<ReadQuery, DecodeError> {
             Field { number: 1, value: Value::Varint(bits), .. } => start = bits.cast_signed(),
             Field { number: 2, value: Value::Varint(bits), .. } => end = bits.cast_signed(),
             Field { number: 3, .. } => {
-                let matcher = matcher(fields.bytes(&field)?)?;
+                let message = fields.bytes(&field)?;
+                // Nothing is made of what comes after one that is none.
                 if let Ok(list) = &mut matchers {
                     check_count(&fields, &field, list.len(), MAX_MATCHERS)?;
-                    match matcher {
+                    match matcher(message, room)? {
                         Ok(matcher) => list.push(matcher),
                         Err(reason) => matchers = Err(reason),
                     }
@@ -89,7 +91,7 @@ fn query(message: &[u8]) -> Result<ReadQuery, DecodeError> {
 }
 
 /// Decodes a `LabelMatcher`: 1 operator, 2 name, 3 value.
-fn matcher(message: &[u8]) -> Result<Result<Matcher, String>, DecodeError> {
+fn matcher(message: &[u8], room: &mut usize) -> Result<Result<Matcher, String>, DecodeError> {
     let mut fields = Fields::new("LabelMatcher", message);
     let (mut operator, mut name, mut value) = (0, "", "");
     while let Some(field) = fields.next_field()? {
@@ -101,6 +103,9 @@ fn matcher(message: &[u8]) -> Result<Result<Matcher, String>, DecodeError> {
             _ => {}
         }
     }
+    if *room == 0 {
+        return Ok(Err("matchers of another query are invalid".to_owned()));
+    }
     let operator = match operator {
         0 => MatchOp::Equal,
         1 => MatchOp::NotEqual,
@@ -108,7 +113,24 @@ fn matcher(message: &[u8]) -> Result<Result<Matcher, String>, DecodeError> {
         3 => MatchOp::NotRegex,
         _ => return Ok(Err("invalid matcher type".to_owned())),
     };
-    Ok(Matcher::new(operator, name, value).map_err(|error| error.to_string()))
+    let too_large = || format!("matchers take more than {MAX_MATCHER_BYTES} bytes of memory");
+    Ok(match Matcher::new(operator, name, value) {
+        Ok(matcher) => match room.checked_sub(matcher.memory_bytes()) {
+            Some(left) => {
+                *room = left;
+                Ok(matcher)
+            }
+            None => {
+                *room = 0;
+                Err(too_large())
+            }
+        },
+        Err(error) => {
+            // It cannot be answered: nothing is made of those of other queries.
+            *room = 0;
+            Err(error.to_string())
+        }
+    })
 }
 
 fn check_count(
@@ -142,6 +164,24 @@ mod tests {
             let request = ReadRequest::read(message).unwrap();
             assert_eq!(request.response_type, expected, "{message:?}");
         }
+    }
+
+    #[test]
+    fn matchers_take_no_more_memory_than_they_may() {
+        let pattern = br"\pL{100}x+";
+        let len = u8::try_from(pattern.len()).unwrap();
+        let matcher = [&[8, 2, 18, 1, b'a', 26, len][..], pattern].concat();
+        let matcher = [&[26, len + 7][..], &matcher].concat();
+        let query = matcher.repeat(6);
+        let query = [&[10, u8::try_from(query.len()).unwrap()][..], &query].concat();
+        let room = |queries: usize| {
+            let request = ReadRequest::read(&query.repeat(queries)).unwrap();
+            let good = request.queries.iter().filter(|query| query.matchers.is_ok());
+            (request.queries.len(), good.count())
+        };
+        assert_eq!(room(1), (1, 1));
+        let (all, good) = room(90);
+        assert!(all == 90 && good < 20, "{good}");
     }
 
     #[test]

@@ -78,8 +78,7 @@ pub(super) async fn federate(
         let problem = format!("more than {MAX_SELECTORS} selectors\n");
         return (StatusCode::BAD_REQUEST, problem).into_response();
     }
-    let sets = params.all("match[]").map(selector::parse).collect::<Result<Vec<_>, _>>();
-    let sets = match sets {
+    let sets = match selector::parse_all(params.all("match[]")) {
         Ok(sets) => sets,
         Err(problem) => return (StatusCode::BAD_REQUEST, format!("{problem}\n")).into_response(),
     };
