@@ -1,8 +1,8 @@
-//! Clients made for Prometheus, run against the receiver: `promtool`, the client library of Go, and the
-//! requests that Grafana's data source sends.
+//! Clients of others, run against the receiver: `promtool`, the client library of Go, the OTLP exporter of
+//! OpenTelemetry's SDK for Go, and the requests that Grafana's data source sends.
 //!
-//! `FERULA_PROMTOOL` names the binary; the program in Go needs `go` and its modules on this machine. What
-//! is missing is skipped, and said.
+//! `FERULA_PROMTOOL` names the binary; the programs in Go need `go` and their modules on this machine.
+//! What is missing is skipped, and said.
 
 mod message;
 
@@ -80,16 +80,15 @@ fn promtool_gets_its_answers() {
     assert!(dir.path().join("debug.tar.gz").metadata().is_ok_and(|file| file.len() > 500));
 }
 
-#[test]
-fn the_client_library_of_go_gets_its_answers() {
-    let Some(go) = in_path("FERULA_GO", "go") else { return };
-    let dir = tempfile::tempdir().expect("a directory");
-    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/go_client");
-    let client = dir.path().join("client");
+/// Builds the program in Go in a folder beside this file.
+fn in_go(folder: &str, dir: &Path) -> Option<PathBuf> {
+    let go = in_path("FERULA_GO", "go")?;
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
+    let program = dir.join(folder);
     // Nothing is asked of other machines: modules are there, or the test is skipped.
     let built = Command::new(go)
         .args(["build", "-mod=readonly", "-o"])
-        .arg(&client)
+        .arg(&program)
         .arg(".")
         .current_dir(source)
         .env("GOPROXY", "off")
@@ -98,12 +97,43 @@ fn the_client_library_of_go_gets_its_answers() {
         .expect("go can be started");
     if !built.status.success() {
         println!("skipped: the program in Go cannot be built here: {}", text(&built));
-        return;
+        return None;
     }
+    Some(program)
+}
+
+#[test]
+fn the_client_library_of_go_gets_its_answers() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let Some(client) = in_go("go_client", dir.path()) else { return };
     let (receiver, now) = receiver(&dir.path().join("data"));
     let output = Command::new(client).arg(&receiver.url).arg(now.to_string()).output();
     let output = output.expect("it can be started");
     assert!(output.status.success(), "{}", text(&output));
+}
+
+#[test]
+fn what_the_sdk_of_opentelemetry_exports_is_stored() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let Some(exporter) = in_go("go_otlp", dir.path()) else { return };
+    let receiver = Program::start(RECEIVER, &dir.path().join("data"), &[]);
+    let output = Command::new(exporter).arg(&receiver.url).output().expect("it can be started");
+    assert!(output.status.success(), "{}", text(&output));
+    let labels = r#"job="castle/torches",instance="gate",place="hall""#;
+    for (query, value) in [
+        (format!("torches_lit_total{{{labels}}}"), 7.0),
+        (format!("torches_burning{{{labels}}}"), 2.5),
+        (format!("torch_duration_seconds_count{{{labels}}}"), 4.0),
+        (format!("torch_duration_seconds_sum{{{labels}}}"), 62.5),
+        (format!("torch_duration_seconds_bucket{{{labels},le=\"10\"}}"), 3.0),
+        (format!("histogram_count(torch_heat{{{labels}}})"), 4.0),
+        (format!("histogram_sum(torch_heat{{{labels}}})"), 62.5),
+        (r#"target_info{job="castle/torches",instance="gate",host_name="keep"}"#.to_owned(), 1.0),
+    ] {
+        assert_eq!(receiver.value(&query), Some(value), "{query}");
+    }
+    let (_, metadata) = receiver.get("/api/v1/metadata?metric=torches_lit_total");
+    assert!(metadata.contains(r#""type":"counter","unit":"","help":"Torches lit.""#), "{metadata}");
 }
 
 /// A request of Grafana's data source: method, path, parameters, and what must be at a place in the answer.

@@ -22,6 +22,9 @@ use crate::remote::Version;
 /// Longest break that a receiver may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
+/// How much shorter than it might be a break is at most, as a part of it.
+const MAX_JITTER: f64 = 0.15;
+
 /// How often a break looks whether it is to end.
 const STOP_CHECK: Duration = Duration::from_millis(100);
 
@@ -100,9 +103,9 @@ impl Client {
             };
             is_told = true;
             self.metrics.retried.inc();
-            // Between half of it and all of it, so that senders that were cut off together do not come
-            // back together.
-            let pause = backoff / 2 + backoff.mul_f64(random() / 2.0);
+            // A little less than it, at random, so that senders that were cut off together do not come back
+            // together; but no break is much shorter than the one before.
+            let pause = backoff.mul_f64(1.0 - MAX_JITTER * random());
             let end = Instant::now() + pause.max(asked.unwrap_or_default());
             while Instant::now() < end {
                 if stop.load(Ordering::Acquire) {
