@@ -41,11 +41,8 @@ pub(in crate::cli) struct Guard {
 impl Guard {
     pub(in crate::cli) fn new(web: WebFile) -> Self {
         let (known, states) = (Mutex::default(), [RandomState::new(), RandomState::new()]);
-        let has_users = !web.current().users.is_empty();
-        // Nobody is let in by it, whatever it is.
-        let nobody =
-            if has_users { bcrypt::hash("nobody", NOBODY_COST) } else { Ok(String::new()) };
-        let nobody = nobody.unwrap_or_default();
+        // Nobody is let in by it, whatever it is. There may be users later only.
+        let nobody = bcrypt::hash("nobody", NOBODY_COST).unwrap_or_default();
         Self { web, known, states, nobody, checking: Semaphore::new(1) }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Fields and rules are those of `exporter-toolkit`. The file, and those that it names, are looked at once a
 //! second and taken over when they have changed; one that is wrong leaves what there was. Whether TLS is
-//! spoken at all is settled at the start.
+//! spoken at all is settled at the start, and where there were users there are some until the next one: a
+//! file that is just being written does not let everybody in.
 
 mod config;
 mod guard;
@@ -78,8 +79,8 @@ pub(super) struct WebFile {
 #[derive(Debug)]
 struct Loaded {
     config: Arc<WebConfig>,
-    /// When each file was written.
-    versions: Vec<Option<SystemTime>>,
+    /// When each file was written, and how long it is.
+    versions: Vec<Option<(SystemTime, u64)>>,
     looked_at: Instant,
 }
 
@@ -103,6 +104,8 @@ impl WebFile {
             let found = versions(&self.path, &loaded.config);
             if found != loaded.versions {
                 self.load_again(&mut loaded);
+                // Those from before it was read: what was written meanwhile is read the next time.
+                loaded.versions = found;
             }
         }
         loaded.config.clone()
@@ -110,6 +113,10 @@ impl WebFile {
 
     fn load_again(&self, loaded: &mut Loaded) {
         match WebConfig::read(&self.path) {
+            Ok(config) if config.users.is_empty() && !loaded.config.users.is_empty() => {
+                let file = self.path.display();
+                tracing::warn!(%file, "that everybody may ask is taken over at the next start only");
+            }
             Ok(config) if config.tls.is_some() == loaded.config.tls.is_some() => {
                 tracing::info!(file = %self.path.display(), "the web configuration was read again");
                 loaded.config = Arc::new(config);
@@ -122,7 +129,6 @@ impl WebFile {
                 tracing::warn!(error = chain(&error), "the web configuration stays as it was");
             }
         }
-        loaded.versions = versions(&self.path, &loaded.config);
     }
 
     /// What connections are accepted with, if TLS is spoken.
@@ -131,8 +137,10 @@ impl WebFile {
     }
 }
 
-fn versions(path: &Path, config: &WebConfig) -> Vec<Option<SystemTime>> {
-    let written = |file: &Path| fs::metadata(file).and_then(|m| m.modified()).ok();
+fn versions(path: &Path, config: &WebConfig) -> Vec<Option<(SystemTime, u64)>> {
+    let written = |file: &Path| {
+        fs::metadata(file).and_then(|metadata| Ok((metadata.modified()?, metadata.len()))).ok()
+    };
     let files = config.files.iter().map(PathBuf::as_path);
     std::iter::once(path).chain(files).map(written).collect()
 }

@@ -66,6 +66,34 @@ async fn users_are_let_in_with_their_passwords_only() {
     }
 }
 
+#[test]
+fn a_file_that_is_just_being_written_lets_nobody_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("web.yml");
+    let user = |name: &str| {
+        format!("basic_auth_users: {{{name}: '{}'}}", "$2b$04$".to_owned() + &"a".repeat(53))
+    };
+    fs::write(&path, user("one")).unwrap();
+    let file = WebFile::read(&path).unwrap();
+    let users_with = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let mut loaded = file.loaded.lock();
+        loaded.looked_at = loaded.looked_at.checked_sub(LOOK_INTERVAL).unwrap();
+        drop(loaded);
+        file.current().users.keys().cloned().collect::<Vec<_>>().join(" ")
+    };
+    for (text, users) in [
+        ("", "one"),
+        ("basic_auth_users:", "one"),
+        ("basic_auth_users: {", "one"),
+        ("http_server_config: {http2: true}", "one"),
+        (&user("another"), "another"),
+        (&user("yet_another"), "yet_another"),
+    ] {
+        assert_eq!(users_with(text), users, "{text}");
+    }
+}
+
 #[tokio::test]
 async fn tls_wants_certificates_where_it_is_told_to() {
     let (own, client) = (signed("server.example"), signed("client"));
