@@ -198,11 +198,14 @@ fn timestamp(args: &Args<'_>) -> Result<BoxOperator, Error> {
 /// Of a selector, since when its samples have been counting, if start timestamps are used; of
 /// anything else, nothing.
 fn start_timestamp(args: &Args<'_>) -> Result<BoxOperator, Error> {
-    if args.context.features.use_start_timestamps
-        && let NodeKind::Selector(selector) = &args.node(0)?.kind
-    {
+    let used = args.context.features.use_start_timestamps;
+    if let NodeKind::Selector(selector) = &args.node(0)?.kind {
         let inner = scan::timestamps(selector, Take::StartTimestamp, args.grid, args.context)?;
-        return map_columns(inner, Naming::Drop, args.context, |_| {});
+        return map_columns(inner, Naming::Drop, args.context, move |column| {
+            if !used {
+                column.retain(|_| false);
+            }
+        });
     }
     map_columns(args.vector(0)?, Naming::Drop, args.context, |column| {
         column.drop_histograms();

@@ -195,7 +195,8 @@ fn combine(
             _ => {}
         }
     }
-    let span = left.span.to(right.span);
+    // Errors point at what is inside of parentheses, as those of Prometheus do.
+    let span = inside(&left).to(inside(&right));
     // The sign of the literal would apply to the power when read again.
     let is_negative = matches!(left.kind, DurationKind::Literal(n) if n.value.is_sign_negative());
     if op == BinaryOp::Pow && is_negative {
@@ -203,6 +204,13 @@ fn combine(
     }
     let kind = DurationKind::Binary { op, left: Box::new(left), right: Box::new(right) };
     Ok(DurationExpr { kind, span })
+}
+
+fn inside(duration: &DurationExpr) -> Span {
+    match &duration.kind {
+        DurationKind::Paren(inner) => inside(inner),
+        _ => duration.span,
+    }
 }
 
 fn apply_sign(sign: Option<UnaryOp>, operand: DurationExpr, start: usize) -> Parsed<DurationExpr> {
