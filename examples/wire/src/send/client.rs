@@ -68,14 +68,7 @@ impl Client {
         loop {
             let answer = match self.request(body.clone()).await {
                 Ok(request) => request.send().await.map_err(|error| chain(&error)),
-                Err(error) => {
-                    let error = chain(&error);
-                    warn!(
-                        url = self.url,
-                        error, "samples wait until it can be said who sends them"
-                    );
-                    Err(error)
-                }
+                Err(error) => Err(chain(&error)),
             };
             let asked = match answer {
                 Ok(response) if response.status().is_success() => return Outcome::Taken,
