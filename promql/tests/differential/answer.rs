@@ -80,9 +80,17 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Largest relative difference of two floats that count as equal. See the section about sums over
+/// Largest difference of two floats that count as equal. See the section about sums over
 /// time in docs/promql.md.
-pub(crate) const TOLERANCE: f64 = 1e-12;
+pub(crate) const TOLERANCE: Tolerance = Tolerance { relative: 1e-12, absolute: 0.0 };
+
+/// By how much floats may differ that count as equal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tolerance {
+    /// Part of the larger one.
+    pub(crate) relative: f64,
+    pub(crate) absolute: f64,
+}
 
 impl Outcome {
     /// What this engine answered.
@@ -185,12 +193,12 @@ impl Outcome {
         self.difference_within(theirs, ordered, TOLERANCE)
     }
 
-    /// The same, with another relative difference of floats that count as equal.
+    /// The same, with another difference of floats that count as equal.
     pub(crate) fn difference_within(
         &self,
         theirs: &Self,
         ordered: bool,
-        tolerance: f64,
+        tolerance: Tolerance,
     ) -> Option<Difference> {
         match (self, theirs) {
             (Self::Answered(ours), Self::Answered(theirs)) => {
@@ -253,7 +261,7 @@ fn class(text: &str) -> String {
 }
 
 impl Answer {
-    fn difference(&self, theirs: &Self, ordered: bool, tolerance: f64) -> Option<Difference> {
+    fn difference(&self, theirs: &Self, ordered: bool, tolerance: Tolerance) -> Option<Difference> {
         if (self.kind, &self.text) != (theirs.kind, &theirs.text) {
             return Some(Difference::Kind);
         }
@@ -302,16 +310,18 @@ fn float(json: &Json) -> f64 {
 }
 
 /// Tells whether two floats are the same, but for the last digits.
-fn is_same(a: f64, b: f64, tolerance: f64) -> bool {
-    a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance * a.abs().max(b.abs())
+fn is_same(a: f64, b: f64, tolerance: Tolerance) -> bool {
+    let Tolerance { relative, absolute } = tolerance;
+    let most = (relative * a.abs().max(b.abs())).max(absolute);
+    a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= most
 }
 
-fn are_same(a: &[f64], b: &[f64], tolerance: f64) -> bool {
+fn are_same(a: &[f64], b: &[f64], tolerance: Tolerance) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(*a, *b, tolerance))
 }
 
 impl Point {
-    fn is_same(&self, other: &Self, tolerance: f64) -> bool {
+    fn is_same(&self, other: &Self, tolerance: Tolerance) -> bool {
         match (self, other) {
             (Self::Float(a), Self::Float(b)) => is_same(*a, *b, tolerance),
             (Self::Histogram(a), Self::Histogram(b)) => a.is_same(b, tolerance),
@@ -356,7 +366,7 @@ impl Histogram {
         }
     }
 
-    fn is_same(&self, other: &Self, tolerance: f64) -> bool {
+    fn is_same(&self, other: &Self, tolerance: Tolerance) -> bool {
         let indexes = |buckets: &[(i64, f64)]| buckets.iter().map(|b| b.0).collect::<Vec<_>>();
         let counts = |buckets: &[(i64, f64)]| buckets.iter().map(|b| b.1).collect::<Vec<_>>();
         let same_buckets = |a: &[(i64, f64)], b: &[(i64, f64)]| {

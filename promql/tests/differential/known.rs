@@ -7,7 +7,7 @@ use ferula_promql::ast::{AggregateExpr, BinaryOp, Expr, ExprKind, Modifiers};
 use ferula_promql::parser::{ParseOptions, parse_with};
 use ferula_promql::storage::Queryable;
 
-use crate::answer::{Answer, Difference, Outcome};
+use crate::answer::{Answer, Difference, Outcome, Tolerance};
 use crate::case::{Case, Time};
 
 /// An answer of this engine and one of the peer.
@@ -66,7 +66,7 @@ pub(crate) fn reason(pair: &Pair<'_>, difference: &Difference) -> Option<&'stati
                 Difference::Values(_) if has(&expr, &spreads_results) => {
                     Some("the order in which a group is added up")
                 }
-                Difference::Values(_) if has(&expr, &is_rounded) && is_near(pair) => {
+                Difference::Values(_) if has(&expr, &is_rounded) && is_near(pair, &expr) => {
                     Some("last digits of a function, enlarged")
                 }
                 Difference::Series(_) if has(&expr, &is_info) && pair.case.flags.contains('d') => {
@@ -127,10 +127,18 @@ const ROUNDED: [&str; 25] = [
     "histogram_stdvar",
 ];
 
-/// Tells whether answers differ in the last half of the digits only.
-fn is_near(pair: &Pair<'_>) -> bool {
-    let difference = pair.ours.difference_within(pair.theirs, pair.case.is_ordered(), 1e-8);
+/// Tells whether answers differ in the last half of the digits only, or, if they have to do with a slope, in
+/// what may be left by rounding of one that is nothing.
+fn is_near(pair: &Pair<'_>, expr: &Expr) -> bool {
+    let absolute = if has(expr, &is_slope) { 1e-12 } else { 0.0 };
+    let tolerance = Tolerance { relative: 1e-8, absolute };
+    let difference = pair.ours.difference_within(pair.theirs, pair.case.is_ordered(), tolerance);
     !matches!(difference, Some(Difference::Values(_)))
+}
+
+fn is_slope(part: &Expr) -> bool {
+    let slopes = ["deriv", "predict_linear"];
+    matches!(&part.kind, ExprKind::Call(call) if slopes.contains(&call.function.as_str()))
 }
 
 /// Tells whether a slope that may be nothing but rounding is multiplied by infinity.
