@@ -348,3 +348,26 @@ remote_write: [{{url: '{url}', queue_config: {{batch_send_deadline: 50ms, max_sa
     assert!((2..=4).contains(&most), "{most}");
     senders.stop().await;
 }
+
+/// A log with a gap is not read again and again without a break.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_followed_is_left_alone_for_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("wal")).unwrap();
+    for segment in ["00000000", "00000002"] {
+        std::fs::write(dir.path().join("wal").join(segment), "").unwrap();
+    }
+    let registry = Registry::new();
+    let file = config(dir.path(), "http://127.0.0.1:1/", "");
+    let places = &file.remote_write;
+    let senders = Senders::start(places, &file.external_labels, dir.path(), &registry).unwrap();
+    let lost = || {
+        let page = String::from_utf8(registry.page()).unwrap();
+        let line = page.lines().find(|line| line.starts_with("ferula_remote_storage_log_lost"));
+        line.unwrap().rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    wait_until(|| lost() > 0).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(lost(), 1);
+    senders.stop().await;
+}

@@ -107,9 +107,9 @@ impl Reader {
             use ferula_wal::Error::{MissingSegment, PositionLost};
             if matches!(error, MissingSegment { .. } | PositionLost { .. }) {
                 self.metrics.lost_positions.inc();
-            } else {
-                pause(FAILURE_BREAK, stop);
             }
+            // Even a gap may be there again the next time.
+            pause(FAILURE_BREAK, stop);
         }
         positions.save();
         positions
