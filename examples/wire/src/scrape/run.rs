@@ -76,7 +76,8 @@ pub(super) struct Runner {
 impl Runner {
     /// Scrapes until told to end.
     pub(super) async fn run(mut self) {
-        let mut command = self.commands.borrow_and_update().clone();
+        // Not taken for seen: it may have been told to end before it began.
+        let mut command = self.commands.borrow().clone();
         let mut appends = Appends::new(&command.target, self.has_starts);
         let mut ticker = ticker(&command.target);
         let mut aligned: Option<SystemTime> = None;

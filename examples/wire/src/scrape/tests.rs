@@ -112,6 +112,17 @@ async fn pages_are_fetched_within_their_limits() {
 }
 
 #[tokio::test]
+async fn tasks_that_have_not_begun_end_too() {
+    for is_removed in [false, true] {
+        let file = file("127.0.0.1:1", "");
+        // Nothing is awaited in between, so that no task has run.
+        let scraper =
+            Scraper::start(&file, Arc::new(MemoryStore::new()), &Default::default()).unwrap();
+        if is_removed { scraper.remove_targets().await } else { scraper.stop().await }
+    }
+}
+
+#[tokio::test]
 async fn a_scraper_scrapes_until_it_is_stopped() {
     let (seen, mut requests) = mpsc::unbounded_channel();
     let count = Arc::new(AtomicUsize::new(0));
