@@ -1,6 +1,7 @@
 //! Work that somebody waits for, and may not any more.
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::fmt;
 
 /// Pieces of work after which it is asked whether to go on.
@@ -75,15 +76,9 @@ impl fmt::Debug for Pace<'_> {
 pub(crate) fn sort_paced<T: Copy>(
     list: &mut [T],
     run: usize,
-    mut is_less: impl FnMut(&T, &T) -> bool,
+    mut compare: impl FnMut(&T, &T) -> Ordering,
     pace: &Pace<'_>,
 ) -> bool {
-    use std::cmp::Ordering::{Equal, Greater, Less};
-    let mut compare = |a: &T, b: &T| match (is_less(a, b), is_less(b, a)) {
-        (true, _) => Less,
-        (_, true) => Greater,
-        _ => Equal,
-    };
     for part in list.chunks_mut(run) {
         if !pace.asks() {
             return false;
@@ -97,7 +92,7 @@ pub(crate) fn sort_paced<T: Copy>(
         for pair in list.chunks(2 * width) {
             let (mut first, mut second) = pair.split_at(width.min(pair.len()));
             while let ([a, ..], [b, ..]) = (first, second) {
-                let from = if is_less(b, a) { &mut second } else { &mut first };
+                let from = if compare(b, a).is_lt() { &mut second } else { &mut first };
                 merged.push(from[0]);
                 *from = &from[1..];
                 if merged.len().is_multiple_of(run) && !pace.asks() {
@@ -124,7 +119,7 @@ mod tests {
         fn runs_are_merged_in_order(mut list in prop::collection::vec(0..50_u32, 0..200), run in 1..9_usize) {
             let mut expected = list.clone();
             expected.sort_unstable();
-            prop_assert!(sort_paced(&mut list, run, |a, b| a < b, &Pace::steady()));
+            prop_assert!(sort_paced(&mut list, run, u32::cmp, &Pace::steady()));
             prop_assert_eq!(list, expected);
         }
     }
@@ -142,6 +137,6 @@ mod tests {
         assert!(pace.found(()).is_none());
         assert_eq!(n_asked.get(), 3);
         let mut list: Vec<u32> = (0..100).rev().collect();
-        assert!(!sort_paced(&mut list, 8, |a, b| a < b, &pace));
+        assert!(!sort_paced(&mut list, 8, u32::cmp, &pace));
     }
 }

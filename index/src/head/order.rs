@@ -130,8 +130,8 @@ impl HeadIndex {
             pairs.sort_unstable_by(|a, b| compare(&dictionary, *a, *b));
         } else {
             // Nobody shall wait for so many.
-            let is_less = |a: &PairId, b: &PairId| compare(&self.dictionary.read(), *a, *b).is_lt();
-            if !sort_paced(&mut pairs, SORT_BATCH, is_less, pace) {
+            let by_text = |a: &PairId, b: &PairId| compare(&self.dictionary.read(), *a, *b);
+            if !sort_paced(&mut pairs, SORT_BATCH, by_text, pace) {
                 return None;
             }
         }
@@ -268,7 +268,7 @@ impl<'a> Sorter<'a> {
             });
             *key = u64::from(rank.unwrap_or_default()) << 32 | u64::from(at);
         }
-        if !sort_paced(group_keys, SCRATCH_SERIES, |a, b| a < b, pace) {
+        if !sort_paced(group_keys, SCRATCH_SERIES, u64::cmp, pace) {
             return;
         }
         let mut start = group.start;
